@@ -1,0 +1,191 @@
+"""Every number of CRNet-TF, once: a frozen dataclass that is also the list of flags.
+
+Fields marked with a section (Sec. 5.1) are the paper's. Where the paper is silent the help
+text says whose choice was taken; README.md, "Choices", gives the reasons.
+"""
+
+import dataclasses
+import json
+
+from absl import flags
+
+# `field.type` must stay a class for `define_flags`: no `from __future__ import annotations`.
+
+
+def _field(default, help, choices=None, minimum=None):
+    metadata = {"help": help, "choices": choices, "minimum": minimum}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One network and the way it is trained.
+
+    Raises:
+        ValueError: a value outside its choices or range (expected, received).
+    """
+
+    # === Data ===
+    fold: int = _field(0, "Fold whose classes are held out, counted from 0 (Table 1).", minimum=0)
+    image_size: int = _field(
+        321, "Side of the network's square input, px; best 8n+1 (CANet: 321).", minimum=33
+    )
+    augment: str = _field(
+        "canet",
+        "canet: support flipped, scaled 1..1.5 and cropped, query only resized; symmetric: "
+        "both treated like CANet's support; none: both only resized.",
+        choices=("canet", "symmetric", "none"),
+    )
+
+    # === Encoder (Sec. 4.2, 5.1) ===
+    backbone: str = _field(
+        "resnet50", "Backbone of the Siamese encoder.", choices=("resnet50", "vgg16", "tiny")
+    )
+    backbone_weights: str = _field(
+        "imagenet", "imagenet (Keras' download), a .npz, .h5 or .weights.h5 file, or none."
+    )
+    backbone_preprocessing: str = _field(
+        "auto",
+        "What the weights were trained on. auto: torch for VGG-16 in .npz, caffe otherwise "
+        "(BUILD.md, Pretrained weights).",
+        choices=("auto", "caffe", "torch"),
+    )
+    train_backbone: bool = _field(False, "Train the backbone too; CANet freezes it.")
+    feature_levels: str = _field(
+        "paper",
+        "paper: the last two stages, the text of Sec. 5.1; canet: one stage lower, CANet's code.",
+        choices=("paper", "canet"),
+    )
+    multi_level: bool = _field(True, "Concatenate two stages; off: the last one alone (Table 3).")
+
+    # === Modules (Sec. 4.3-4.5) ===
+    channels: int = _field(256, "Channels of all proposed modules (Sec. 5.1).", minimum=1)
+    dropout: float = _field(0.0, "Dropout of projected channels; CANet: 0.5.", minimum=0)
+    condition: bool = _field(True, "Condition module (Sec. 4.4); off: Table 2.")
+    cross_reference: bool = _field(True, "Cross-reference module (Sec. 4.3); off: Table 2.")
+    mask_refinement: bool = _field(True, "Cache branch of Sec. 4.5; off: one step without it.")
+    fc_ratio: int = _field(4, "Reduction of the FC pair of Sec. 4.3; ours.", minimum=1)
+    aspp_rates: str = _field("6,12,18", "Dilations of the co-occurrence head's ASPP; CANet.")
+    global_kernel: int = _field(7, "Long side of the global convolutions (Sec. 4.5).", minimum=1)
+    refine_steps: int = _field(5, "Refinement steps at test time (Sec. 5.1).", minimum=1)
+    train_refine_steps: int = _field(2, "Unrolled refinement steps in training; ours.", minimum=1)
+    cache_gradient: bool = _field(False, "Let gradients flow through the cache; ours: off.")
+
+    # === Losses ===
+    query_weight: float = _field(1.0, "Weight of the query head's loss; ours.", minimum=0)
+    support_weight: float = _field(1.0, "Weight of the support head's loss; ours.", minimum=0)
+    cooccurrent_weight: float = _field(
+        0.5, "Weight of each co-occurrence loss (Sec. 4.3); ours.", minimum=0
+    )
+
+    # === Training ===
+    batch_size: int = _field(4, "Episodes a step, over all replicas; CANet: 4.", minimum=1)
+    steps: int = _field(20_000, "Training steps; ours (CANet: 200 epochs).", minimum=1)
+    steps_per_epoch: int = _field(500, "Steps between validations and checkpoints.", minimum=1)
+    optimizer: str = _field("sgd", "CANet: sgd.", choices=("sgd", "adamw"))
+    learning_rate: float = _field(2.5e-3, "Step size; CANet: 0.0025.", minimum=0)
+    momentum: float = _field(0.9, "Momentum of sgd; CANet.", minimum=0)
+    weight_decay: float = _field(5e-4, "Weight decay; CANet.", minimum=0)
+    schedule: str = _field(
+        "constant", "Learning rate over time; CANet: constant.", choices=("constant", "poly", "cosine")
+    )
+    warmup_steps: int = _field(0, "Linear warm-up at the start, any schedule.", minimum=0)
+    clip_norm: float = _field(0.0, "Global norm gradients are clipped to; 0: off.", minimum=0)
+    ema: float = _field(0.0, "Decay of averaged weights, used to evaluate; 0: off.", minimum=0)
+    precision: str = _field(
+        "float32",
+        "Arithmetic of the network; variables, logits and losses stay float32.",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    val_episodes: int = _field(100, "Episodes of each validation.", minimum=1)
+    select_on: str = _field(
+        "base",
+        "Best checkpoint by held-out photos of: base = the training classes; novel = the test "
+        "classes (the field's habit, not clean); last = no selection.",
+        choices=("base", "novel", "last"),
+    )
+    seed: int = _field(0, "Seed of initial weights, episodes and augmentation.", minimum=0)
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value, rule = getattr(self, field.name), field.metadata
+            if rule["choices"] and value not in rule["choices"]:
+                raise ValueError(f"{field.name}: expected one of {rule['choices']}, received {value!r}.")
+            if rule["minimum"] is not None and value < rule["minimum"]:
+                raise ValueError(
+                    f"{field.name}: expected at least {rule['minimum']}, received {value!r}."
+                )
+        if not (self.condition or self.cross_reference):
+            raise ValueError(
+                "condition and cross_reference are both off: expected at least one, without "
+                "them the query never meets the support. Leave one of them on."
+            )
+        if self.steps % self.steps_per_epoch:
+            raise ValueError(
+                f"steps: expected a multiple of steps_per_epoch ({self.steps_per_epoch}), "
+                f"received {self.steps}."
+            )
+
+    def to_json(self) -> str:
+        """The fields as a JSON object; `from_json` is the inverse."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> "Config":
+        """Config from a dict of fields; a field of another version is an error."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(
+                f"Configuration fields {unknown} are unknown to this version: the checkpoint "
+                "was written by another version of crnet_tf. Use that version to read it."
+            )
+        return cls(**values)
+
+
+# Departures from the defaults, by name. Flags given on the command line win over a preset.
+PRESETS = {
+    "paper": {},
+    "canet": {"feature_levels": "canet", "dropout": 0.5},
+    "demo": {
+        "backbone": "tiny",
+        "backbone_weights": "none",
+        "train_backbone": True,
+        "image_size": 97,
+        "channels": 48,
+        "augment": "symmetric",
+        "optimizer": "adamw",
+        "learning_rate": 1e-3,
+        "schedule": "cosine",
+        "warmup_steps": 50,
+        "batch_size": 8,
+        "steps": 2000,
+        "steps_per_epoch": 200,
+    },
+}
+
+
+def define_flags() -> None:
+    """One absl flag per field, and --preset. Call once, at import of a main module."""
+    flags.DEFINE_enum("preset", None, list(PRESETS), "Named set of defaults; see config.PRESETS.")
+    for field in dataclasses.fields(Config):
+        name, default, meta = field.name, field.default, field.metadata
+        if meta["choices"]:
+            flags.DEFINE_enum(name, default, list(meta["choices"]), meta["help"])
+        elif field.type is bool:
+            flags.DEFINE_bool(name, default, meta["help"])
+        elif field.type is int:
+            flags.DEFINE_integer(name, default, meta["help"])
+        elif field.type is float:
+            flags.DEFINE_float(name, default, meta["help"])
+        else:
+            flags.DEFINE_string(name, default, meta["help"])
+
+
+def from_flags(default_preset: str = "paper") -> Config:
+    """Config from the command line: preset first, explicitly given flags over it."""
+    values = dict(PRESETS[flags.FLAGS.preset or default_preset])
+    for field in dataclasses.fields(Config):
+        if flags.FLAGS[field.name].present or field.name not in values:
+            values[field.name] = flags.FLAGS[field.name].value
+    return Config(**values)

@@ -1,0 +1,248 @@
+"""The building blocks of the paper, Sec. 4.3 to 4.5.
+
+Letters: B batch, H W pixels, h w = 1/8 of them, C channels. Both branches of the network
+call the same instance of a block: they share every parameter.
+"""
+
+import keras
+import numpy as np
+from keras import layers, ops
+
+register = keras.saving.register_keras_serializable("crnet_tf")
+
+
+def conv(channels, kernel=3, rate=1, strides=1, activation="relu", name=None, dtype=None):
+    """The paper's convolution: 3x3, ReLU, size kept (Sec. 5.1)."""
+    return layers.Conv2D(
+        channels,
+        kernel,
+        strides=strides,
+        dilation_rate=rate,
+        padding="same",
+        activation=activation,
+        kernel_initializer="he_normal",
+        name=name,
+        dtype=dtype,
+    )
+
+
+def interpolation_matrix(size: int, new_size: int) -> np.ndarray:
+    """Bilinear weights float32 [new_size, size] of one axis, corners on corners.
+
+    Source pixel of output pixel i is i (size-1)/(new_size-1), as `align_corners=True` of
+    PyTorch, which the field's code uses throughout.
+    """
+    position = np.linspace(0, size - 1, new_size)
+    distance = np.abs(position[:, None] - np.arange(size)[None, :])
+    return np.maximum(0, 1 - distance).astype("float32")
+
+
+def resize_align_corners(images, size: tuple[int, int]):
+    """Bilinear resize [...,h,w,C] -> [...,H,W,C] with aligned corners; static sizes.
+
+    Two matrix products, one an axis: exact, differentiable and portable to every runtime.
+    """
+    (h, w), (new_h, new_w) = images.shape[-3:-1], size
+    if new_h != h:
+        rows = ops.convert_to_tensor(interpolation_matrix(h, new_h), dtype=images.dtype)
+        images = ops.einsum("ij,...jwc->...iwc", rows, images)
+    if new_w != w:
+        columns = ops.convert_to_tensor(interpolation_matrix(w, new_w), dtype=images.dtype)
+        images = ops.einsum("ij,...hjc->...hic", columns, images)
+    return images
+
+
+@register
+class ResizeAlignCorners(layers.Layer):
+    """`resize_align_corners` as a layer: [...,h,w,C] -> [...,H,W,C]."""
+
+    def __init__(self, size, **kwargs):
+        super().__init__(**kwargs)
+        self.size = tuple(size)
+
+    def call(self, images):
+        return resize_align_corners(images, self.size)
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}
+
+
+def as_foreground(mask):
+    """Mask in {0,1,255} -> float32 1 on the foreground, 0 on background and void."""
+    return ops.cast(ops.equal(mask, 1), "float32")
+
+
+@register
+class MaskBackground(layers.Layer):
+    """Paints everything but the foreground in the mean colour (Sec. 4.4, input level).
+
+    Call: image [B,H,W,3] RGB 0..255, mask [B,H,W,1] in {0,1,255} -> image. The mean colour
+    is what the encoder's normalisation maps to 0.
+    """
+
+    def __init__(self, mean_rgb, **kwargs):
+        super().__init__(**kwargs)
+        self.mean_rgb = tuple(float(value) for value in mean_rgb)
+
+    def call(self, image, mask):
+        mean = ops.convert_to_tensor(self.mean_rgb, dtype=image.dtype)
+        return mean + (image - mean) * ops.cast(as_foreground(mask), image.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "mean_rgb": self.mean_rgb}
+
+
+@register
+class MaskedAverage(layers.Layer):
+    """Foreground average pooling (Sec. 4.4, feature level).
+
+    Call: features [B,h,w,C], mask [B,H,W,1] in {0,1,255} -> [B,1,1,C]. The mask is resized
+    bilinearly, so cells on its border weigh less; sums are float32 in any precision.
+    """
+
+    def call(self, features, mask):
+        weights = resize_align_corners(as_foreground(mask), features.shape[1:3])  # [B,h,w,1]
+        total = ops.sum(ops.cast(features, "float32") * weights, axis=(1, 2), keepdims=True)
+        area = ops.sum(weights, axis=(1, 2), keepdims=True)
+        return ops.cast(total / ops.maximum(area, 1e-3), self.compute_dtype)
+
+
+@register
+class ASPP(layers.Layer):
+    """Atrous spatial pyramid pooling: 1x1, 3x3 at each rate, image pooling, fused by 1x1.
+
+    Call: [B,h,w,C] -> [B,h,w,channels]. Branches as in CANet.
+    """
+
+    def __init__(self, channels, rates=(6, 12, 18), **kwargs):
+        super().__init__(**kwargs)
+        self.channels, self.rates = channels, tuple(rates)
+        # === Layers ===
+        self.point = conv(channels, kernel=1, name="point")
+        self.atrous = [conv(channels, rate=rate, name=f"rate{rate}") for rate in self.rates]
+        self.pooled = conv(channels, kernel=1, name="pooled")
+        self.fuse = conv(channels, kernel=1, name="fuse")
+
+    def build(self, shape):
+        for layer in (self.point, *self.atrous):
+            layer.build(shape)
+        self.pooled.build((shape[0], 1, 1, shape[-1]))
+        self.fuse.build((*shape[:-1], self.channels * (len(self.rates) + 2)))
+
+    def call(self, features):
+        whole = self.pooled(ops.mean(features, axis=(1, 2), keepdims=True))
+        branches = [self.point(features), *(layer(features) for layer in self.atrous)]
+        branches.append(ops.broadcast_to(whole, ops.shape(branches[0])))
+        return self.fuse(ops.concatenate(branches, axis=-1))
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels, "rates": self.rates}
+
+
+@register
+class CrossReference(layers.Layer):
+    """Weights both feature maps by the channels they share (Sec. 4.3, Fig. 3).
+
+    Call: support, query [B,h,w,C] -> reinforced support, reinforced query [B,h,w,C].
+    Both images go through one FC pair, so that swapping them swaps the results.
+    """
+
+    def __init__(self, ratio=4, **kwargs):
+        super().__init__(**kwargs)
+        self.ratio = ratio
+
+    def build(self, support_shape, query_shape):
+        channels = support_shape[-1]
+        self.squeeze = layers.Dense(max(1, channels // self.ratio), activation="relu", name="squeeze")
+        self.excite = layers.Dense(channels, activation="sigmoid", name="excite")
+        self.squeeze.build((None, 1, 1, channels))
+        self.excite.build((None, 1, 1, self.squeeze.units))
+
+    def importance(self, features):
+        """Importance of each channel in [0, 1]: [B,h,w,C] -> [B,1,1,C]."""
+        return self.excite(self.squeeze(ops.mean(features, axis=(1, 2), keepdims=True)))
+
+    def call(self, support, query):
+        common = self.importance(support) * self.importance(query)
+        return support * common, query * common
+
+    def get_config(self):
+        return {**super().get_config(), "ratio": self.ratio}
+
+
+@register
+class CooccurrenceHead(layers.Layer):
+    """Predicts what two images have in common (Sec. 4.3): [B,h,w,C] -> logits [B,h,w,2].
+
+    convolution -> ASPP -> convolution to two channels; used in training only.
+    """
+
+    def __init__(self, channels, rates=(6, 12, 18), **kwargs):
+        super().__init__(**kwargs)
+        self.channels, self.rates = channels, tuple(rates)
+        # === Layers ===
+        self.entry = conv(channels, name="entry")
+        self.aspp = ASPP(channels, rates, name="aspp")
+        self.classifier = conv(2, activation=None, name="classifier", dtype="float32")
+
+    def build(self, shape):
+        inner = (*shape[:-1], self.channels)
+        self.entry.build(shape)
+        self.aspp.build(inner)
+        self.classifier.build(inner)
+
+    def call(self, features):
+        return self.classifier(self.aspp(self.entry(features)))
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels, "rates": self.rates}
+
+
+@register
+class Residual(layers.Layer):
+    """x + conv(ReLU(conv(ReLU(x)))), CANet's block without batch norm: [B,h,w,C] kept."""
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+        # === Layers ===
+        self.first = conv(channels, name="first")
+        self.second = conv(channels, activation=None, name="second")
+
+    def build(self, shape):
+        self.first.build(shape)
+        self.second.build(shape)
+
+    def call(self, features):
+        return features + self.second(self.first(ops.relu(features)))
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}
+
+
+@register
+class Condition(layers.Layer):
+    """Adds the category to a feature map (Sec. 4.4, Fig. 4).
+
+    Call: features [B,h,w,C], category vector [B,1,1,C] -> [B,h,w,C]. Bilinear upsampling
+    of a 1x1 map, the paper's words, is the same as repeating it.
+    """
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+        # === Layers ===
+        self.fuse = conv(channels, name="fuse")
+        self.residual = Residual(channels, name="residual")
+
+    def build(self, features_shape, category_shape):
+        *size, channels = features_shape
+        self.fuse.build((*size, channels + category_shape[-1]))
+        self.residual.build((*size, self.channels))
+
+    def call(self, features, category):
+        category = ops.broadcast_to(category, ops.shape(features))
+        return self.residual(self.fuse(ops.concatenate([features, category], axis=-1)))
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}

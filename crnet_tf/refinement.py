@@ -1,0 +1,109 @@
+"""The mask refinement module (Sec. 4.5, Fig. 5): features and cache in, logits out."""
+
+from keras import layers, ops
+
+from crnet_tf.layers import Residual, conv, register, resize_align_corners
+
+
+@register
+class GlobalConvolution(layers.Layer):
+    """k x 1 -> 1 x k and 1 x k -> k x 1 in parallel, summed, linear (Peng et al., CVPR 2017).
+
+    Call: [B,h,w,C] -> [B,h,w,channels]; a dense k x k field of view from 2k/k^2 of its weights.
+    """
+
+    def __init__(self, channels, kernel=7, **kwargs):
+        super().__init__(**kwargs)
+        self.channels, self.kernel = channels, kernel
+        # === Layers ===
+        tall, wide = (kernel, 1), (1, kernel)
+        self.branches = [
+            [
+                conv(channels, size, activation=None, name=f"{name}_{i}")
+                for i, size in enumerate(sizes)
+            ]
+            for name, sizes in (("tall_first", (tall, wide)), ("wide_first", (wide, tall)))
+        ]
+
+    def build(self, shape):
+        for first, second in self.branches:
+            first.build(shape)
+            second.build((*shape[:-1], self.channels))
+
+    def call(self, features):
+        left, right = (second(first(features)) for first, second in self.branches)
+        return left + right
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels, "kernel": self.kernel}
+
+
+@register
+class MaskRefinement(layers.Layer):
+    """Where the last prediction was confident guides the next one (Sec. 4.5, Fig. 5).
+
+    Call: features [B,h,w,C'], number of steps T -> logits float32 [B,T,h,w,2]. All steps
+    share all weights. The cache, zeros at first and then the last step's softmax, is an
+    argument of `step` and never kept. `with_cache=False` removes the cache branch and
+    predicts once (the baseline of Table 3); `cache_gradient` lets gradients flow from a
+    step into the one before.
+    """
+
+    def __init__(self, channels, kernel=7, with_cache=True, cache_gradient=False, **kwargs):
+        super().__init__(**kwargs)
+        self.channels, self.kernel = channels, kernel
+        self.with_cache, self.cache_gradient = with_cache, cache_gradient
+        # === Layers ===
+        names = ("feature", "cache") if with_cache else ("feature",)
+        self.entry = [conv(channels, name=f"{name}_entry") for name in names]
+        self.downsample = [conv(channels, strides=2, name=f"{name}_downsample") for name in names]
+        self.wide = [GlobalConvolution(channels, kernel, name=f"{name}_global") for name in names]
+        self.combine = conv(channels, name="combine")
+        self.residual = Residual(channels, name="residual")
+        self.classifier = conv(2, activation=None, name="classifier", dtype="float32")
+
+    def build(self, shape):
+        size = shape[:-1]
+        for layer, channels in zip(self.entry, (shape[-1], 2)):
+            layer.build((*size, channels))
+        for layer in (*self.downsample, *self.wide, self.residual, self.classifier):
+            layer.build((*size, self.channels))
+        self.combine.build((*size, self.channels * len(self.entry)))
+
+    def call(self, features, steps):
+        prepared = self.prepare(0, features)
+        cache = ops.zeros_like(features[..., :2], dtype="float32")
+        results = []
+        for _ in range(steps if self.with_cache else 1):
+            results.append(self.step(prepared, cache))
+            cache = ops.softmax(results[-1])
+            if not self.cache_gradient:
+                cache = ops.stop_gradient(cache)
+        return ops.stack(results, axis=1)
+
+    def prepare(self, branch, inputs):
+        """First convolution of a branch, and its half-size context for the other one."""
+        inner = self.entry[branch](inputs)
+        context = self.downsample[branch](inner)
+        return inner, resize_align_corners(context, inner.shape[1:3])
+
+    def step(self, prepared, cache):
+        """One refinement: prepared features, cache [B,h,w,2] -> logits [B,h,w,2]."""
+        branches = [prepared]
+        if self.with_cache:
+            branches.append(self.prepare(1, ops.cast(cache, self.compute_dtype)))
+        inner, context = zip(*branches)
+        # Downsample block: the context goes to the opposite branch (with one branch, to itself).
+        exchanged = [x + opposite for x, opposite in zip(inner, reversed(context))]
+        wide = [layer(x) for layer, x in zip(self.wide, exchanged)]
+        combined = self.combine(ops.concatenate(wide, axis=-1))
+        return self.classifier(ops.relu(self.residual(combined)))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "kernel": self.kernel,
+            "with_cache": self.with_cache,
+            "cache_gradient": self.cache_gradient,
+        }
