@@ -1,0 +1,29 @@
+"""Installs crnet_tf, pipelines and export: `pip install .`, or `pip install -e ".[dev]"`."""
+
+from pathlib import Path
+
+from setuptools import find_namespace_packages, setup
+
+HERE = Path(__file__).parent
+
+
+def requirements(name: str) -> list[str]:
+    """The requirements of a file, without its comments and its references to other files."""
+    lines = (HERE / name).read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and line[0] not in "#-"]
+
+
+setup(
+    name="crnet-tf",
+    version="0.1.0",
+    description="Cross-Reference Networks for few-shot segmentation, in TensorFlow and Keras",
+    author="The CRNet-TF authors",
+    license="MIT",
+    packages=find_namespace_packages(include=["crnet_tf*", "pipelines*", "export*"]),
+    python_requires=">=3.10,<3.14",
+    install_requires=requirements("requirements.txt"),
+    extras_require={
+        "dev": requirements("requirements-dev.txt"),
+        "jax": ["jax>=0.6"],  # the other back end: KERAS_BACKEND=jax
+    },
+)
