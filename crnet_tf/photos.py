@@ -1,0 +1,190 @@
+"""Photos and label maps as users really have them -> plain arrays; and PNG files back.
+
+Pillow only, no TensorFlow: palette label maps must be read as indices, which TensorFlow's
+own decoder does not do (it paints them RGB). Every file is decoded to its last line, so a
+truncated one is found here and not in the middle of a training run.
+"""
+
+import io
+import os
+import pathlib
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image, ImageOps
+
+PathLike = str | os.PathLike
+
+_EXIF_ORIENTATION = 0x0112
+_GREY16_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
+_LABEL_MODES = ("P", "L", "1")
+# All that Pillow's decoders were seen to raise on damaged files.
+_DECODE_ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
+
+
+def read_photo(path: PathLike) -> np.ndarray:
+    """Reads a photo: uint8 [H,W,3] RGB, upright.
+
+    EXIF rotation is applied; grey, palette and CMYK become RGB; transparent parts are
+    composited on white; 16-bit grey is scaled to 8 bits; of an animation the first frame.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no photo, is damaged or truncated, or has pixels of unknown range.
+    """
+    return _to_rgb(_open(path, "a photo (JPEG, PNG or another format Pillow reads)"), path)
+
+
+def read_label(path: PathLike) -> np.ndarray:
+    """Reads a label map: uint8 [H,W] class ids, 255 void.
+
+    A palette image (mode P, as in PASCAL VOC) gives its indices, an 8-bit grey one its
+    values, a 1-bit one 0 and 1.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged or truncated, not single-channel 8-bit, or a lossy JPEG.
+    """
+    image = _open(path, "a label map (PNG)")
+    if image.mode not in _LABEL_MODES:
+        raise ValueError(
+            f"{path}: expected a label map with one channel of class ids (palette or 8-bit "
+            f"grey PNG, mode {', '.join(_LABEL_MODES)}), received mode {image.mode}. "
+            f"{_label_remedy(image.mode)}"
+        )
+    if image.format in ("JPEG", "MPO"):
+        raise ValueError(
+            f"{path}: expected a label map in a lossless format (PNG), received JPEG, whose "
+            "compression changes class ids at every border. Export the labels again as PNG."
+        )
+    return np.array(image, dtype=np.uint8)
+
+
+def photo_bytes(path: PathLike) -> tuple[bytes, str, tuple[int, int]]:
+    """A photo as it is stored in a record: encoded bytes, "jpeg" or "png", (H, W).
+
+    An upright 8-bit RGB or grey JPEG is kept byte for byte (after a full decode); anything
+    else is read by `read_photo` and stored as PNG. Raises what `read_photo` raises.
+    """
+    image = _open(path, "a photo (JPEG, PNG or another format Pillow reads)")
+    upright = image.getexif().get(_EXIF_ORIENTATION, 1) in (0, 1)
+    if image.format == "JPEG" and image.mode in ("RGB", "L") and upright:
+        return pathlib.Path(path).read_bytes(), "jpeg", (image.height, image.width)
+    pixels = _to_rgb(image, path)
+    return encode_png(pixels), "png", pixels.shape[:2]
+
+
+def encode_png(array: np.ndarray, palette: bytes | None = None) -> bytes:
+    """uint8 [H,W] (grey, or indices of `palette`) or [H,W,3] (RGB) -> PNG bytes.
+
+    The same array gives the same bytes (with the same Pillow). `palette` is up to 256 RGB
+    triples, such as `voc_palette()`; the file then is of mode P.
+    """
+    array = np.asarray(array)
+    colour = array.ndim == 3 and array.shape[-1] == 3
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (colour and palette is None)):
+        raise ValueError(
+            "encode_png: expected uint8 [H,W], or uint8 [H,W,3] without a palette, received "
+            f"{array.dtype} {list(array.shape)}{' with a palette' if palette else ''}."
+        )
+    image = Image.fromarray(np.ascontiguousarray(array))
+    if palette is not None:
+        image.putpalette(palette)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_png(path: PathLike, array: np.ndarray, palette: bytes | None = None) -> None:
+    """Writes `encode_png(array, palette)` beside `path` and renames it: whole or not at all."""
+    path = pathlib.Path(path)
+    data = encode_png(array, palette)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(data)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def voc_palette() -> bytes:
+    """The colour map of PASCAL VOC's label maps: 256 RGB triples.
+
+    Bits 0, 3, 6 of an id go to red, 1, 4, 7 to green, 2, 5 to blue, highest colour bit
+    first (VOC development kit, VOClabelcolormap).
+    """
+    palette = np.zeros((256, 3), np.int64)
+    for bit in range(8):
+        for channel in range(3):
+            palette[:, channel] |= (np.arange(256) >> (3 * bit + channel) & 1) << (7 - bit)
+    return palette.astype(np.uint8).tobytes()
+
+
+def _open(path, expected):
+    """The decoded Pillow image of a file, or an error that says which file and what to do."""
+    if not pathlib.Path(path).is_file():
+        raise FileNotFoundError(
+            f"{path}: expected {expected}, received {_not_a_file(path)}. Check the path."
+        )
+    try:
+        with Image.open(path) as image:
+            image.load()  # open() reads the header only
+    except PermissionError:
+        raise
+    except _DECODE_ERRORS as error:
+        raise ValueError(
+            f"{path}: expected {expected}, received {os.path.getsize(path)} bytes that cannot "
+            f"be decoded ({error}). The file is damaged, truncated or of another kind: copy "
+            "or export it again, or leave it out."
+        ) from error
+    return image
+
+
+def _not_a_file(path):
+    return "a folder" if pathlib.Path(path).is_dir() else "nothing: there is no such file"
+
+
+def _to_rgb(image, path):
+    image = ImageOps.exif_transpose(image)
+    if image.mode in _GREY16_MODES:
+        return _grey16_to_rgb(np.array(image), path)
+    if image.mode == "F":
+        raise ValueError(
+            f"{path}: expected a photo of 8 or 16 bits, received floating-point pixels (mode "
+            "F), whose range is unknown. Convert it to an 8-bit PNG."
+        )
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    try:
+        return np.array(image.convert("RGB"))  # [H,W,3]
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: expected a photo that converts to RGB, received mode {image.mode}. "
+            "Convert it to an 8-bit RGB PNG or JPEG."
+        ) from error
+
+
+def _grey16_to_rgb(pixels, path):
+    pixels = pixels.astype(np.int64)
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise ValueError(
+            f"{path}: expected a photo of 8 or 16 bits, received 32-bit pixels from "
+            f"{pixels.min()} to {pixels.max()}. Convert it to an 8-bit PNG."
+        )
+    grey = ((pixels + 128) // 257).astype(np.uint8)  # 65535 -> 255, rounded
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def _label_remedy(mode):
+    if mode in _GREY16_MODES:
+        return "Save the ids as an 8-bit single-channel PNG: 0..254, 255 for void."
+    return (
+        "Colours are not ids: write the map again as a palette PNG, mapping every colour to "
+        "its class id (Pillow: Image.fromarray(ids.astype('uint8')).save('label.png'))."
+    )

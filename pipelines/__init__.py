@@ -1,0 +1,1 @@
+"""Builders: photos and label maps of a data set -> class-sharded TFRecords."""

@@ -1,0 +1,29 @@
+"""Which classes of a label map are big enough to be an episode's subject."""
+
+import numpy as np
+
+VOID = 255
+FILTERS = ("oslsm", "area2048", "none")
+
+
+def listed_classes(label: np.ndarray, filter: str) -> list[int]:
+    """Class ids of a label map [H,W] that a small-object filter keeps, ascending.
+
+    Args:
+        label: uint8 [H,W] class ids, 0 background, 255 void; both are never listed.
+        filter: `oslsm`: more than 2 hits on a grid of stride 32 (OSLSM, the lists of CANet
+            and HSNet); `area2048`: at least 2*32*32 pixels (PFENet); `none`: any pixel.
+    """
+    if filter not in FILTERS:
+        raise ValueError(f"filter: expected one of {FILTERS}, received {filter!r}.")
+    if filter == "oslsm":
+        # OSLSM pads by 15 px and samples the padded map at 16, 48, ...: that is 1, 33, ...
+        # of the map itself, and samples in the padding never hit.
+        return _classes_with(label[1::32, 1::32], at_least=3)
+    return _classes_with(label, at_least=2 * 32 * 32 if filter == "area2048" else 1)
+
+
+def _classes_with(ids, at_least):
+    counts = np.bincount(ids.ravel(), minlength=256)
+    counts[[0, VOID]] = 0
+    return [int(c) for c in np.flatnonzero(counts >= at_least)]

@@ -1,0 +1,79 @@
+"""A folder that is whole or not there: built in a hidden sibling, moved into place at the end.
+
+POSIX only (flock), like TensorFlow's Linux and macOS wheels.
+"""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def locked(out: pathlib.Path) -> Iterator[None]:
+    """Holds `.<name>.lock` beside `out`, with this process' id in it.
+
+    The lock ends with its process, however that ends: one left by a killed build is taken
+    over.
+
+    Raises:
+        RuntimeError: another process is building `out`.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    path = _sibling(out, "lock")
+    file = _acquire(path, out)
+    try:
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+def _acquire(path, out):
+    while True:
+        file = open(path, "a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            file.close()
+            raise RuntimeError(
+                f"{out}: expected to build it alone, but process {owner} is building it now "
+                f"(lock {path}). Wait for it, stop it, or choose another --out."
+            ) from error
+        # The holder before us may have removed the file between our open() and flock().
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+        file.close()
+
+
+@contextlib.contextmanager
+def replaced(out: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives an empty work folder beside `out`; when the block ends well, it becomes `out`.
+
+    What stood at `out` before is removed then, and not earlier: the caller decides whether it
+    may be (`locked` must be held). When the block raises, the work folder is removed.
+    """
+    work, old = _sibling(out, "building"), _sibling(out, "old")
+    for leftover in (work, old):  # of a killed build
+        shutil.rmtree(leftover, ignore_errors=True)
+    work.mkdir()
+    try:
+        yield work
+        if out.exists():
+            os.rename(out, old)
+        os.rename(work, out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        if out.exists():
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _sibling(out, kind):
+    return out.with_name(f".{out.name}.{kind}")
