@@ -1,0 +1,202 @@
+"""Finds, in your own photos, what you labelled in one or a few others.
+
+    python -m crnet_tf.predict --checkpoint=runs/demo/best.keras --support=cat.jpg \\
+        --support_mask=cat_mask.png --query=photos/ --out=found
+
+Writes, for each query photo and at its own size, `NAME_mask.png` (0 or 255),
+`NAME_probability.png` (0..255) and `NAME_overlay.png`; and `panel.png`, the first queries
+with every refinement step. Needs no training: the support photos are all it learns from.
+"""
+
+import collections
+import os
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+
+from crnet_tf import episodes, model, photos, support, visualize
+from crnet_tf.layers import resize_align_corners
+
+MAX_PANELS = 16  # rows of panel.png
+
+
+class Segmenter:
+    """Segments photos after the example of k labelled ones; those are encoded only once.
+
+    For k > 1 the probabilities of the k one-shot answers are averaged, the fusion the
+    paper compares with (Sec. 4.6).
+
+    Args:
+        network: `crnet_tf.model.load_checkpoint(path)`.
+        support_images: k photos, uint8 [H,W,3] RGB, of any sizes.
+        support_masks: k masks, uint8 [H,W], 0 background, 1 foreground, 255 void.
+        names: what errors call the supports; default "support 1", "support 2" ...
+
+    Raises:
+        ValueError: no support, another number of masks, or what `support.check_support` raises.
+    """
+
+    def __init__(self, network, support_images, support_masks, names=None):
+        if len(support_images) != len(support_masks) or not len(support_images):
+            raise ValueError(
+                "Segmenter: expected one mask for each of one or more support photos, received "
+                f"{len(support_images)} photos and {len(support_masks)} masks."
+            )
+        names = names or [f"support {i + 1}" for i in range(len(support_images))]
+        self.size = network.config.image_size
+        self._segment = tf.function(network.segment)
+        self._states = []
+        for image, mask, name in zip(support_images, support_masks, names, strict=True):
+            support.check_support(image, mask, self.size, name)
+            image = episodes.resize_image(image, self.size)
+            mask = episodes.resize_mask(mask[..., None], self.size)
+            self._states.append(network.encode_support(image[None], mask[None]))
+
+    def segment(self, image: np.ndarray) -> np.ndarray:
+        """Probability of the foreground, float32 [H,W], of a photo uint8 [H,W,3]."""
+        return self.at_size(self.steps(image)[-1], image.shape[:2])
+
+    def steps(self, image: np.ndarray) -> np.ndarray:
+        """Probabilities float32 [T,S,S] after each refinement step, at the network's size."""
+        support.check_photo(image, "query")
+        query = episodes.resize_image(image, self.size)[None]
+        total = 0.0
+        for state in self._states:
+            logits = self._segment(state, query)  # [1,T,S,S,2]
+            total = total + tf.nn.softmax(logits)[0, ..., 1].numpy()
+        return total / len(self._states)
+
+    @staticmethod
+    def at_size(probability: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """A probability map [S,S] -> float32 [H,W], bilinear with aligned corners."""
+        resized = resize_align_corners(tf.constant(probability)[None, ..., None], size)
+        return np.clip(resized[0, ..., 0].numpy(), 0, 1)
+
+
+def query_paths(query: photos.PathLike) -> list[pathlib.Path]:
+    """The photo `query`, or the files of the folder `query` in the order of their names.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder, or the folder is empty.
+    """
+    query = pathlib.Path(query)
+    if query.is_file():
+        return [query]
+    if not query.is_dir():
+        raise FileNotFoundError(f"No {str(query)!r}: expected a photo or a folder of photos.")
+    paths = sorted(p for p in query.iterdir() if p.is_file() and not p.name.startswith("."))
+    if not paths:
+        raise FileNotFoundError(f"{str(query)!r}: expected a folder of photos, received none.")
+    return paths
+
+
+def output_names(paths: list[pathlib.Path]) -> list[str]:
+    """A name for the results of each file of a folder: its stem, or where two share that
+    (in any case: some file systems ignore it) its whole name."""
+    names = [path.stem for path in paths]
+    while True:
+        counts = collections.Counter(name.casefold() for name in names)
+        longer = [
+            path.name if counts[name.casefold()] > 1 else name
+            for path, name in zip(paths, names, strict=True)
+        ]
+        if longer == names:
+            return names
+        names = longer
+
+
+def predict(
+    segmenter: Segmenter,
+    example: tuple[np.ndarray, np.ndarray],
+    queries: list[pathlib.Path],
+    out: pathlib.Path,
+    threshold: float = 0.5,
+) -> list[str]:
+    """Writes mask, probability and overlay of every query, and `panel.png`, into `out`.
+
+    Args:
+        example: support photo and mask shown in the panel.
+        queries: files; in a list of several, one that is no photo is skipped.
+        threshold: foreground is what is more probable than this.
+
+    Returns:
+        Why files were skipped, one line each.
+
+    Raises:
+        ValueError: no query is a photo.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    progress = keras.utils.Progbar(len(queries), unit_name="photo")
+    panels, skipped = [], []
+    for path, name in zip(queries, output_names(queries), strict=True):
+        try:
+            image = photos.read_photo(path)
+        except (OSError, ValueError) as error:
+            skipped.append(str(error))
+        else:
+            steps = segmenter.steps(image)
+            _write(out, name, image, segmenter.at_size(steps[-1], image.shape[:2]), threshold)
+            if len(panels) < MAX_PANELS:
+                row = visualize.panel(*example, image, None, list(steps), threshold=threshold)
+                panels.append(row)
+        progress.add(1)
+    if not panels:
+        reasons = "\n".join(skipped[:5])
+        raise ValueError(f"Expected at least one photo to segment, received none.\n{reasons}")
+    photos.write_png(out / "panel.png", visualize.contact_sheet(panels))
+    return skipped
+
+
+def _write(out, name, image, probability, threshold):
+    mask = (probability > threshold).astype(np.uint8)
+    photos.write_png(out / f"{name}_mask.png", 255 * mask)
+    photos.write_png(out / f"{name}_probability.png", np.uint8(np.round(255 * probability)))
+    photos.write_png(out / f"{name}_overlay.png", visualize.overlay(image, mask))
+
+
+def run(args) -> None:
+    """The command line: `args` has its flags as attributes."""
+    if len(args.support) != len(args.support_mask):
+        raise ValueError(
+            "Expected as many --support_mask as --support, received "
+            f"{len(args.support_mask)} and {len(args.support)}."
+        )
+    out, queries = pathlib.Path(args.out), query_paths(args.query)
+    if os.path.realpath(out) == os.path.realpath(args.query):
+        raise ValueError("--out: expected another folder than --query, received the same one.")
+    images = [photos.read_photo(path) for path in args.support]
+    masks = [support.read_mask(path, args.class_id) for path in args.support_mask]
+    network = model.load_checkpoint(args.checkpoint)
+    segmenter = Segmenter(network, images, masks, names=args.support_mask)
+    skipped = predict(segmenter, (images[0], masks[0]), queries, out, args.threshold)
+    for reason in skipped:
+        print(f"Skipped {reason}")
+    print(f"{len(queries) - len(skipped)} photos segmented. Picture of them: {out}/panel.png")
+
+
+def define_flags():
+    text, number = flags.DEFINE_string, flags.DEFINE_float
+    text("checkpoint", None, "A .keras file written by training.", required=True)
+    flags.DEFINE_list("support", None, "Labelled photo, or k: a.jpg,b.jpg.", required=True)
+    flags.DEFINE_list("support_mask", None, "Mask of each support photo.", required=True)
+    flags.DEFINE_integer(
+        "class_id", None, "Class to take from masks that are label maps.", 1, upper_bound=254
+    )
+    text("query", None, "Photo, or folder of photos, to segment.", required=True)
+    text("out", None, "Folder for the results.", required=True)
+    number("threshold", 0.5, "Foreground is what is more probable.", 0, upper_bound=1)
+
+
+def main(_):
+    try:
+        run(flags.FLAGS)
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)

@@ -1,0 +1,99 @@
+"""Support photos and masks as users bring them, checked before a network sees them."""
+
+import numpy as np
+from PIL import Image
+
+from crnet_tf import episodes, photos
+from crnet_tf.losses import VOID
+
+
+def check_support(image: np.ndarray, mask: np.ndarray, image_size: int, name: str) -> None:
+    """Raises ValueError unless photo and mask can serve as support of a network.
+
+    The mask must have the photo's size, the values 0, 1 and 255 (void), and foreground that
+    is still there at the network's input size.
+    """
+    check_photo(image, name)
+    if mask.shape != image.shape[:2]:
+        turned = mask.shape == image.shape[1::-1]
+        remedy = "Turn it (photos are read upright)" if turned else "Resize or crop it"
+        raise ValueError(
+            f"{name}: expected a mask of the photo's size, {_pixels(image.shape)}, received "
+            f"{_pixels(mask.shape)}. {remedy} like its photo."
+        )
+    values = np.unique(mask)
+    if not set(values.tolist()) <= {0, 1, 255}:
+        raise ValueError(
+            f"{name}: expected mask values 0 (background), 1 (foreground) and 255 (void), "
+            f"received {_shorten(values)}."
+        )
+    if 1 not in values:
+        raise ValueError(
+            f"{name}: expected a mask with some foreground, received an empty one. Mark the "
+            "object in it, or leave this support out."
+        )
+    if not np.any(episodes.resize_mask(mask[..., None], image_size).numpy() == 1):
+        raise ValueError(
+            f"{name}: expected an object that can still be seen at the network's input size, "
+            f"{image_size}x{image_size}, received {np.sum(mask == 1)} foreground pixels in "
+            f"{_pixels(mask.shape)}, none of which is left. Crop the photo around the object."
+        )
+
+
+def read_mask(path: photos.PathLike, class_id: int | None = None) -> np.ndarray:
+    """A support mask from a file: uint8 [H,W], 0 background, 1 foreground, 255 void.
+
+    Without `class_id` the file holds 0/1 (255 is void) or 0/255 (255 is foreground); with
+    it, a label map of class ids, such as PASCAL VOC's (255 is void).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no label map, has other values, or lacks the class.
+    """
+    label = _read_grey(path)
+    values = np.unique(label)
+    if class_id is not None:
+        if class_id not in values:
+            raise ValueError(
+                f"{path}: expected a label map that holds class {class_id}, received the ids "
+                f"{_shorten(values)}. Give one of them as --class_id, or another label map."
+            )
+        return np.where(label == VOID, label, label == class_id).astype(np.uint8)
+    if not set(values.tolist()) <= {0, 1, 255}:
+        raise ValueError(
+            f"{path}: expected a mask of 0 and 1 or of 0 and 255, received the values "
+            f"{_shorten(values)}. If it is a label map of class ids, choose one: --class_id=N."
+        )
+    # Only a mask that has a 1 can mean void by 255.
+    return label if 1 in values else (label == 255).astype(np.uint8)
+
+
+def _read_grey(path):
+    """`photos.read_label`, and RGB files whose three channels are equal, which tools write."""
+    try:
+        with Image.open(path) as image:
+            if image.mode in ("RGB", "RGBA", "LA") and image.format == "PNG":
+                channels = np.asarray(image.convert("RGBA"))
+                grey = channels[..., :1]
+                if np.all(channels[..., :3] == grey) and np.all(channels[..., 3] == 255):
+                    return grey[..., 0]
+    except (OSError, SyntaxError, ValueError):
+        pass  # read_label says better what is wrong with the file
+    return photos.read_label(path)
+
+
+def check_photo(image: np.ndarray, name: str) -> None:
+    """Raises ValueError unless `image` is a photo uint8 [H,W,3]."""
+    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ValueError(
+            f"{name}: expected a photo uint8 [H,W,3] RGB, received {image.dtype} "
+            f"{list(image.shape)}. photos.read_photo makes one of any file."
+        )
+
+
+def _pixels(shape):
+    return f"{shape[1]}x{shape[0]} (width x height)"
+
+
+def _shorten(values):
+    return f"{', '.join(map(str, values[:10]))}{' ...' if len(values) > 10 else ''}"
