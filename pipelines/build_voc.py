@@ -12,7 +12,6 @@ import functools
 import pathlib
 
 from absl import app, flags
-from absl import logging as absl_logging
 
 from crnet_tf import folds, photos
 from crnet_tf.records import Index
@@ -20,16 +19,6 @@ from pipelines import filters, writer
 from pipelines.audit import audit
 
 DATASET = "pascal5i"
-
-_VOC_DIR = flags.DEFINE_string(
-    "voc_dir", None, "VOC2012, VOCdevkit or its parent folder.", required=True
-)
-_OUT = flags.DEFINE_string("out", None, "Folder of records to make.", required=True)
-_FILTER = flags.DEFINE_enum("filter", "oslsm", filters.FILTERS, "Small-object filter.")
-_ON_ERROR = flags.DEFINE_enum(
-    "on_error", "stop", writer.ON_ERROR, "At a bad photo: stop, or skip and count it."
-)
-_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.")
 
 
 def build_voc(
@@ -164,16 +153,28 @@ def _make_item(pair, filter, num_classes):
     return writer.make_example(*pair, filter=filter, num_classes=num_classes)
 
 
+def define_flags() -> None:
+    """Called when this is the program: build_demo has flags of the same names."""
+    flags.DEFINE_string("voc_dir", None, "VOC2012, VOCdevkit or its parent.", required=True)
+    flags.DEFINE_string("out", None, "Folder of records to make.", required=True)
+    flags.DEFINE_enum("filter", "oslsm", filters.FILTERS, "Small-object filter.")
+    flags.DEFINE_enum(
+        "on_error", "stop", writer.ON_ERROR, "Bad photo: stop, or skip and count."
+    )
+    flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.")
+
+
 def main(_):
+    given = flags.FLAGS
     try:
         index = build_voc(
-            _VOC_DIR.value, _OUT.value, _FILTER.value, _ON_ERROR.value, _OVERWRITE.value
+            given.voc_dir, given.out, given.filter, given.on_error, given.overwrite
         )
     except (OSError, ValueError, RuntimeError) as error:
-        absl_logging.debug("build failed", exc_info=True)  # --verbosity=1 shows where
         raise SystemExit(f"build_voc: {error}") from error
     print(audit(index))
 
 
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

@@ -13,7 +13,7 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -127,7 +127,7 @@ def _write_split(folder, sources, make_item, on_error):
     folder.mkdir()
     writers, counts, skipped = {}, {}, []
     try:
-        for source in _progress(sources, folder.name):
+        for source in progress(sources, folder.name):
             try:
                 item = make_item(source)
             except (ValueError, OSError) as error:
@@ -244,7 +244,7 @@ def _report_skipped(skipped, split):
             print(f"  {message}")
 
 
-def _progress(items, title):
+def progress(items: Sequence[Any], title: str) -> Iterator[Any]:
     """Passes items on; a bar on a terminal, a line every tenth elsewhere. To stderr."""
     start, total, live = time.monotonic(), max(len(items), 1), sys.stderr.isatty()
     for done, item in enumerate(items, 1):

@@ -1,0 +1,157 @@
+"""The embedded demo set: a few-shot benchmark drawn on the spot, in VOC layout and as records.
+
+    python -m pipelines.build_demo --out=data/demo
+
+Makes `data/demo/VOC` (JPEGImages, SegmentationClassAug, ImageSets) and, the same way as
+`build_voc`, `data/demo/records`. 20 classes in four folds as in PASCAL-5i; objects of 2 or 3
+classes in every photo, so that segmenting what stands out, without a look at the support,
+fails. 640 photos of 96..128 px; the same seed gives the same bytes.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+from absl import app, flags
+from PIL import Image
+
+from crnet_tf import folds, photos
+from crnet_tf.records import Index
+from pipelines import demo_scenes
+from pipelines.audit import audit
+from pipelines.build_voc import build_voc
+from pipelines.folder import locked, replaced
+from pipelines.writer import progress
+
+DATASET = "demo"
+TRAIN_PHOTOS = 480
+VAL_PHOTOS = 160
+# Written beside the photos; raise it when what is drawn changes, so that old sets are redrawn.
+DRAWING = 1
+_SETTINGS_NAME = "settings.json"
+_JPEG_QUALITY = (85, 95)
+
+
+def build_demo(
+    out: photos.PathLike,
+    seed: int = 0,
+    train_photos: int = TRAIN_PHOTOS,
+    val_photos: int = VAL_PHOTOS,
+    overwrite: bool = False,
+) -> Index:
+    """Draws the demo set into `out/VOC` and builds `out/records`; leaves a complete one alone.
+
+    Args:
+        out: folder to make.
+        seed: of everything drawn, at least 0.
+        train_photos, val_photos: at least 20 each, so that every class occurs.
+        overwrite: draw and build again what is there with other settings.
+
+    Raises:
+        ValueError: seed or counts out of range.
+        FileExistsError: `out` holds a set of other settings, or other things.
+        RuntimeError: another process is building it.
+    """
+    _check_numbers(seed, train_photos, val_photos)
+    out = pathlib.Path(out)
+    counts = {"train": train_photos, "val": val_photos}
+    settings = {"drawing": DRAWING, "seed": seed, "photos": counts}
+    with locked(out / "VOC"):
+        if not _is_drawn(out / "VOC", settings, overwrite):
+            with replaced(out / "VOC") as work:
+                _draw_voc(work, seed, counts)
+                (work / _SETTINGS_NAME).write_text(json.dumps(settings) + "\n")
+    return build_voc(
+        out / "VOC",
+        out / "records",
+        # By construction every class has enough pixels (demo_scenes.MIN_PIXELS); OSLSM's grid
+        # of 32 px is too coarse for photos of this size.
+        filter="none",
+        overwrite=overwrite,
+        dataset=DATASET,
+        source=f"pipelines.build_demo, drawing {DRAWING}, seed {seed}",
+    )
+
+
+def _check_numbers(seed, train_photos, val_photos):
+    if seed < 0:
+        raise ValueError(f"--seed: expected 0 or more, received {seed}.")
+    least = len(folds.DEMO_CLASSES)
+    for name, count in (("train", train_photos), ("val", val_photos)):
+        if count < least:
+            raise ValueError(
+                f"{name} photos: expected at least {least}, one a class, received {count}."
+            )
+
+
+def _is_drawn(voc, settings, overwrite):
+    if not voc.exists() or not any(voc.iterdir()):
+        return False
+    path = voc / _SETTINGS_NAME
+    if not path.exists():
+        raise FileExistsError(
+            f"{voc}: expected a new folder or one that build_demo made, received one without "
+            f"{_SETTINGS_NAME}. It is never deleted: choose another --out."
+        )
+    there = json.loads(path.read_text())
+    if there != settings and not overwrite:
+        raise FileExistsError(
+            f"{voc}: expected a demo set of {settings}, received one of {there}. --overwrite "
+            "draws it again; another --out keeps both."
+        )
+    return there == settings
+
+
+def _draw_voc(root, seed, counts):
+    """Writes photos, label maps and lists in VOC layout."""
+    lists = root / "ImageSets" / "Segmentation"
+    for folder in (root / "JPEGImages", root / "SegmentationClassAug", lists):
+        folder.mkdir(parents=True)
+    for split, file in (("train", "trainaug.txt"), ("val", "val.txt")):
+        names = [f"demo_{split}_{number:04d}" for number in range(counts[split])]
+        for number in progress(range(counts[split]), f"draw {split}"):
+            # A photo depends on its own number only: more photos leave the first ones alike.
+            rng = np.random.default_rng([seed, split == "val", number])
+            photo, label = demo_scenes.draw_scene(_draw_classes(number, rng), rng)
+            quality = int(rng.integers(*_JPEG_QUALITY))
+            Image.fromarray(photo).save(
+                root / "JPEGImages" / f"{names[number]}.jpg", quality=quality, subsampling=0
+            )
+            photos.write_png(
+                root / "SegmentationClassAug" / f"{names[number]}.png",
+                label,
+                photos.voc_palette(),
+            )
+        (lists / file).write_text("".join(f"{name}\n" for name in names))
+
+
+def _draw_classes(number, rng):
+    """Every class is the first in one of 20 photos; one or two others join it."""
+    total = len(folds.DEMO_CLASSES)
+    first = number % total + 1
+    others = [c for c in range(1, total + 1) if c != first]
+    return [first, *(int(c) for c in rng.choice(others, rng.integers(1, 3), replace=False))]
+
+
+def define_flags() -> None:
+    """Called when this is the program: build_voc has flags of the same names."""
+    flags.DEFINE_string("out", "data/demo", "Folder to make.")
+    flags.DEFINE_integer("seed", 0, "Of everything drawn.")
+    flags.DEFINE_integer("photos", TRAIN_PHOTOS, "Training photos; a third of it for val.")
+    flags.DEFINE_bool("overwrite", False, "Draw and build again what is there.")
+
+
+def main(_):
+    given = flags.FLAGS
+    try:
+        index = build_demo(
+            given.out, given.seed, given.photos, given.photos // 3, given.overwrite
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SystemExit(f"build_demo: {error}") from error
+    print(audit(index))
+
+
+if __name__ == "__main__":
+    define_flags()
+    app.run(main)
