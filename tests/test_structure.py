@@ -1,0 +1,146 @@
+"""The shape of the repository: one-way imports, small files, commands with --help."""
+
+import ast
+import graphlib
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PACKAGES = ("crnet_tf", "pipelines", "export")
+MAX_LINES, MAX_BYTES = 300, 1_000_000
+
+# A module imports from its own row or from rows above, never from one below.
+LEVELS = [
+    "config folds records metrics losses backbones layers refinement photos visualize",
+    "episodes manifest parts model support feature_store",
+    "finetune",
+    "evaluate",
+    "callbacks",
+    "train predict",
+]
+LEVEL = {name: row for row, names in enumerate(LEVELS) for name in names.split()}
+
+SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+
+
+def module_name(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_name(path): path for path in SOURCES}
+COMMANDS = [
+    name
+    for name, path in MODULES.items()
+    if re.search(r"^if __name__ == .__main__.:", path.read_text(encoding="utf-8"), re.MULTILINE)
+]
+
+
+def imported(path):
+    """Modules of this repository that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:  # relative to the file's package
+                package = path.relative_to(ROOT).parent.parts
+                parents = package[: len(package) - node.level + 1]
+                base = ".".join([*parents, base]).rstrip(".")
+            names |= {f"{base}.{alias.name}" for alias in node.names} | {base}
+    return names & MODULES.keys()
+
+
+def tracked_files():
+    command = ["git", "ls-files", "-z"]
+    listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if listing.returncode:
+        pytest.skip("no git checkout")
+    paths = (ROOT / name for name in listing.stdout.split("\0") if name)
+    return [path for path in paths if path.is_file()]
+
+
+def test_imports_of_crnet_tf_point_one_way():
+    for name, path in MODULES.items():
+        package, _, part = name.partition(".")
+        if package != "crnet_tf" or not part:
+            continue  # __init__ gathers the public names
+        part = part.split(".")[0]
+        assert part in LEVEL, f"{name} is new: give it a row in LEVELS of {__file__}"
+        for target in imported(path) - {"crnet_tf"}:
+            other = target.split(".")[1] if "." in target else ""
+            assert target.startswith("crnet_tf."), f"{name} must not import {target}"
+            assert LEVEL[other] <= LEVEL[part], f"{name} must not import {target}"
+
+
+def test_imports_have_no_cycle():
+    # `from crnet_tf import x` also names the package, whose __init__ gathers public names.
+    graph = {name: imported(path) - set(PACKAGES) - {name} for name, path in MODULES.items()}
+    for package in PACKAGES:
+        graph.pop(package, None)
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+def test_pipelines_and_export_do_not_need_each_other():
+    for name, path in MODULES.items():
+        other = {"pipelines": "export", "export": "pipelines"}.get(name.split(".")[0])
+        assert not any(target.split(".")[0] == other for target in imported(path)), name
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_source_files_and_functions_are_short(path):
+    text = path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < MAX_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < 60, node.name
+
+
+def test_no_large_file_is_committed():
+    large = [str(path) for path in tracked_files() if path.stat().st_size > MAX_BYTES]
+    assert not large
+
+
+# Every process would spend four seconds on importing TensorFlow; forks of one share it.
+ASK_FOR_HELP = """
+import os, runpy, sys
+import keras, tensorflow
+for name in sys.argv[1:]:
+    print("\\0" + name, flush=True)
+    child = os.fork()
+    if not child:
+        sys.argv = [name, "--help"]
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+        raise SystemExit(0)
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def helps():
+    """What every command prints when asked for --help: {module: output}."""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    answer = subprocess.run(
+        [sys.executable, "-c", ASK_FOR_HELP, *COMMANDS],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    answers = answer.stdout.split("\0")[1:]
+    return dict(text.split("\n", 1) for text in answers)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_command_explains_itself(name, helps):
+    assert "Traceback" not in helps[name], helps[name]
+    docstring = ast.get_docstring(ast.parse(MODULES[name].read_text(encoding="utf-8")))
+    assert docstring.splitlines()[0] in helps[name]
+    assert "\n  --" in helps[name] and f"python -m {name}" in helps[name]
