@@ -12,7 +12,7 @@ from keras import layers, ops
 
 from crnet_tf.layers import conv, register
 
-# Last layer of each stage at 1/8 resolution, by backbone; presets as in `Config.feature_levels`.
+# Last layers of two stages at 1/8 resolution; presets as in `Config.feature_levels`.
 FEATURE_LEVELS = {
     "resnet50": {
         "paper": ("conv4_block6_out", "conv5_block3_out"),

@@ -26,7 +26,9 @@ class Config:
     """
 
     # === Data ===
-    fold: int = _field(0, "Fold whose classes are held out, counted from 0 (Table 1).", minimum=0)
+    fold: int = _field(
+        0, "Fold whose classes are held out, counted from 0 (Table 1).", minimum=0
+    )
     image_size: int = _field(
         321, "Side of the network's square input, px; best 8n+1 (CANet: 321).", minimum=33
     )
@@ -53,10 +55,12 @@ class Config:
     train_backbone: bool = _field(False, "Train the backbone too; CANet freezes it.")
     feature_levels: str = _field(
         "paper",
-        "paper: the last two stages, the text of Sec. 5.1; canet: one stage lower, CANet's code.",
+        "paper: the last two stages (Sec. 5.1); canet: one stage lower, CANet's code.",
         choices=("paper", "canet"),
     )
-    multi_level: bool = _field(True, "Concatenate two stages; off: the last one alone (Table 3).")
+    multi_level: bool = _field(
+        True, "Concatenate two stages; off: the last one alone (Table 3)."
+    )
 
     # === Modules (Sec. 4.3-4.5) ===
     channels: int = _field(256, "Channels of all proposed modules (Sec. 5.1).", minimum=1)
@@ -66,9 +70,13 @@ class Config:
     mask_refinement: bool = _field(True, "Cache branch of Sec. 4.5; off: one step without it.")
     fc_ratio: int = _field(4, "Reduction of the FC pair of Sec. 4.3; ours.", minimum=1)
     aspp_rates: str = _field("6,12,18", "Dilations of the co-occurrence head's ASPP; CANet.")
-    global_kernel: int = _field(7, "Long side of the global convolutions (Sec. 4.5).", minimum=1)
+    global_kernel: int = _field(
+        7, "Long side of the global convolutions (Sec. 4.5).", minimum=1
+    )
     refine_steps: int = _field(5, "Refinement steps at test time (Sec. 5.1).", minimum=1)
-    train_refine_steps: int = _field(2, "Unrolled refinement steps in training; ours.", minimum=1)
+    train_refine_steps: int = _field(
+        2, "Unrolled refinement steps in training; ours.", minimum=1
+    )
     cache_gradient: bool = _field(False, "Let gradients flow through the cache; ours: off.")
 
     # === Losses ===
@@ -79,6 +87,12 @@ class Config:
     )
 
     # === Training ===
+    feature_views: int = _field(
+        0,
+        "Train from features of this many augmented views of each photo, computed once; "
+        "0: encode ever new augmentations in every step. Frozen backbones only.",
+        minimum=0,
+    )
     batch_size: int = _field(4, "Episodes a step, over all replicas; CANet: 4.", minimum=1)
     steps: int = _field(20_000, "Training steps; ours (CANet: 200 epochs).", minimum=1)
     steps_per_epoch: int = _field(500, "Steps between validations and checkpoints.", minimum=1)
@@ -87,7 +101,9 @@ class Config:
     momentum: float = _field(0.9, "Momentum of sgd; CANet.", minimum=0)
     weight_decay: float = _field(5e-4, "Weight decay; CANet.", minimum=0)
     schedule: str = _field(
-        "constant", "Learning rate over time; CANet: constant.", choices=("constant", "poly", "cosine")
+        "constant",
+        "Learning rate over time; CANet: constant.",
+        choices=("constant", "poly", "cosine"),
     )
     warmup_steps: int = _field(0, "Linear warm-up at the start, any schedule.", minimum=0)
     clip_norm: float = _field(0.0, "Global norm gradients are clipped to; 0: off.", minimum=0)
@@ -110,7 +126,9 @@ class Config:
         for field in dataclasses.fields(self):
             value, rule = getattr(self, field.name), field.metadata
             if rule["choices"] and value not in rule["choices"]:
-                raise ValueError(f"{field.name}: expected one of {rule['choices']}, received {value!r}.")
+                raise ValueError(
+                    f"{field.name}: expected one of {rule['choices']}, received {value!r}."
+                )
             if rule["minimum"] is not None and value < rule["minimum"]:
                 raise ValueError(
                     f"{field.name}: expected at least {rule['minimum']}, received {value!r}."
@@ -167,7 +185,9 @@ PRESETS = {
 
 def define_flags() -> None:
     """One absl flag per field, and --preset. Call once, at import of a main module."""
-    flags.DEFINE_enum("preset", None, list(PRESETS), "Named set of defaults; see config.PRESETS.")
+    flags.DEFINE_enum(
+        "preset", None, list(PRESETS), "Named set of defaults; see config.PRESETS."
+    )
     for field in dataclasses.fields(Config):
         name, default, meta = field.name, field.default, field.metadata
         if meta["choices"]:

@@ -11,7 +11,7 @@ from keras import layers, ops
 register = keras.saving.register_keras_serializable("crnet_tf")
 
 
-def conv(channels, kernel=3, rate=1, strides=1, activation="relu", name=None, dtype=None):
+def conv(channels, kernel=3, rate=1, strides=1, activation="relu", name=None):
     """The paper's convolution: 3x3, ReLU, size kept (Sec. 5.1)."""
     return layers.Conv2D(
         channels,
@@ -20,9 +20,16 @@ def conv(channels, kernel=3, rate=1, strides=1, activation="relu", name=None, dt
         dilation_rate=rate,
         padding="same",
         activation=activation,
-        kernel_initializer="he_normal",
+        kernel_initializer="he_normal" if activation else "lecun_normal",
         name=name,
-        dtype=dtype,
+    )
+
+
+def classifier(name="classifier"):
+    """3x3 convolution to the two classes, float32 in any precision, near 0 at first."""
+    small = keras.initializers.RandomNormal(stddev=0.01)  # CANet's, for every layer
+    return layers.Conv2D(
+        2, 3, padding="same", kernel_initializer=small, name=name, dtype="float32"
     )
 
 
@@ -153,7 +160,9 @@ class CrossReference(layers.Layer):
 
     def build(self, support_shape, query_shape):
         channels = support_shape[-1]
-        self.squeeze = layers.Dense(max(1, channels // self.ratio), activation="relu", name="squeeze")
+        self.squeeze = layers.Dense(
+            max(1, channels // self.ratio), activation="relu", name="squeeze"
+        )
         self.excite = layers.Dense(channels, activation="sigmoid", name="excite")
         self.squeeze.build((None, 1, 1, channels))
         self.excite.build((None, 1, 1, self.squeeze.units))
@@ -183,7 +192,7 @@ class CooccurrenceHead(layers.Layer):
         # === Layers ===
         self.entry = conv(channels, name="entry")
         self.aspp = ASPP(channels, rates, name="aspp")
-        self.classifier = conv(2, activation=None, name="classifier", dtype="float32")
+        self.classifier = classifier()
 
     def build(self, shape):
         inner = (*shape[:-1], self.channels)

@@ -20,7 +20,9 @@ def cross_entropy(logits, mask):
     # log(1 + exp(-margin)), the margin being that of the true class over the other.
     sign = ops.where(mask == 1, 1.0, -1.0)
     loss = ops.softplus(-sign * (logits[..., 1] - logits[..., 0]))
-    per_episode = ops.sum(loss * valid, axis=(1, 2)) / ops.maximum(ops.sum(valid, axis=(1, 2)), 1.0)
+    per_episode = ops.sum(loss * valid, axis=(1, 2)) / ops.maximum(
+        ops.sum(valid, axis=(1, 2)), 1.0
+    )
     return ops.mean(per_episode)
 
 

@@ -1,47 +1,22 @@
-"""CRNet: the figure of the paper as a functional graph, and its training step.
+"""CRNet as one Keras model: the functional graph, its training step, its checkpoint.
 
-    support_image -> encoder -> projection \                      / condition -> refinement -> support
-                                            > cross_reference --<
-    query_image   -> encoder -> projection /                      \ condition -> refinement -> query
-    support_image x support_mask -> encoder -> projection -> category vector -> both conditions
+    support photo, query photo -> encoder -> projection -> cross_reference
+    support photo x mask       -> encoder -> projection -> category_vector
+    each branch, category_vector -> condition -> refinement -> logits
 
-Only keras.ops and layers: the graph runs on the TensorFlow and the JAX back end.
+`parts.py` holds the arrows, `layers.py` and `refinement.py` the modules.
 """
 
 import dataclasses
 import pathlib
 
 import keras
-from keras import layers, ops
+from keras import ops
 
 from crnet_tf import backbones, losses
 from crnet_tf.config import Config
-from crnet_tf.layers import (
-    Condition,
-    CooccurrenceHead,
-    CrossReference,
-    MaskBackground,
-    MaskedAverage,
-    ResizeAlignCorners,
-    conv,
-    register,
-)
-from crnet_tf.refinement import MaskRefinement
-
-@dataclasses.dataclass(frozen=True)
-class Parts:
-    """The layers of the network. Both branches call the same ones."""
-
-    encoder: keras.Model  # image [B,S,S,3] -> features [B,h,w,F]
-    mask_background: layers.Layer  # image, mask [B,S,S,1] -> image
-    projection: layers.Layer  # features [B,h,w,F] -> [B,h,w,C]
-    category: layers.Layer  # features [B,h,w,C], mask -> category vector [B,1,1,C]
-    cross_reference: layers.Layer | None  # support, query [B,h,w,C] -> the same, reinforced
-    cooccurrence: layers.Layer | None  # [B,h,w,C] -> logits [B,h,w,2]
-    condition: layers.Layer | None  # [B,h,w,C], category vector -> [B,h,w,C]
-    concatenate: layers.Layer
-    refinement: layers.Layer  # [B,h,w,C'], steps T -> logits [B,T,h,w,2]
-    to_image: layers.Layer  # logits [...,h,w,2] -> [...,S,S,2]
+from crnet_tf.layers import register
+from crnet_tf.parts import Parts, build_parts, compare, condition, encode, train_outputs
 
 
 @register
@@ -71,7 +46,7 @@ class CRNet(keras.Model):
         )
 
     def encode_support(self, image, mask) -> dict:
-        """What the query branch needs of one support, a few hundred numbers.
+        """What the query branch needs of one support: a few hundred numbers.
 
         Args:
             image: [B,S,S,3] RGB 0..255. mask: [B,S,S,1] in {0,1,255}.
@@ -79,15 +54,8 @@ class CRNet(keras.Model):
         Returns:
             dict: `importance` and `category`, each [B,1,1,C] (absent when ablated).
         """
-        parts = self.parts
-        state = {}
-        if parts.cross_reference is not None:
-            features = parts.projection(parts.encoder(image, training=False), training=False)
-            state["importance"] = parts.cross_reference.importance(features)
-        if parts.condition is not None:
-            features = parts.encoder(parts.mask_background(image, mask), training=False)
-            state["category"] = parts.category(parts.projection(features, training=False), mask)
-        return state
+        inputs = {"support_image": image, "support_mask": mask}
+        return self.support_state(encode(self.parts, inputs), mask)
 
     def segment(self, support: dict, query_image, steps: int | None = None):
         """Query branch alone, for an encoded support.
@@ -100,12 +68,29 @@ class CRNet(keras.Model):
         Returns:
             float32 logits [B,T,S,S,2] after each refinement step; the last is the answer.
         """
+        features = self.parts.encoder(query_image, training=False)
+        return self.segment_features(support, features, steps)
+
+    def support_state(self, features: dict, mask) -> dict:
+        """`encode_support` from encoder features `support` and `category` [B,h,w,F]."""
+        parts, state = self.parts, {}
+        if parts.cross_reference is not None:
+            projected = parts.projection(features["support"], training=False)
+            state["importance"] = parts.cross_reference.importance(projected)
+        if parts.condition is not None:
+            projected = parts.projection(features["category"], training=False)
+            state["category"] = parts.category(projected, mask)
+        return state
+
+    def segment_features(self, support: dict, features, steps: int | None = None):
+        """`segment` from encoder features [B,h,w,F] of the query."""
         parts = self.parts
-        query = parts.projection(parts.encoder(query_image, training=False), training=False)
+        query = parts.projection(features, training=False)
         if parts.cross_reference is not None:
             query = query * (parts.cross_reference.importance(query) * support["importance"])
-        features = condition(parts, query, support.get("category"))
-        return parts.to_image(parts.refinement(features, steps=steps or self.config.refine_steps))
+        compared = condition(parts, query, support.get("category"))
+        steps = steps or self.config.refine_steps
+        return parts.to_image(parts.refinement(compared, steps=steps))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Weighted sum of the named losses; `y`: dict of `support_mask` and `query_mask`."""
@@ -129,7 +114,9 @@ class CRNet(keras.Model):
                 replicas = tf.distribute.get_strategy().num_replicas_in_sync
                 scaled = self.optimizer.scale_loss(loss / replicas)
             variables = self.trainable_variables
-            self.optimizer.apply_gradients(zip(tape.gradient(scaled, variables), variables))
+            self.optimizer.apply_gradients(
+                zip(tape.gradient(scaled, variables), variables, strict=True)
+            )
             return {metric.name: metric.result() for metric in self.metrics}
 
     def get_config(self):
@@ -171,105 +158,6 @@ def on_features(model: CRNet) -> CRNet:
     return _assemble(model.parts, model.config, inputs)
 
 
-def build_parts(config: Config, load_backbone: bool) -> Parts:
-    """Layers of the network; see `Parts`."""
-    size, channels = config.image_size, config.channels
-    levels = backbones.FEATURE_LEVELS[config.backbone][config.feature_levels]
-    encoder = backbones.build_backbone(
-        config.backbone,
-        (size, size, 3),
-        levels if config.multi_level else levels[-1:],
-        config.backbone_weights if load_backbone else "none",
-        config.backbone_preprocessing,
-        trainable=config.train_backbone,
-    )
-    rates = tuple(int(rate) for rate in config.aspp_rates.split(","))
-    both = config.cross_reference
-    return Parts(
-        encoder=encoder,
-        mask_background=MaskBackground(
-            backbones.PREPROCESSING[config.backbone_preprocessing][0], name="mask_background"
-        ),
-        projection=keras.Sequential(
-            [
-                keras.Input(encoder.output_shape[1:]),
-                conv(channels, rate=2, name="project"),
-                layers.SpatialDropout2D(config.dropout, seed=config.seed, name="dropout"),
-            ],
-            name="projection",
-        ),
-        category=MaskedAverage(name="category_vector"),
-        cross_reference=CrossReference(config.fc_ratio, name="cross_reference") if both else None,
-        cooccurrence=CooccurrenceHead(channels, rates, name="cooccurrence") if both else None,
-        condition=Condition(channels, name="condition") if config.condition else None,
-        concatenate=layers.Concatenate(name="concatenate"),
-        refinement=MaskRefinement(
-            channels,
-            config.global_kernel,
-            with_cache=config.mask_refinement,
-            cache_gradient=config.cache_gradient,
-            name="refinement",
-        ),
-        to_image=ResizeAlignCorners((size, size), name="to_image", dtype="float32"),
-    )
-
-
-# === The way of an episode through the network, one function an arrow of Fig. 2 ===
-
-
-def encode(parts: Parts, inputs: dict) -> dict:
-    """Siamese encoder (Sec. 4.2): images -> `support`, `query`, `category` [B,h,w,F].
-
-    Inputs that already are features pass through.
-    """
-    if "support_features" in inputs:
-        return {
-            name: inputs[f"{name}_features"]
-            for name in ("support", "query", "category")
-            if f"{name}_features" in inputs
-        }
-    images = {"support": inputs["support_image"], "query": inputs["query_image"]}
-    if parts.condition is not None:
-        images["category"] = parts.mask_background(images["support"], inputs["support_mask"])
-    return {name: parts.encoder(image, training=False) for name, image in images.items()}
-
-
-def compare(parts: Parts, features: dict, support_mask, training: bool):
-    """Projection, cross-reference and condition (Sec. 4.3, 4.4).
-
-    Returns:
-        Reinforced maps and features for the refinement, each a (support, query) pair.
-    """
-    projected = {
-        name: parts.projection(value, training=training) for name, value in features.items()
-    }
-    reinforced = projected["support"], projected["query"]
-    if parts.cross_reference is not None:
-        reinforced = parts.cross_reference(*reinforced)
-    category = None
-    if parts.condition is not None:
-        category = parts.category(projected["category"], support_mask)
-    return reinforced, [condition(parts, branch, category) for branch in reinforced]
-
-
-def condition(parts: Parts, reinforced, category):
-    """Input of the refinement (Sec. 4.5): condition output beside the reinforced map."""
-    if parts.condition is None:
-        return reinforced
-    return parts.concatenate([parts.condition(reinforced, category), reinforced])
-
-
-def train_outputs(parts: Parts, features: dict, support_mask, steps: int) -> dict:
-    """All heads and refinement steps, at the size of the image; see `CRNet`."""
-    reinforced, compared = compare(parts, features, support_mask, training=True)
-    outputs = {}
-    for name, common, branch in zip(("support", "query"), reinforced, compared):
-        outputs[f"{name}_steps"] = parts.to_image(parts.refinement(branch, steps=steps))
-        if parts.cooccurrence is not None:
-            outputs[f"{name}_cooccurrent"] = parts.to_image(parts.cooccurrence(common))
-    return outputs
-
-
 def _image_inputs(size):
     return {
         "support_image": keras.Input((size, size, 3), name="support_image"),
@@ -283,8 +171,10 @@ def _assemble(parts, config, inputs):
     features = encode(parts, inputs)
     _, compared = compare(parts, features, inputs["support_mask"], training=False)
     outputs = {}
-    for name, branch in zip(("support", "query"), compared):
-        outputs[name] = parts.to_image(parts.refinement(branch, steps=config.refine_steps)[:, -1])
+    for name, branch in zip(("support", "query"), compared, strict=True):
+        outputs[name] = parts.to_image(
+            parts.refinement(branch, steps=config.refine_steps)[:, -1]
+        )
     model = CRNet(inputs, outputs, name="crnet")
     model.config, model.parts = config, parts
     if parts.cooccurrence is not None:

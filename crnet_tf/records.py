@@ -92,7 +92,8 @@ class Index:
     def files(self, split: str, class_id: int) -> list[str]:
         """Paths of the stream of a class; checked to be there."""
         paths = [
-            self.directory / split / file["name"] for file in self._stream(split, class_id)["files"]
+            self.directory / split / file["name"]
+            for file in self._stream(split, class_id)["files"]
         ]
         for path in paths:
             if not path.exists():
@@ -122,8 +123,9 @@ def load_index(directory) -> Index:
     path = directory / INDEX_NAME
     if not path.exists():
         raise FileNotFoundError(
-            f"No {INDEX_NAME} in {str(directory)!r}: expected a folder of records. Build it "
-            f"first: python -m pipelines.build_voc --voc_dir=VOCdevkit/VOC2012 --out={directory}"
+            f"No {INDEX_NAME} in {str(directory)!r}: expected a folder of records. Build "
+            "it first: python -m pipelines.build_voc --voc_dir=VOCdevkit/VOC2012 "
+            f"--out={directory}"
         )
     text = path.read_bytes()
     try:

@@ -2,7 +2,7 @@
 
 from keras import layers, ops
 
-from crnet_tf.layers import Residual, conv, register, resize_align_corners
+from crnet_tf.layers import Residual, classifier, conv, register, resize_align_corners
 
 
 @register
@@ -56,15 +56,19 @@ class MaskRefinement(layers.Layer):
         # === Layers ===
         names = ("feature", "cache") if with_cache else ("feature",)
         self.entry = [conv(channels, name=f"{name}_entry") for name in names]
-        self.downsample = [conv(channels, strides=2, name=f"{name}_downsample") for name in names]
-        self.wide = [GlobalConvolution(channels, kernel, name=f"{name}_global") for name in names]
+        self.downsample = [
+            conv(channels, strides=2, name=f"{name}_downsample") for name in names
+        ]
+        self.wide = [
+            GlobalConvolution(channels, kernel, name=f"{name}_global") for name in names
+        ]
         self.combine = conv(channels, name="combine")
         self.residual = Residual(channels, name="residual")
-        self.classifier = conv(2, activation=None, name="classifier", dtype="float32")
+        self.classifier = classifier()
 
     def build(self, shape):
         size = shape[:-1]
-        for layer, channels in zip(self.entry, (shape[-1], 2)):
+        for layer, channels in zip(self.entry, (shape[-1], 2), strict=False):
             layer.build((*size, channels))
         for layer in (*self.downsample, *self.wide, self.residual, self.classifier):
             layer.build((*size, self.channels))
@@ -92,10 +96,10 @@ class MaskRefinement(layers.Layer):
         branches = [prepared]
         if self.with_cache:
             branches.append(self.prepare(1, ops.cast(cache, self.compute_dtype)))
-        inner, context = zip(*branches)
-        # Downsample block: the context goes to the opposite branch (with one branch, to itself).
-        exchanged = [x + opposite for x, opposite in zip(inner, reversed(context))]
-        wide = [layer(x) for layer, x in zip(self.wide, exchanged)]
+        inner, context = zip(*branches, strict=True)
+        # Downsample block: context goes to the opposite branch (a lone branch: to itself).
+        exchanged = [x + opposite for x, opposite in zip(inner, reversed(context), strict=True)]
+        wide = [layer(x) for layer, x in zip(self.wide, exchanged, strict=True)]
         combined = self.combine(ops.concatenate(wide, axis=-1))
         return self.classifier(ops.relu(self.residual(combined)))
 

@@ -1,0 +1,144 @@
+"""What happens between the epochs of a training run: checkpoints, validation, panels."""
+
+import contextlib
+import json
+import math
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from crnet_tf import evaluate, manifest, visualize
+from crnet_tf.model import CRNet
+
+
+def save_atomically(network: CRNet, path: pathlib.Path) -> None:
+    """Writes a checkpoint beside its place and renames it: never half a file."""
+    partial = path.with_name(f".{path.stem}.partial.keras")
+    network.save(partial)
+    partial.rename(path)
+
+
+class SaveLast(keras.callbacks.Callback):
+    """`last.keras` after every epoch: weights, optimiser and step, all that a resume needs."""
+
+    def __init__(self, network: CRNet, path: pathlib.Path):
+        super().__init__()
+        self.network, self.path = network, path
+
+    def on_epoch_end(self, epoch, logs=None):
+        save_atomically(self.network, self.path)
+
+
+class StopOnNonFiniteLoss(keras.callbacks.Callback):
+    """Raises FloatingPointError at the first step whose loss is NaN or infinite."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            step = int(self.model.optimizer.iterations)
+            raise FloatingPointError(
+                f"The loss became {logs['loss']} at step {step}: {logs}. The last checkpoint "
+                "is from before. Lower --learning_rate, set --clip_norm=1, or train in "
+                "--precision=float32, and start again in a new --out."
+            )
+
+
+@contextlib.contextmanager
+def averaged_weights(network: CRNet):
+    """The moving averages of `--ema` in place of the weights, put back exactly after."""
+    averages = getattr(network.optimizer, "_model_variables_moving_average", None)
+    if not network.optimizer.use_ema or not averages:
+        yield
+        return
+    variables = network.optimizer._trainable_variables
+    kept = [variable.numpy() for variable in variables]
+    try:
+        for variable, average in zip(variables, averages, strict=True):
+            variable.assign(average)
+        yield
+    finally:
+        for variable, value in zip(variables, kept, strict=True):
+            variable.assign(value)
+
+
+class Validate(keras.callbacks.Callback):
+    """mIoU and FB-IoU after every epoch, `best.keras`, and panels for TensorBoard.
+
+    Args:
+        network: the CRNet that takes images (the trained model may start from features).
+        episodes: {"base": (archive, entries), "novel": ...}; "novel" is only watched, unless
+            `select_on` says otherwise.
+        out: run directory; `best.json` in it remembers the best value over restarts.
+        select_on: "base", "novel" or "last".
+    """
+
+    def __init__(self, network: CRNet, episodes: dict, out: pathlib.Path, select_on: str):
+        super().__init__()
+        self.network, self.episodes, self.out = network, episodes, out
+        self.select_on = select_on
+        self.best_file = out / "best.json"
+        self.best = -math.inf
+        if self.best_file.exists():
+            self.best = json.loads(self.best_file.read_text())["mean_iou"]
+        self.writer = tf.summary.create_file_writer(str(out / "logs" / "validation"))
+
+    def on_epoch_end(self, epoch, logs=None):
+        step = int(self.network.optimizer.iterations)
+        with averaged_weights(self.network):
+            values = {
+                name: evaluate.scores(evaluate.evaluate(self.network, archive, entries))
+                for name, (archive, entries) in self.episodes.items()
+            }
+            self._select(values, step)
+            self._write(values, step)
+        for name, result in values.items():
+            for key in ("mean_iou", "fb_iou"):
+                logs[f"val_{name}_{key}"] = result["crnet"][key]
+
+    def _select(self, values, step):
+        value = (
+            step if self.select_on == "last" else values[self.select_on]["crnet"]["mean_iou"]
+        )
+        if value > self.best:
+            self.best = value
+            save_atomically(self.network, self.out / "best.keras")
+            self.best_file.write_text(
+                json.dumps({"select_on": self.select_on, "step": step, "mean_iou": value})
+            )
+
+    def _write(self, values, step):
+        with self.writer.as_default(step):
+            for name, result in values.items():
+                # Watching the test classes is not selecting on them; the name says which it is.
+                label = "base classes" if name == "base" else "novel classes (test)"
+                for method, row in result.items():
+                    tf.summary.scalar(f"{label}/mean_iou/{method}", row["mean_iou"])
+                    tf.summary.scalar(f"{label}/fb_iou/{method}", row["fb_iou"])
+                archive, entries = self.episodes[name]
+                picture = panels(self.network, archive, entries[:3])
+                tf.summary.image(f"{label}/panels", picture[None])
+        self.writer.flush()
+
+
+def panels(
+    network: CRNet, archive: manifest.Archive, entries: list[manifest.Entry]
+) -> np.ndarray:
+    """Picture uint8 [H,W,3]: an episode a row, support, query, truth, every refinement step."""
+    rows = []
+    for episode in manifest.batches(archive, entries, network.config.image_size, 1):
+        support = network.encode_support(
+            episode["support_image"][:, 0], episode["support_mask"][:, 0]
+        )
+        logits = network.segment(support, episode["query_image"])
+        probabilities = tf.nn.softmax(logits)[0, ..., 1].numpy()  # [T,S,S]
+        rows.append(
+            visualize.panel(
+                episode["support_image"][0, 0].numpy().astype("uint8"),
+                episode["support_mask"][0, 0, ..., 0].numpy(),
+                episode["query_image"][0].numpy().astype("uint8"),
+                episode["query_mask"][0, ..., 0].numpy(),
+                list(probabilities),
+            )
+        )
+    return visualize.contact_sheet(rows)

@@ -1,0 +1,182 @@
+"""Records -> episodes: sampling, augmentation, batching (Sec. 3).
+
+An episode is one dict everywhere (K shots, H x W pixels; with B first in a batch):
+
+    support_image  [K,H,W,3]  float32 RGB 0..255
+    support_mask   [K,H,W,1]  uint8, 0 background, 1 foreground, 255 void
+    query_image    [H,W,3]    float32
+    query_mask     [H,W,1]    uint8
+    class_id       []         int32
+"""
+
+import tensorflow as tf
+
+from crnet_tf import records
+from crnet_tf.losses import VOID
+
+SHUFFLE_BUFFER = 1024
+MAX_SCALE = 1.5  # CANet resizes the support to 1..1.5 times the crop
+
+
+def episodes(
+    records_dir,
+    classes,
+    shot: int = 1,
+    seed: int = 0,
+    *,
+    image_size: int,
+    batch_size: int,
+    augment: str = "canet",
+    skip: int = 0,
+    split: str = "train",
+) -> tf.data.Dataset:
+    """Endless batches of training episodes; the same arguments give the same batches.
+
+    Only files of `classes` are opened.
+
+    Args:
+        records_dir: folder with index.json, or a `records.Index`.
+        classes: class ids to draw from, uniformly.
+        shot: support photos K of an episode.
+        seed: of classes, photos and augmentation.
+        image_size: side of the square photos, px.
+        augment: "canet", "symmetric" or "none"; see `Config.augment`.
+        skip: batches to leave out at the start, to resume where a run stopped.
+
+    Raises:
+        ValueError: a class has fewer than shot+1 photos (with the counts).
+    """
+    index = records_dir
+    if not isinstance(index, records.Index):
+        index = records.load_index(records_dir)
+    check_counts(index, split, classes, shot)
+    groups = [
+        class_groups(index.files(split, class_id), class_id, shot, seed + class_id)
+        for class_id in classes
+    ]
+    drawn = tf.data.Dataset.sample_from_datasets(
+        groups, seed=seed, rerandomize_each_iteration=False
+    )
+
+    def decode(number, group):
+        return to_episode(
+            group, image_size, augment, tf.stack([tf.cast(seed, tf.int64), number])
+        )
+
+    return (
+        drawn.enumerate()
+        .skip(skip * batch_size)
+        .map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(2)
+    )
+
+
+def check_counts(index: records.Index, split: str, classes, shot: int) -> None:
+    """Raises ValueError when a class cannot fill an episode of shot+1 distinct photos."""
+    # tf.data would skip such a class without a word.
+    short = {c: index.count(split, c) for c in classes if index.count(split, c) < shot + 1}
+    if short:
+        counts = ", ".join(f"{index.class_names[c - 1]} ({c}): {n}" for c, n in short.items())
+        raise ValueError(
+            f"{shot}-shot episodes need at least {shot + 1} photos of every class in the "
+            f"{split} split of {index.directory}; received {counts}. Add photos, lower the "
+            "shot, or build the records with a milder --filter."
+        )
+
+
+def class_groups(files: list[str], class_id: int, shot: int, seed: int) -> tf.data.Dataset:
+    """Endless groups of shot+1 distinct serialized records of one class, with its id."""
+    stream = tf.data.TFRecordDataset(files)
+    groups = stream.shuffle(SHUFFLE_BUFFER, seed=seed).batch(shot + 1, drop_remainder=True)
+    return groups.repeat().map(
+        lambda group: {"records": group, "class_id": tf.constant(class_id, tf.int32)}
+    )
+
+
+def to_episode(group: dict, image_size: int, augment: str, seed) -> dict:
+    """A group of K+1 serialized records -> an episode; the last photo is the query."""
+    class_id = group["class_id"]
+    photos = tf.unstack(group["records"])
+    images, masks = [], []
+    for position, serialized in enumerate(photos):
+        is_query = position == len(photos) - 1
+        record = records.parse(serialized)
+        image, mask = record["image"], binary_mask(record["label"], class_id)
+        if augment == "symmetric" or (augment == "canet" and not is_query):
+            image, mask = flip_scale_crop(image, mask, image_size, seed + [0, position << 40])
+        else:
+            image, mask = resize_image(image, image_size), resize_mask(mask, image_size)
+        images.append(image)
+        masks.append(mask)
+    return {
+        "support_image": tf.stack(images[:-1]),
+        "support_mask": tf.stack(masks[:-1]),
+        "query_image": images[-1],
+        "query_mask": masks[-1],
+        "class_id": class_id,
+    }
+
+
+def binary_mask(label, class_id):
+    """Label map [H,W,1] uint8 -> 1 where it is `class_id`, 255 where void, 0 elsewhere."""
+    foreground = tf.cast(label == tf.cast(class_id, tf.uint8), tf.uint8)
+    return tf.where(label == VOID, tf.constant(VOID, tf.uint8), foreground)
+
+
+def resize_image(image, size: int):
+    """[H,W,3] -> float32 [size,size,3], bilinear with aligned corners."""
+    resized = tf.raw_ops.ResizeBilinear(
+        images=tf.cast(image, tf.float32)[None], size=[size, size], align_corners=True
+    )
+    return tf.ensure_shape(resized[0], [size, size, 3])
+
+
+def resize_mask(mask, size: int):
+    """[H,W,1] -> uint8 [size,size,1], nearest with aligned corners."""
+    resized = tf.raw_ops.ResizeNearestNeighbor(
+        images=tf.cast(mask, tf.uint8)[None], size=[size, size], align_corners=True
+    )
+    return tf.ensure_shape(resized[0], [size, size, 1])
+
+
+def flip_scale_crop(image, mask, size: int, seed):
+    """CANet's augmentation, alike for photo and mask: flip, scale 1..1.5, random crop.
+
+    A crop that lost the whole object is given up for the uncropped photo.
+    """
+    flip, scale, top, left = tf.unstack(tf.random.stateless_uniform([4], seed))
+    image, mask = tf.cond(
+        flip < 0.5,
+        lambda: (tf.image.flip_left_right(image), tf.image.flip_left_right(mask)),
+        lambda: (image, mask),
+    )
+    # The window of the photo that the crop shows, in corners of its resized version.
+    scaled = tf.cast(tf.round(size * (1 + (MAX_SCALE - 1) * scale)), tf.int32)
+    room = tf.cast(scaled - size + 1, tf.float32)
+    y, x = tf.cast(top * room, tf.int32), tf.cast(left * room, tf.int32)
+
+    def crop(pixels, resize, **kwargs):
+        large = resize(
+            images=pixels[None], size=[scaled, scaled], align_corners=True, **kwargs
+        )[0]
+        return large[y : y + size, x : x + size]
+
+    cropped_mask = crop(mask, tf.raw_ops.ResizeNearestNeighbor)
+    image, mask = tf.cond(
+        tf.reduce_any(cropped_mask == 1),
+        lambda: (crop(tf.cast(image, tf.float32), tf.raw_ops.ResizeBilinear), cropped_mask),
+        lambda: (resize_image(image, size), resize_mask(mask, size)),
+    )
+    return tf.ensure_shape(image, [size, size, 3]), tf.ensure_shape(mask, [size, size, 1])
+
+
+def training_pair(episode: dict) -> tuple[dict, dict]:
+    """Batch of 1-shot episodes -> inputs and targets of `CRNet.fit`."""
+    support_mask = episode["support_mask"][:, 0]
+    inputs = {
+        "support_image": episode["support_image"][:, 0],
+        "support_mask": support_mask,
+        "query_image": episode["query_image"],
+    }
+    return inputs, {"support_mask": support_mask, "query_mask": episode["query_mask"]}

@@ -1,0 +1,207 @@
+"""Features of a frozen encoder, computed once for some augmented views of every photo.
+
+A training step then starts from the features: same network, same losses, no backbone pass.
+The price is that a photo is seen in V augmentations, not in ever new ones. View 0 is the
+photo as it is; view v > 0 is flipped, scaled and cropped like CANet's support.
+
+    store/meta.json      what the features are of; another setting is an error
+    store/features.f16   [N, 2, h, w, F]: photo, and photo with its background masked
+    store/masks.u8       [N, S, S, 1]
+    store/done.u8        [N]: 1 once written, so that a killed build goes on where it was
+
+N counts (class, photo) pairs times views; all files are memory-mapped.
+"""
+
+import dataclasses
+import json
+import pathlib
+import shutil
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from crnet_tf import episodes, manifest, model, records
+from crnet_tf.config import Config
+from crnet_tf.parts import encode as encode_photos
+
+ENCODER_FIELDS = (
+    "image_size", "backbone", "backbone_weights", "backbone_preprocessing", "feature_levels",
+    "multi_level", "precision", "feature_views", "seed",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureStore:
+    """Memory-mapped views of the training photos; made by `open_store`."""
+
+    pairs: tuple[tuple[int, str], ...]  # (class id, photo id)
+    views: int
+    features: np.memmap
+    masks: np.memmap
+
+    def batches(
+        self, batch_size: int, augment: str, seed: int, skip: int = 0
+    ) -> tf.data.Dataset:
+        """Endless 1-shot batches for `model.on_features`: (inputs, targets).
+
+        Classes are drawn uniformly, the two photos are distinct; batch n depends on
+        `seed` and n alone. As on images, "canet" augments the support only, "symmetric"
+        both, "none" nothing.
+        """
+        by_class = {}
+        for i, (class_id, _) in enumerate(self.pairs):
+            by_class.setdefault(class_id, []).append(i)
+        classes = sorted(by_class)
+
+        def generate():
+            number = skip
+            while True:
+                random = np.random.default_rng([seed, number])
+                drawn = [
+                    random.choice(by_class[random.choice(classes)], 2, replace=False)
+                    for _ in range(batch_size)
+                ]
+                support, query = (np.array(rows) for rows in zip(*drawn, strict=True))
+                support_view = self._views(random, batch_size, augment != "none")
+                query_view = self._views(random, batch_size, augment == "symmetric")
+                yield self._batch(
+                    support * self.views + support_view, query * self.views + query_view
+                )
+                number += 1
+
+        shape, mask = (
+            (batch_size, *self.features.shape[2:]),
+            (batch_size, *self.masks.shape[1:]),
+        )
+        features = tf.TensorSpec(shape, tf.float16)
+        masks = tf.TensorSpec(mask, tf.uint8)
+        names = ("support_features", "category_features", "query_features")
+        signature = (
+            {name: features for name in names} | {"support_mask": masks},
+            {"support_mask": masks, "query_mask": masks},
+        )
+        return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+
+    def _views(self, random, count, augmented):
+        if not augmented or self.views == 1:
+            return np.zeros(count, int)
+        return random.integers(0, self.views, count)
+
+    def _batch(self, support, query):
+        support_mask = self.masks[support]
+        inputs = {
+            "support_features": self.features[support, 0],
+            "category_features": self.features[support, 1],
+            "query_features": self.features[query, 0],
+            "support_mask": support_mask,
+        }
+        return inputs, {"support_mask": support_mask, "query_mask": self.masks[query]}
+
+
+def open_store(
+    network: model.CRNet, index: records.Index, classes, directory, split: str = "train"
+) -> FeatureStore:
+    """Opens the store in `directory`, computing what is missing (resumes a killed build).
+
+    Raises:
+        ValueError: the encoder is trained, or the store is of other settings.
+        OSError: not enough disk space (with both numbers).
+    """
+    settings: Config = network.config
+    if settings.train_backbone:
+        raise ValueError(
+            "feature_views: expected a frozen backbone, received --train_backbone; features "
+            "of a changing encoder cannot be kept. Use --feature_views=0."
+        )
+    directory = pathlib.Path(directory)
+    archive = manifest.Archive(index, split, classes)
+    pairs = tuple((c, name) for c, photos in archive.by_class.items() for name in photos)
+    meta = {
+        "records_sha256": index.sha256,
+        "classes": list(classes),
+        **{name: getattr(settings, name) for name in ENCODER_FIELDS},
+    }
+    count, views = len(pairs) * settings.feature_views, settings.feature_views
+    shape = (count, 2, *network.parts.encoder.output_shape[1:])
+    size = settings.image_size
+    _prepare(directory, meta, 2 * int(np.prod(shape)) + count * size * size)
+    files = {
+        name: np.memmap(
+            directory / name, dtype, "r+" if (directory / name).exists() else "w+", shape=s
+        )
+        for name, dtype, s in (
+            ("features.f16", np.float16, shape),
+            ("masks.u8", np.uint8, (count, size, size, 1)),
+            ("done.u8", np.uint8, (count,)),
+        )
+    }
+    _fill(network, archive, pairs, views, files)
+    return FeatureStore(pairs, views, files["features.f16"], files["masks.u8"])
+
+
+def _prepare(directory, meta, size):
+    """Makes the folder, or checks that it holds the same features."""
+    file = directory / "meta.json"
+    if file.exists():
+        before = json.loads(file.read_text())
+        differing = sorted(key for key in meta if before.get(key) != meta[key])
+        if differing:
+            raise ValueError(
+                f"{directory} holds features of other settings: "
+                + ", ".join(f"{k} was {before.get(k)!r}, now {meta[k]!r}" for k in differing)
+                + ". Give another --feature_store, or remove that folder."
+            )
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(directory).free
+    if free < size:
+        raise OSError(
+            f"{directory}: the feature store needs {size / 1e9:.1f} GB, but only "
+            f"{free / 1e9:.1f} GB are free. Lower --feature_views or --image_size, or "
+            "give another --feature_store."
+        )
+    partial = directory / ".meta.partial"
+    partial.write_text(json.dumps(meta, indent=1))
+    partial.rename(file)
+
+
+def _fill(network, archive, pairs, views, files, batch_size=8):
+    done, size, seed = files["done.u8"], network.config.image_size, network.config.seed
+    missing = np.flatnonzero(done[:] == 0)
+    if not len(missing):
+        return
+    print(f"Feature store: computing {len(missing)} of {len(done)} views.", flush=True)
+
+    def generate():
+        for row in missing:
+            class_id, name = pairs[row // views]
+            yield archive.by_class[class_id][name], class_id, row
+
+    def decode(serialized, class_id, row):
+        record = records.parse(serialized)
+        image, mask = record["image"], episodes.binary_mask(record["label"], class_id)
+        return *tf.cond(
+            row % views == 0,
+            lambda: (episodes.resize_image(image, size), episodes.resize_mask(mask, size)),
+            lambda: episodes.flip_scale_crop(image, mask, size, tf.stack([seed, row])),
+        ), row
+
+    @tf.function
+    def encode(image, mask):
+        features = encode_photos(network.parts, {"support_image": image, "support_mask": mask})
+        # Without a condition module there are no masked features to keep.
+        both = [features["support"], features.get("category", features["support"])]
+        return tf.cast(tf.stack(both, axis=1), tf.float16)
+
+    signature = (tf.TensorSpec([], tf.string),) + 2 * (tf.TensorSpec([], tf.int64),)
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    bar = keras.utils.Progbar(len(missing), unit_name="view")
+    for image, mask, row in dataset.map(decode, tf.data.AUTOTUNE).batch(batch_size).prefetch(1):
+        row = row.numpy()
+        files["features.f16"][row] = encode(image, mask).numpy()
+        files["masks.u8"][row] = mask.numpy()
+        done[row] = 1
+        bar.add(len(row))
+    for file in files.values():
+        file.flush()

@@ -1,0 +1,140 @@
+"""The parts of the network and the way of an episode through them, one function an arrow of
+Fig. 2. Only keras.ops and layers: it runs on the TensorFlow and the JAX back end.
+"""
+
+import dataclasses
+
+import keras
+from keras import layers
+
+from crnet_tf import backbones
+from crnet_tf.config import Config
+from crnet_tf.layers import (
+    Condition,
+    CooccurrenceHead,
+    CrossReference,
+    MaskBackground,
+    MaskedAverage,
+    ResizeAlignCorners,
+    conv,
+)
+from crnet_tf.refinement import MaskRefinement
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """The layers of the network. Both branches call the same ones."""
+
+    encoder: keras.Model  # image [B,S,S,3] -> features [B,h,w,F]
+    mask_background: layers.Layer  # image, mask [B,S,S,1] -> image
+    projection: layers.Layer  # features [B,h,w,F] -> [B,h,w,C]
+    category: layers.Layer  # features [B,h,w,C], mask -> category vector [B,1,1,C]
+    cross_reference: layers.Layer | None  # support, query [B,h,w,C] -> the same, reinforced
+    cooccurrence: layers.Layer | None  # [B,h,w,C] -> logits [B,h,w,2]
+    condition: layers.Layer | None  # [B,h,w,C], category vector -> [B,h,w,C]
+    concatenate: layers.Layer
+    refinement: layers.Layer  # [B,h,w,C'], steps T -> logits [B,T,h,w,2]
+    to_image: layers.Layer  # logits [...,h,w,2] -> [...,S,S,2]
+
+
+def build_parts(config: Config, load_backbone: bool) -> Parts:
+    """Layers of the network; see `Parts`."""
+    size, channels = config.image_size, config.channels
+    levels = backbones.FEATURE_LEVELS[config.backbone][config.feature_levels]
+    encoder = backbones.build_backbone(
+        config.backbone,
+        (size, size, 3),
+        levels if config.multi_level else levels[-1:],
+        config.backbone_weights if load_backbone else "none",
+        config.backbone_preprocessing,
+        trainable=config.train_backbone,
+    )
+    rates = tuple(int(rate) for rate in config.aspp_rates.split(","))
+    both = config.cross_reference
+    return Parts(
+        encoder=encoder,
+        mask_background=MaskBackground(
+            backbones.PREPROCESSING[config.backbone_preprocessing][0], name="mask_background"
+        ),
+        projection=keras.Sequential(
+            [
+                keras.Input(encoder.output_shape[1:]),
+                conv(channels, rate=2, name="project"),
+                layers.SpatialDropout2D(config.dropout, seed=config.seed, name="dropout"),
+            ],
+            name="projection",
+        ),
+        category=MaskedAverage(name="category_vector"),
+        cross_reference=CrossReference(config.fc_ratio, name="cross_reference")
+        if both
+        else None,
+        cooccurrence=CooccurrenceHead(channels, rates, name="cooccurrence") if both else None,
+        condition=Condition(channels, name="condition") if config.condition else None,
+        concatenate=layers.Concatenate(name="concatenate"),
+        refinement=MaskRefinement(
+            channels,
+            config.global_kernel,
+            with_cache=config.mask_refinement,
+            cache_gradient=config.cache_gradient,
+            name="refinement",
+        ),
+        to_image=ResizeAlignCorners((size, size), name="to_image", dtype="float32"),
+    )
+
+
+def encode(parts: Parts, inputs: dict) -> dict:
+    """Siamese encoder (Sec. 4.2): images -> features `support`, `query`, `category` [B,h,w,F].
+
+    `category` is the support with its background masked. Inputs that already are features
+    pass through.
+    """
+    if "support_features" in inputs:
+        return {
+            name.removesuffix("_features"): value
+            for name, value in inputs.items()
+            if name.endswith("_features")
+        }
+    images = {
+        name: inputs[f"{name}_image"]
+        for name in ("support", "query")
+        if f"{name}_image" in inputs
+    }
+    if parts.condition is not None:
+        images["category"] = parts.mask_background(images["support"], inputs["support_mask"])
+    return {name: parts.encoder(image, training=False) for name, image in images.items()}
+
+
+def compare(parts: Parts, features: dict, support_mask, training: bool):
+    """Projection, cross-reference and condition (Sec. 4.3, 4.4).
+
+    Returns:
+        Reinforced maps and features for the refinement, each a (support, query) pair.
+    """
+    projected = {
+        name: parts.projection(value, training=training) for name, value in features.items()
+    }
+    reinforced = projected["support"], projected["query"]
+    if parts.cross_reference is not None:
+        reinforced = parts.cross_reference(*reinforced)
+    category = None
+    if parts.condition is not None:
+        category = parts.category(projected["category"], support_mask)
+    return reinforced, [condition(parts, branch, category) for branch in reinforced]
+
+
+def condition(parts: Parts, reinforced, category):
+    """Input of the refinement (Sec. 4.5): condition output beside the reinforced map."""
+    if parts.condition is None:
+        return reinforced
+    return parts.concatenate([parts.condition(reinforced, category), reinforced])
+
+
+def train_outputs(parts: Parts, features: dict, support_mask, steps: int) -> dict:
+    """All heads and refinement steps, at the size of the image; see `CRNet`."""
+    reinforced, compared = compare(parts, features, support_mask, training=True)
+    outputs = {}
+    for name, common, branch in zip(("support", "query"), reinforced, compared, strict=True):
+        outputs[f"{name}_steps"] = parts.to_image(parts.refinement(branch, steps=steps))
+        if parts.cooccurrence is not None:
+            outputs[f"{name}_cooccurrent"] = parts.to_image(parts.cooccurrence(common))
+    return outputs

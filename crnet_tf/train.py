@@ -1,0 +1,255 @@
+"""Trains CRNet on the base classes of a fold.
+
+    python -m crnet_tf.train --fold=1 --records=records/voc --out=runs/voc1
+
+Leaves in --out: `run.json` (flags, versions, records, git revision, duration), `best.keras`
+(by held-out photos of the base classes), `last.keras` (to resume), and `logs/` for
+TensorBoard. The same command again resumes where a killed run stopped. Without --records it
+trains on the embedded demo set.
+"""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import pathlib
+import platform
+import resource
+import subprocess
+import sys
+import time
+
+import keras
+import tensorflow as tf
+from absl import app, flags, logging
+
+from crnet_tf import (
+    callbacks,
+    config,
+    episodes,
+    feature_store,
+    folds,
+    manifest,
+    model,
+    records,
+)
+from crnet_tf.config import Config
+
+DEMO_DIR = pathlib.Path("data/demo")
+DEMO_NOTICE = (
+    "No --records given: training on the embedded procedural demo set, not on PASCAL-5i. "
+    "For PASCAL-5i build the records first and give them:\n"
+    "  python -m pipelines.build_voc --voc_dir=VOCdevkit/VOC2012 --out=records/voc\n"
+    "  python -m crnet_tf.train --fold=1 --records=records/voc"
+)
+
+
+@keras.saving.register_keras_serializable("crnet_tf")
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """Linear warm-up, then constant, poly (power 0.9) or cosine decay to 0."""
+
+    def __init__(self, rate: float, kind: str, warmup: int, steps: int):
+        self.rate, self.kind, self.warmup, self.steps = rate, kind, warmup, steps
+
+    def __call__(self, step):
+        step = keras.ops.cast(step, "float32")
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        done = keras.ops.clip(done, 0.0, 1.0)
+        decay = {
+            "constant": 1.0,
+            "poly": (1 - done) ** 0.9,
+            "cosine": 0.5 * (1 + keras.ops.cos(done * 3.14159265)),
+        }[self.kind]
+        return self.rate * decay * keras.ops.minimum(1.0, (step + 1) / max(1, self.warmup))
+
+    def get_config(self):
+        return {
+            "rate": self.rate,
+            "kind": self.kind,
+            "warmup": self.warmup,
+            "steps": self.steps,
+        }
+
+
+def optimizer(settings: Config) -> keras.optimizers.Optimizer:
+    """Optimiser of a configuration, with its schedule, clipping and averaging."""
+    common = {
+        "learning_rate": Schedule(
+            settings.learning_rate, settings.schedule, settings.warmup_steps, settings.steps
+        ),
+        "weight_decay": settings.weight_decay,
+        "global_clipnorm": settings.clip_norm or None,
+        "use_ema": settings.ema > 0,
+        "ema_momentum": settings.ema or 0.99,
+        "ema_overwrite_frequency": None,
+    }
+    if settings.optimizer == "adamw":
+        return keras.optimizers.AdamW(**common)
+    return keras.optimizers.SGD(momentum=settings.momentum, **common)
+
+
+def train(
+    settings: Config, index: records.Index, out: pathlib.Path, feature_dir=None
+) -> model.CRNet:
+    """Trains to `settings.steps`, from `out/last.keras` where there is one.
+
+    Args:
+        feature_dir: folder of the feature store of `settings.feature_views`.
+
+    Raises:
+        ValueError: classes with too few photos, or a run of another configuration in `out`.
+        FloatingPointError: the loss became NaN or infinite.
+    """
+    keras.utils.set_random_seed(settings.seed)
+    with _strategy().scope():
+        network = model.build_crnet(settings)
+        network.compile(optimizer=optimizer(settings), jit_compile=False)
+        network.optimizer.build(network.trainable_variables)
+    last = out / "last.keras"
+    if last.exists():
+        network.load_weights(last)
+        logging.info("Resuming %s at step %d.", out, int(network.optimizer.iterations))
+    done = int(network.optimizer.iterations)
+    classes = folds.train_classes(index.dataset, settings.fold)
+    episodes.check_counts(index, "train", classes, 1)
+    validation = validation_episodes(settings, index)
+    trained = network
+    if settings.feature_views:
+        store = feature_store.open_store(
+            network, index, classes, feature_dir or out / "features"
+        )
+        dataset = store.batches(settings.batch_size, settings.augment, settings.seed, skip=done)
+        trained = model.on_features(network)
+        trained.compile(optimizer=network.optimizer, jit_compile=False)
+    else:
+        dataset = episodes.episodes(
+            index,
+            classes,
+            seed=settings.seed,
+            image_size=settings.image_size,
+            batch_size=settings.batch_size,
+            augment=settings.augment,
+            skip=done,
+        ).map(episodes.training_pair)
+    trained.fit(
+        dataset,
+        initial_epoch=done // settings.steps_per_epoch,
+        epochs=settings.steps // settings.steps_per_epoch,
+        steps_per_epoch=settings.steps_per_epoch,
+        callbacks=[
+            callbacks.StopOnNonFiniteLoss(),
+            callbacks.SaveLast(network, last),
+            callbacks.Validate(network, validation, out, settings.select_on),
+            keras.callbacks.TensorBoard(out / "logs", write_graph=False, update_freq=50),
+        ],
+        shuffle=False,
+    )
+    return network
+
+
+def validation_episodes(settings: Config, index: records.Index) -> dict:
+    """{"base": (archive, entries), "novel": ...} out of the val split."""
+    chosen = {}
+    for name, choose in (("base", folds.train_classes), ("novel", folds.test_classes)):
+        classes = choose(index.dataset, settings.fold)
+        episodes.check_counts(index, "val", classes, 1)
+        archive = manifest.Archive(index, "val", classes)
+        chosen[name] = archive, manifest.draw(archive, 1, settings.val_episodes, settings.seed)
+    return chosen
+
+
+def _strategy():
+    if len(tf.config.list_logical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    return tf.distribute.get_strategy()
+
+
+def check_same_run(settings: Config, run_file: pathlib.Path) -> None:
+    """Raises ValueError when `run_file` is of a run with another configuration."""
+    if not run_file.exists():
+        return
+    before = json.loads(run_file.read_text())["config"]
+    now = dataclasses.asdict(settings)
+    differing = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
+    if differing:
+        raise ValueError(
+            f"{run_file.parent} holds a run of another configuration: "
+            + ", ".join(
+                f"{k} was {before.get(k)!r}, now {now.get(k)!r}" for k in sorted(differing)
+            )
+            + ". Give the same flags to resume it, or another --out for a new run."
+        )
+
+
+def describe_run(settings: Config, index: records.Index, notice: str) -> dict:
+    """What `run.json` says of a run at its start."""
+    packages = ("tensorflow", "keras", "numpy")
+    revision = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True
+    )
+    return {
+        "notice": notice,
+        "command": sys.argv,
+        "config": dataclasses.asdict(settings),
+        "dataset": index.dataset,
+        "records": str(index.directory),
+        "records_sha256": index.sha256,
+        "test_classes": [
+            index.class_names[c - 1] for c in folds.test_classes(index.dataset, settings.fold)
+        ],
+        "git": revision.stdout.strip() or None,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages},
+        },
+        "devices": [device.name for device in tf.config.list_logical_devices()],
+        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def demo_records() -> pathlib.Path:
+    """Records of the embedded demo set, built when missing."""
+    directory = DEMO_DIR / "records"
+    if not (directory / records.INDEX_NAME).exists():
+        subprocess.run(
+            [sys.executable, "-m", "pipelines.build_demo", f"--out={DEMO_DIR}"], check=True
+        )
+    return directory
+
+
+def main(_):
+    args, notice = flags.FLAGS, ""
+    if not args.records:
+        notice = DEMO_NOTICE
+        print(notice, flush=True)
+    settings = config.from_flags("paper" if args.records else "demo")
+    index = records.load_index(args.records or demo_records())
+    out = pathlib.Path(args.out or f"runs/{index.dataset}-fold{settings.fold}")
+    out.mkdir(parents=True, exist_ok=True)
+    run_file = out / "run.json"
+    check_same_run(settings, run_file)
+    run = describe_run(settings, index, notice)
+    run_file.write_text(json.dumps(run, indent=1))
+    names = ", ".join(run["test_classes"])
+    print(
+        f"Fold {settings.fold} of {index.dataset}: {names} are held out. Run: {out}", flush=True
+    )
+    started = time.time()
+    train(settings, index, out, args.feature_store)
+    run["seconds"] = round(time.time() - started, 1)
+    run["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    run_file.write_text(json.dumps(run, indent=1))
+    print(f"Best checkpoint: {out}/best.keras. TensorBoard: tensorboard --logdir={out}/logs")
+
+
+if __name__ == "__main__":
+    config.define_flags()
+    flags.DEFINE_string(
+        "records", None, "Folder of records with index.json; default: demo set."
+    )
+    flags.DEFINE_string("out", None, "Run directory; default: runs/DATASET-foldN.")
+    flags.DEFINE_string(
+        "feature_store", None, "Folder for --feature_views; default: OUT/features."
+    )
+    flags.adopt_module_key_flags(config)
+    app.run(main)
