@@ -8,6 +8,11 @@ READY  := $(VENV)/.ready
 DEMO_DATA := data/demo
 DEMO_RUN  := runs/demo
 DEMO_FOLD := 1
+# Photos of class 6, which fold 1 never trains on.
+DEMO_VOC     := $(DEMO_DATA)/VOC
+DEMO_CLASS   := 6
+DEMO_SUPPORT := demo_val_0005
+DEMO_QUERIES := demo_val_0025 demo_val_0045 demo_val_0065 demo_val_0085
 
 # Silences TensorFlow's start-up notes; warnings and errors stay.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -22,15 +27,18 @@ demo: $(READY)  ## build the demo set, train on it, evaluate, predict (under 15 
 	$(RUN) -m pipelines.build_demo --out=$(DEMO_DATA)
 	$(RUN) -m crnet_tf.train --fold=$(DEMO_FOLD) --out=$(DEMO_RUN)
 	$(RUN) -m crnet_tf.evaluate --checkpoint=$(DEMO_RUN)/best.keras \
-	  --records=$(DEMO_DATA)/records --split=val --out=$(DEMO_RUN)/evaluation
+	  --records=$(DEMO_DATA)/records --out=$(DEMO_RUN)/evaluation
+	@mkdir -p $(DEMO_RUN)/queries
+	cp $(foreach photo,$(DEMO_QUERIES),$(DEMO_VOC)/JPEGImages/$(photo).jpg) $(DEMO_RUN)/queries
 	$(RUN) -m crnet_tf.predict --checkpoint=$(DEMO_RUN)/best.keras \
-	  --support=$(DEMO_DATA)/photos/support.jpg --support_mask=$(DEMO_DATA)/photos/support.png \
-	  --query=$(DEMO_DATA)/photos/queries --out=$(DEMO_RUN)/predictions
+	  --support=$(DEMO_VOC)/JPEGImages/$(DEMO_SUPPORT).jpg --class_id=$(DEMO_CLASS) \
+	  --support_mask=$(DEMO_VOC)/SegmentationClassAug/$(DEMO_SUPPORT).png \
+	  --query=$(DEMO_RUN)/queries --out=$(DEMO_RUN)/predictions
 	@echo
 	@echo "Done."
 	@echo "  picture panel  $(DEMO_RUN)/predictions/panel.png"
-	@echo "  scores         $(DEMO_RUN)/evaluation"
-	@echo "  TensorBoard    $(RUN) -m tensorboard.main --logdir $(DEMO_RUN)"
+	@echo "  scores         $(DEMO_RUN)/evaluation/evaluation.json"
+	@echo "  TensorBoard    $(VENV)/bin/tensorboard --logdir=$(DEMO_RUN)/logs"
 
 test: $(READY)  ## run the tests
 	$(RUN) -m pytest
