@@ -1,0 +1,168 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from crnet_tf import photos
+
+
+def gradient(height=24, width=32):
+    y, x = np.mgrid[:height, :width]
+    return np.stack([8 * x, 10 * y, 4 * (x + y)], -1).astype(np.uint8)
+
+
+@pytest.fixture
+def save(tmp_path):
+    def save(image, name, **options):
+        path = tmp_path / name
+        image.save(path, **options)
+        return path
+
+    return save
+
+
+def test_rgb_png_is_read_as_it_is(save):
+    np.testing.assert_array_equal(
+        photos.read_photo(save(Image.fromarray(gradient()), "a.png")), gradient()
+    )
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "CMYK", "LA", "1"])
+def test_other_modes_become_rgb(save, mode):
+    image = Image.fromarray(gradient()).convert(mode)
+    photo = photos.read_photo(save(image, "a.tif" if mode == "CMYK" else "a.png"))
+    assert photo.dtype == np.uint8 and photo.shape == (24, 32, 3)
+    expected = np.array(image.convert("RGB"), int)
+    assert np.abs(photo - expected).max() <= 2
+
+
+def test_16_bit_grey_keeps_its_brightness(save):
+    grey = np.array([[0, 257 * 100, 65535]], np.uint16)
+    photo = photos.read_photo(save(Image.fromarray(grey), "a.png"))
+    np.testing.assert_array_equal(photo[0, :, 0], [0, 100, 255])
+
+
+def test_transparent_parts_are_white(save):
+    pixels = np.zeros((4, 4, 4), np.uint8)
+    pixels[:2, :, 3] = 255
+    photo = photos.read_photo(save(Image.fromarray(pixels), "a.png"))
+    assert (photo[:2] == 0).all() and (photo[2:] == 255).all()
+
+
+def test_exif_rotation_is_applied(save):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held 90 degrees
+    path = save(Image.fromarray(gradient()), "a.jpg", exif=exif, quality=100, subsampling=0)
+    photo = photos.read_photo(path)
+    assert photo.shape == (32, 24, 3)
+    assert np.abs(photo - np.rot90(gradient(), -1).astype(int)).mean() < 3
+    data, image_format, size = photos.photo_bytes(path)
+    assert (image_format, size) == ("png", (32, 24))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_plain_jpeg_is_kept_byte_for_byte(save, mode):
+    path = save(Image.fromarray(gradient()).convert(mode), "a.jpg")
+    assert photos.photo_bytes(path) == (path.read_bytes(), "jpeg", (24, 32))
+
+
+def test_cmyk_jpeg_is_stored_as_rgb_png(save):
+    path = save(Image.fromarray(gradient()).convert("CMYK"), "a.jpg")
+    data, image_format, _ = photos.photo_bytes(path)
+    assert image_format == "png" and data.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.98])
+def test_truncated_photo_names_file_and_remedy(save, name, share):
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    path = save(Image.fromarray(noise), name)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(
+        ValueError, match=rf"{name}: expected a photo.*received \d+ bytes.*copy"
+    ):
+        photos.read_photo(path)
+
+
+def test_text_is_no_photo(tmp_path):
+    path = tmp_path / "a.jpg"
+    path.write_text("<html>not found</html>")
+    with pytest.raises(ValueError, match="expected a photo .* received 22 bytes .* copy or"):
+        photos.read_photo(path)
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match="expected a photo.*no such file.*Check the path"
+    ):
+        photos.read_photo(tmp_path / "none.jpg")
+    with pytest.raises(FileNotFoundError, match="expected a label map.*a folder"):
+        photos.read_label(tmp_path)
+
+
+def test_floating_point_and_32_bit_photos_are_refused(save):
+    path = save(Image.fromarray(np.ones((4, 4), np.float32)), "a.tif")
+    with pytest.raises(ValueError, match="expected a photo of 8 or 16 bits.*mode F.*Convert"):
+        photos.read_photo(path)
+    path = save(Image.fromarray(np.full((4, 4), 70000, np.int32)), "b.tif")
+    with pytest.raises(ValueError, match="received 32-bit pixels from 70000.*Convert"):
+        photos.read_photo(path)
+
+
+def test_label_is_read_as_indices_whatever_the_palette(save):
+    ids = np.array([[0, 1, 20], [7, 255, 15]], np.uint8)
+    for number, palette in enumerate((photos.voc_palette(), bytes(768))):
+        image = Image.fromarray(ids)
+        image.putpalette(palette)
+        np.testing.assert_array_equal(photos.read_label(save(image, f"{number}.png")), ids)
+    np.testing.assert_array_equal(photos.read_label(save(Image.fromarray(ids), "l.png")), ids)
+
+
+def test_1_bit_label_is_0_and_1(save):
+    mask = np.array([[True, False]])
+    np.testing.assert_array_equal(
+        photos.read_label(save(Image.fromarray(mask), "a.png")), [[1, 0]]
+    )
+
+
+def test_rgb_label_says_how_to_convert(save):
+    path = save(Image.fromarray(gradient()), "a.png")
+    with pytest.raises(
+        ValueError, match="expected a label map.*received mode RGB.*palette PNG"
+    ):
+        photos.read_label(path)
+
+
+def test_16_bit_label_says_how_to_convert(save):
+    path = save(Image.fromarray(np.ones((4, 4), np.uint16)), "a.png")
+    with pytest.raises(ValueError, match="received mode I;16.*8-bit single-channel PNG"):
+        photos.read_label(path)
+
+
+def test_jpeg_label_is_refused(save):
+    path = save(Image.fromarray(np.ones((8, 8), np.uint8)), "a.jpg")
+    with pytest.raises(ValueError, match="expected .*lossless.*received JPEG.*as PNG"):
+        photos.read_label(path)
+
+
+@pytest.mark.parametrize("palette", [None, photos.voc_palette()])
+def test_png_round_trip(tmp_path, palette):
+    ids = np.array([[0, 1, 20], [7, 255, 15]], np.uint8)
+    photos.write_png(tmp_path / "a.png", ids, palette)
+    np.testing.assert_array_equal(photos.read_label(tmp_path / "a.png"), ids)
+    assert photos.encode_png(ids, palette) == (tmp_path / "a.png").read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]  # nothing left beside it
+
+
+@pytest.mark.parametrize("array", [np.zeros((4, 4)), np.zeros((4, 4, 4), np.uint8)])
+def test_encode_png_refuses_what_is_no_picture(array):
+    with pytest.raises(ValueError, match=r"expected uint8 \[H,W\].*received"):
+        photos.encode_png(array)
+
+
+def test_voc_palette_has_the_known_colours():
+    palette = np.frombuffer(photos.voc_palette(), np.uint8).reshape(256, 3)
+    assert palette[0].tolist() == [0, 0, 0]
+    assert palette[1].tolist() == [128, 0, 0]  # aeroplane
+    assert palette[15].tolist() == [192, 128, 128]  # person
+    assert palette[255].tolist() == [224, 224, 192]  # void
+    assert len({tuple(c) for c in palette.tolist()}) == 256

@@ -1,0 +1,85 @@
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from crnet_tf import photos, records
+
+
+def example(filename="2007_000032"):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (20, 30, 3), np.uint8)
+    label = rng.choice(np.array([0, 7, 255], np.uint8), (20, 30))
+    data = records.serialize(
+        photos.encode_png(image), "png", photos.encode_png(label), filename, 20, 30
+    )
+    return data, image, label
+
+
+@pytest.mark.parametrize("inside_tf_data", [False, True])
+def test_round_trip(inside_tf_data):
+    data, image, label = example()
+    if inside_tf_data:
+        parsed = next(iter(tf.data.Dataset.from_tensors(data).map(records.parse)))
+    else:
+        parsed = records.parse(data)
+    np.testing.assert_array_equal(parsed["image"], image)
+    np.testing.assert_array_equal(parsed["label"][..., 0], label)
+    assert parsed["filename"] == b"2007_000032"
+
+
+def test_same_input_same_bytes():
+    assert example()[0] == example()[0]
+    assert example("other")[0] != example()[0]
+
+
+def test_filename_without_decoding():
+    assert records.filename(example("x_1")[0]) == "x_1"
+
+
+def test_size_stands_in_the_record():
+    feature = tf.train.Example.FromString(example()[0]).features.feature
+    assert feature["image/height"].int64_list.value == [20]
+    assert feature["image/width"].int64_list.value == [30]
+
+
+def write_index(folder, **changes):
+    content = {
+        "format": records.FORMAT_VERSION,
+        "dataset": "pascal5i",
+        "filter": "oslsm",
+        "class_names": ["a"],
+        "splits": {"train": {"photos": 1, "classes": {"1": {"records": 1, "files": [
+            {"name": "class_01-00000-of-00001.tfrecord", "records": 1}]}}}},
+    } | changes  # fmt: skip
+    (folder / "index.json").write_text(json.dumps(content))
+
+
+def test_index_counts_and_absent_class(tmp_path):
+    write_index(tmp_path)
+    index = records.load_index(tmp_path)
+    assert index.count("train", 1) == 1 and index.count("train", 2) == 0
+    assert index.files("train", 2) == []
+
+
+def test_index_errors(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected a folder of records.*build_voc"):
+        records.load_index(tmp_path)
+    write_index(tmp_path, format=99)
+    with pytest.raises(ValueError, match="expected records of format 1, received format 99"):
+        records.load_index(tmp_path)
+    (tmp_path / "index.json").write_text('{"format": 1, "data')
+    with pytest.raises(ValueError, match="damaged.*Build the records again"):
+        records.load_index(tmp_path)
+
+
+def test_missing_stream_and_unknown_split(tmp_path):
+    write_index(tmp_path)
+    index = records.load_index(tmp_path)
+    with pytest.raises(FileNotFoundError, match="class_01.*missing. Build the records again"):
+        index.files("train", 1)
+    with pytest.raises(
+        ValueError, match=r"split: expected one of \['train'\].*received 'test'"
+    ):
+        index.count("test", 1)
