@@ -5,7 +5,6 @@ text says whose choice was taken; README.md, "Choices", gives the reasons.
 """
 
 import dataclasses
-import json
 
 from absl import flags
 
@@ -144,10 +143,6 @@ class Config:
                 f"received {self.steps}."
             )
 
-    def to_json(self) -> str:
-        """The fields as a JSON object; `from_json` is the inverse."""
-        return json.dumps(dataclasses.asdict(self), indent=1)
-
     @classmethod
     def from_dict(cls, values: dict) -> "Config":
         """Config from a dict of fields; a field of another version is an error."""
@@ -183,29 +178,29 @@ PRESETS = {
 }
 
 
-def define_flags() -> None:
-    """One absl flag per field, and --preset. Call once, at import of a main module."""
+def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
+    """One absl flag per field, and --preset. Call once, in a main module."""
     flags.DEFINE_enum(
-        "preset", None, list(PRESETS), "Named set of defaults; see config.PRESETS."
+        "preset", None, list(PRESETS), "Named set of defaults; see config.PRESETS.", values
     )
     for field in dataclasses.fields(Config):
         name, default, meta = field.name, field.default, field.metadata
         if meta["choices"]:
-            flags.DEFINE_enum(name, default, list(meta["choices"]), meta["help"])
-        elif field.type is bool:
-            flags.DEFINE_bool(name, default, meta["help"])
-        elif field.type is int:
-            flags.DEFINE_integer(name, default, meta["help"])
-        elif field.type is float:
-            flags.DEFINE_float(name, default, meta["help"])
-        else:
-            flags.DEFINE_string(name, default, meta["help"])
+            flags.DEFINE_enum(name, default, list(meta["choices"]), meta["help"], values)
+            continue
+        define = {
+            bool: flags.DEFINE_bool,
+            int: flags.DEFINE_integer,
+            float: flags.DEFINE_float,
+            str: flags.DEFINE_string,
+        }[field.type]
+        define(name, default, meta["help"], flag_values=values)
 
 
-def from_flags(default_preset: str = "paper") -> Config:
+def from_flags(default_preset: str = "paper", values: flags.FlagValues = flags.FLAGS) -> Config:
     """Config from the command line: preset first, explicitly given flags over it."""
-    values = dict(PRESETS[flags.FLAGS.preset or default_preset])
+    chosen = dict(PRESETS[values.preset or default_preset])
     for field in dataclasses.fields(Config):
-        if flags.FLAGS[field.name].present or field.name not in values:
-            values[field.name] = flags.FLAGS[field.name].value
-    return Config(**values)
+        if values[field.name].present or field.name not in chosen:
+            chosen[field.name] = values[field.name].value
+    return Config(**chosen)

@@ -147,39 +147,6 @@ class ASPP(layers.Layer):
 
 
 @register
-class CrossReference(layers.Layer):
-    """Weights both feature maps by the channels they share (Sec. 4.3, Fig. 3).
-
-    Call: support, query [B,h,w,C] -> reinforced support, reinforced query [B,h,w,C].
-    Both images go through one FC pair, so that swapping them swaps the results.
-    """
-
-    def __init__(self, ratio=4, **kwargs):
-        super().__init__(**kwargs)
-        self.ratio = ratio
-
-    def build(self, support_shape, query_shape):
-        channels = support_shape[-1]
-        self.squeeze = layers.Dense(
-            max(1, channels // self.ratio), activation="relu", name="squeeze"
-        )
-        self.excite = layers.Dense(channels, activation="sigmoid", name="excite")
-        self.squeeze.build((None, 1, 1, channels))
-        self.excite.build((None, 1, 1, self.squeeze.units))
-
-    def importance(self, features):
-        """Importance of each channel in [0, 1]: [B,h,w,C] -> [B,1,1,C]."""
-        return self.excite(self.squeeze(ops.mean(features, axis=(1, 2), keepdims=True)))
-
-    def call(self, support, query):
-        common = self.importance(support) * self.importance(query)
-        return support * common, query * common
-
-    def get_config(self):
-        return {**super().get_config(), "ratio": self.ratio}
-
-
-@register
 class CooccurrenceHead(layers.Layer):
     """Predicts what two images have in common (Sec. 4.3): [B,h,w,C] -> logits [B,h,w,2].
 
@@ -205,6 +172,46 @@ class CooccurrenceHead(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "channels": self.channels, "rates": self.rates}
+
+
+@register
+class CrossReference(layers.Layer):
+    """Weights both feature maps by the channels they share (Sec. 4.3, Fig. 3).
+
+    Call: support, query [B,h,w,C] -> reinforced support, reinforced query [B,h,w,C].
+    Both images go through one FC pair, so that swapping them swaps the results. The
+    `cooccurrence` head on top, [B,h,w,C] -> logits [B,h,w,2], is called in training only.
+    """
+
+    def __init__(self, channels, ratio=4, rates=(6, 12, 18), **kwargs):
+        super().__init__(**kwargs)
+        self.channels, self.ratio, self.rates = channels, ratio, tuple(rates)
+        # === Layers ===
+        squeezed = max(1, channels // ratio)
+        self.squeeze = layers.Dense(squeezed, activation="relu", name="squeeze")
+        self.excite = layers.Dense(channels, activation="sigmoid", name="excite")
+        self.cooccurrence = CooccurrenceHead(channels, rates, name="cooccurrence")
+
+    def build(self, support_shape, query_shape):
+        self.squeeze.build((None, 1, 1, self.channels))
+        self.excite.build((None, 1, 1, self.squeeze.units))
+        self.cooccurrence.build(support_shape)
+
+    def importance(self, features):
+        """Importance of each channel in [0, 1]: [B,h,w,C] -> [B,1,1,C]."""
+        return self.excite(self.squeeze(ops.mean(features, axis=(1, 2), keepdims=True)))
+
+    def call(self, support, query):
+        common = self.importance(support) * self.importance(query)
+        return support * common, query * common
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "ratio": self.ratio,
+            "rates": self.rates,
+        }
 
 
 @register

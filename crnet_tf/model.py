@@ -177,11 +177,6 @@ def _assemble(parts, config, inputs):
         )
     model = CRNet(inputs, outputs, name="crnet")
     model.config, model.parts = config, parts
-    if parts.cooccurrence is not None:
-        # Not in the graph of inference: tracked as an attribute, so trained and saved.
-        if not parts.cooccurrence.built:
-            parts.cooccurrence.build((None, *parts.encoder.output_shape[1:3], config.channels))
-        model.cooccurrence = parts.cooccurrence
     model.loss_means = {
         name: keras.metrics.Mean(name=f"{name}_loss") for name in losses.names(config)
     }

@@ -11,7 +11,6 @@ from crnet_tf import backbones
 from crnet_tf.config import Config
 from crnet_tf.layers import (
     Condition,
-    CooccurrenceHead,
     CrossReference,
     MaskBackground,
     MaskedAverage,
@@ -30,7 +29,6 @@ class Parts:
     projection: layers.Layer  # features [B,h,w,F] -> [B,h,w,C]
     category: layers.Layer  # features [B,h,w,C], mask -> category vector [B,1,1,C]
     cross_reference: layers.Layer | None  # support, query [B,h,w,C] -> the same, reinforced
-    cooccurrence: layers.Layer | None  # [B,h,w,C] -> logits [B,h,w,2]
     condition: layers.Layer | None  # [B,h,w,C], category vector -> [B,h,w,C]
     concatenate: layers.Layer
     refinement: layers.Layer  # [B,h,w,C'], steps T -> logits [B,T,h,w,2]
@@ -50,7 +48,7 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
         trainable=config.train_backbone,
     )
     rates = tuple(int(rate) for rate in config.aspp_rates.split(","))
-    both = config.cross_reference
+    cross_reference = CrossReference(channels, config.fc_ratio, rates, name="cross_reference")
     return Parts(
         encoder=encoder,
         mask_background=MaskBackground(
@@ -65,10 +63,7 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
             name="projection",
         ),
         category=MaskedAverage(name="category_vector"),
-        cross_reference=CrossReference(config.fc_ratio, name="cross_reference")
-        if both
-        else None,
-        cooccurrence=CooccurrenceHead(channels, rates, name="cooccurrence") if both else None,
+        cross_reference=cross_reference if config.cross_reference else None,
         condition=Condition(channels, name="condition") if config.condition else None,
         concatenate=layers.Concatenate(name="concatenate"),
         refinement=MaskRefinement(
@@ -135,6 +130,7 @@ def train_outputs(parts: Parts, features: dict, support_mask, steps: int) -> dic
     outputs = {}
     for name, common, branch in zip(("support", "query"), reinforced, compared, strict=True):
         outputs[f"{name}_steps"] = parts.to_image(parts.refinement(branch, steps=steps))
-        if parts.cooccurrence is not None:
-            outputs[f"{name}_cooccurrent"] = parts.to_image(parts.cooccurrence(common))
+        if parts.cross_reference is not None:
+            logits = parts.cross_reference.cooccurrence(common)
+            outputs[f"{name}_cooccurrent"] = parts.to_image(logits)
     return outputs

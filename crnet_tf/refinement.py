@@ -17,25 +17,25 @@ class GlobalConvolution(layers.Layer):
         self.channels, self.kernel = channels, kernel
         # === Layers ===
         tall, wide = (kernel, 1), (1, kernel)
-        self.branches = [
-            [
-                conv(channels, size, activation=None, name=f"{name}_{i}")
-                for i, size in enumerate(sizes)
-            ]
-            for name, sizes in (("tall_first", (tall, wide)), ("wide_first", (wide, tall)))
-        ]
+        self.tall_first = [linear(channels, tall, "tall_0"), linear(channels, wide, "tall_1")]
+        self.wide_first = [linear(channels, wide, "wide_0"), linear(channels, tall, "wide_1")]
 
     def build(self, shape):
-        for first, second in self.branches:
+        for first, second in (self.tall_first, self.wide_first):
             first.build(shape)
             second.build((*shape[:-1], self.channels))
 
     def call(self, features):
-        left, right = (second(first(features)) for first, second in self.branches)
+        left, right = (b(a(features)) for a, b in (self.tall_first, self.wide_first))
         return left + right
 
     def get_config(self):
         return {**super().get_config(), "channels": self.channels, "kernel": self.kernel}
+
+
+def linear(channels, kernel, name):
+    """Convolution without nonlinearity."""
+    return conv(channels, kernel, activation=None, name=name)
 
 
 @register
@@ -75,33 +75,36 @@ class MaskRefinement(layers.Layer):
         self.combine.build((*size, self.channels * len(self.entry)))
 
     def call(self, features, steps):
-        prepared = self.prepare(0, features)
+        entered = self.entry[0](features)
+        if not self.with_cache:
+            return self.combined([entered])[:, None]
+        # Nothing of the feature branch depends on the cache up to here: computed once.
+        prepared = entered, self.context(0, entered)
         cache = ops.zeros_like(features[..., :2], dtype="float32")
         results = []
-        for _ in range(steps if self.with_cache else 1):
+        for _ in range(steps):
             results.append(self.step(prepared, cache))
             cache = ops.softmax(results[-1])
             if not self.cache_gradient:
                 cache = ops.stop_gradient(cache)
         return ops.stack(results, axis=1)
 
-    def prepare(self, branch, inputs):
-        """First convolution of a branch, and its half-size context for the other one."""
-        inner = self.entry[branch](inputs)
-        context = self.downsample[branch](inner)
-        return inner, resize_align_corners(context, inner.shape[1:3])
-
     def step(self, prepared, cache):
-        """One refinement: prepared features, cache [B,h,w,2] -> logits [B,h,w,2]."""
-        branches = [prepared]
-        if self.with_cache:
-            branches.append(self.prepare(1, ops.cast(cache, self.compute_dtype)))
-        inner, context = zip(*branches, strict=True)
-        # Downsample block: context goes to the opposite branch (a lone branch: to itself).
-        exchanged = [x + opposite for x, opposite in zip(inner, reversed(context), strict=True)]
-        wide = [layer(x) for layer, x in zip(self.wide, exchanged, strict=True)]
-        combined = self.combine(ops.concatenate(wide, axis=-1))
-        return self.classifier(ops.relu(self.residual(combined)))
+        """One refinement: feature branch with its context, cache [B,h,w,2] -> logits."""
+        features, context = prepared
+        entered = self.entry[1](ops.cast(cache, self.compute_dtype))
+        # Downsample block: the context of each branch goes to the opposite one.
+        return self.combined([features + self.context(1, entered), entered + context])
+
+    def context(self, branch, entered):
+        """Half-size convolution of a branch, resized back: [B,h,w,C] kept."""
+        return resize_align_corners(self.downsample[branch](entered), entered.shape[1:3])
+
+    def combined(self, branches):
+        """Global convolution of every branch, and the combine block: -> logits [B,h,w,2]."""
+        wide = [layer(x) for layer, x in zip(self.wide, branches, strict=True)]
+        features = self.combine(ops.concatenate(wide, axis=-1))
+        return self.classifier(ops.relu(self.residual(features)))
 
     def get_config(self):
         return {

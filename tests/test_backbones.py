@@ -1,0 +1,166 @@
+"""Dilated backbones: the weights of the strided ones, at 1/8 resolution, frozen."""
+
+import keras
+import numpy as np
+import pytest
+
+from crnet_tf import backbones
+from crnet_tf.backbones import FEATURE_LEVELS, build_backbone
+
+SHARED_WEIGHTS = {"resnet50": "resnet50_notop_f16.npz", "vgg16": "vgg16_notop_f16.npz"}
+
+
+def photo(size, seed=0):
+    """A smooth random picture: noise would amplify rounding through 50 layers."""
+    coarse = np.random.default_rng(seed).uniform(0, 255, (1, 5, 5, 3)).astype("float32")
+    return keras.ops.convert_to_numpy(keras.ops.image.resize(coarse, (size, size)))
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"), [("resnet50", 3072), ("vgg16", 1024), ("tiny", 128)]
+)
+def test_features_are_at_one_eighth_with_both_levels(name, channels):
+    encoder = build_backbone(name, (65, 65, 3), FEATURE_LEVELS[name]["paper"])
+    assert encoder.output_shape[1] in (8, 9)
+    assert encoder.output_shape[-1] == channels
+
+
+def test_321_px_give_41_by_41_features():
+    encoder = build_backbone("resnet50", (321, 321, 3), FEATURE_LEVELS["resnet50"]["paper"])
+    assert encoder.output_shape == (None, 41, 41, 3072)
+
+
+def agreement(weights):
+    """Dilated features on the strided network's grid, and the strided network's own."""
+    size = 257
+    strided = keras.applications.ResNet50(
+        include_top=False, weights=None, input_shape=(size, size, 3)
+    )
+    backbones.load_weights(strided, "resnet50", weights)
+    encoder = build_backbone(
+        "resnet50", (size, size, 3), ("conv4_block6_out",), weights, preprocessing="caffe"
+    )
+    image = photo(size)
+    caffe = image[..., ::-1] - np.array([103.939, 116.779, 123.68], "float32")
+    level = keras.Model(strided.input, strided.get_layer("conv4_block6_out").output)
+    on_grid = encoder.predict(image, verbose=0)[:, ::2, ::2]
+    return on_grid, level.predict(caffe, verbose=0)
+
+
+def compare(on_grid, strided, tolerance):
+    assert on_grid.shape == strided.shape
+    # Padding reaches in from the border, further in the dilated network.
+    inner = np.s_[:, 7:-7, 7:-7]
+    assert np.abs(strided[inner]).max() > 0.1
+    assert np.abs(on_grid - strided)[inner].max() < tolerance * np.abs(strided[inner]).max()
+
+
+def test_the_dilated_network_agrees_with_the_strided_one_on_its_grid(tmp_path):
+    path = tmp_path / "w.weights.h5"
+    keras.utils.set_random_seed(0)
+    keras.applications.ResNet50(include_top=False, weights=None).save_weights(path)
+    compare(*agreement(str(path)), tolerance=1e-4)
+
+
+@pytest.mark.shared
+def test_the_same_with_the_real_weights(shared):
+    compare(*agreement(str(shared / "weights" / SHARED_WEIGHTS["resnet50"])), tolerance=1e-4)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", SHARED_WEIGHTS)
+def test_real_weights_load_with_their_preprocessing(shared, name):
+    path = str(shared / "weights" / SHARED_WEIGHTS[name])
+    encoder = build_backbone(name, (65, 65, 3), FEATURE_LEVELS[name]["paper"], path)
+    expected = {"resnet50": "caffe", "vgg16": "torch"}[name]
+    assert encoder.get_layer("normalize").preprocessing == expected
+    assert np.isfinite(encoder.predict(photo(65), verbose=0)).all()
+
+
+def test_folding_batch_norm_changes_nothing(tmp_path):
+    levels = FEATURE_LEVELS["resnet50"]["paper"]
+    rng = np.random.default_rng(0)
+    plain = build_backbone("resnet50", (65, 65, 3), levels, trainable=True)
+    for layer in plain.get_layer("resnet50").layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+    path = tmp_path / "w.npz"
+    trunk = plain.get_layer("resnet50")
+    np.savez(path, **{f"{x.name}/{w.name}": w.numpy() for x in trunk.layers for w in x.weights})
+    folded = build_backbone("resnet50", (65, 65, 3), levels, str(path))
+    a, b = (network.predict(photo(65), verbose=0) for network in (plain, folded))
+    np.testing.assert_allclose(a, b, atol=2e-4 * np.abs(a).max())
+    assert not any("moving" in w.path for w in folded.weights)
+
+
+def test_a_frozen_backbone_has_nothing_to_train():
+    levels = FEATURE_LEVELS["tiny"]["paper"]
+    assert build_backbone("tiny", (33, 33, 3), levels).trainable_variables == []
+    assert build_backbone("tiny", (33, 33, 3), levels, trainable=True).trainable_variables
+
+
+def test_normalisation_follows_the_weights():
+    image = np.array([[[[123.68, 116.779, 0.0]]]], "float32")
+    caffe = keras.ops.convert_to_numpy(backbones.Normalize("caffe")(image))
+    np.testing.assert_allclose(caffe[0, 0, 0], [-103.939, 0, 0], atol=1e-4)
+    torch = keras.ops.convert_to_numpy(backbones.Normalize("torch")(image))
+    np.testing.assert_allclose(torch[0, 0, 0, 2], -0.406 / 0.225, rtol=1e-4)
+
+
+def test_an_npz_may_name_its_preprocessing(tmp_path):
+    np.savez(tmp_path / "w.npz", preprocessing="torch")
+    assert backbones.preprocessing_of("resnet50", str(tmp_path / "w.npz")) == "torch"
+
+
+# === Errors ===
+
+
+def build(weights, name="resnet50"):
+    return build_backbone(name, (33, 33, 3), FEATURE_LEVELS[name]["paper"], str(weights))
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(FileNotFoundError, match="no file 'nowhere.npz'.*Expected 'imagenet'"):
+        build("nowhere.npz")
+
+
+def test_another_kind_of_file_is_refused(tmp_path):
+    path = tmp_path / "w.pth"
+    path.touch()
+    with pytest.raises(ValueError, match="expected a .npz, .h5 or .weights.h5 file"):
+        build(path)
+
+
+def test_an_npz_that_lacks_a_layer_is_refused(tmp_path):
+    np.savez(tmp_path / "w.npz", something=np.zeros(3))
+    with pytest.raises(ValueError, match="has no 'conv1_conv/kernel'.*received something"):
+        build(tmp_path / "w.npz")
+
+
+def test_an_npz_of_another_shape_is_refused(tmp_path):
+    np.savez(tmp_path / "w.npz", **{"conv1_conv/kernel": np.zeros((3, 3, 3, 64))})
+    with pytest.raises(
+        ValueError, match=r"expected shape \(7, 7, 3, 64\), received \(3, 3, 3, 64\)"
+    ):
+        build(tmp_path / "w.npz")
+
+
+def test_an_h5_of_another_network_is_refused(tmp_path):
+    path = tmp_path / "w.weights.h5"
+    build_backbone("tiny", (33, 33, 3), ("stage4",)).save_weights(path)
+    with pytest.raises(ValueError, match="does not fit resnet50"):
+        build(path)
+
+
+def test_unreachable_imagenet_weights_name_the_remedy(monkeypatch):
+    def offline(*args, **kwargs):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(keras.applications, "ResNet50", offline)
+    with pytest.raises(ConnectionError, match="no route to host.*--backbone_weights=path"):
+        backbones._imagenet_weights("resnet50")
+
+
+def test_tiny_has_no_imagenet_weights():
+    with pytest.raises(ValueError, match="--backbone_weights=none"):
+        build("imagenet", "tiny")

@@ -1,0 +1,69 @@
+"""Config: the flag list, its presets and its checks."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+from crnet_tf import config
+from crnet_tf.config import PRESETS, Config
+
+
+def parsed(*arguments, default="paper"):
+    """Config of a command line, in a flag registry of its own."""
+    values = flags.FlagValues()
+    config.define_flags(values)
+    values(["program", *arguments])
+    return config.from_flags(default, values)
+
+
+def test_every_field_is_a_flag_with_its_default():
+    assert parsed() == Config()
+
+
+def test_flags_win_over_the_preset_and_the_preset_over_the_defaults():
+    settings = parsed("--preset=canet", "--dropout=0.25", "--fold=2")
+    assert settings.feature_levels == "canet"
+    assert settings.dropout == 0.25
+    assert settings.fold == 2
+    assert parsed(default="demo") == Config(**PRESETS["demo"])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_valid(name):
+    Config(**PRESETS[name])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"augment": "wild"}, "augment: expected one of .*received 'wild'"),
+        ({"fold": -1}, "fold: expected at least 0, received -1"),
+        ({"condition": False, "cross_reference": False}, "expected at least one"),
+        ({"steps": 700, "steps_per_epoch": 500}, "expected a multiple of steps_per_epoch"),
+    ],
+)
+def test_bad_values_say_what_was_expected(values, message):
+    with pytest.raises(ValueError, match=message):
+        Config(**values)
+
+
+def test_a_config_survives_json():
+    settings = Config(fold=3, channels=8)
+    assert Config.from_dict(json.loads(json.dumps(dataclasses.asdict(settings)))) == settings
+
+
+def test_a_field_of_another_version_is_named():
+    with pytest.raises(ValueError, match="'colour'.*another version"):
+        Config.from_dict({"colour": 1})
+
+
+def test_a_misspelt_flag_is_refused():
+    run = subprocess.run(
+        [sys.executable, "-m", "crnet_tf.train", "--fould=1"], capture_output=True, text=True
+    )
+    assert run.returncode != 0
+    assert "Unknown command line flag 'fould'" in run.stderr
