@@ -12,7 +12,7 @@ An episode is one dict everywhere (K shots, H x W pixels; with B first in a batc
 import tensorflow as tf
 
 from crnet_tf import records
-from crnet_tf.losses import VOID
+from crnet_tf.folds import VOID
 
 SHUFFLE_BUFFER = 1024
 MAX_SCALE = 1.5  # CANet resizes the support to 1..1.5 times the crop

@@ -14,9 +14,9 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
-from crnet_tf import backbones, episodes, folds, manifest, metrics, model, records
+from crnet_tf import backbones, cli, episodes, folds, manifest, metrics, model, records
 from crnet_tf.layers import resize_align_corners
 from crnet_tf.parts import encode
 
@@ -153,7 +153,7 @@ def define_flags():
     flags.DEFINE_bool("baselines", True, "Score the baselines on the same episodes.")
 
 
-def main(_):
+def main():
     args = flags.FLAGS
     started = time.time()
     network = model.load_checkpoint(args.checkpoint)
@@ -200,4 +200,4 @@ def main(_):
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    cli.run(main)

@@ -1,8 +1,11 @@
 """Class names, and which classes a fold trains and tests on.
 
 Folds are counted from 0 everywhere, as in Table 1 of the paper and in the code of
-CANet, PFENet and HSNet. Class ids are those of the label maps: 1..N, 0 is background.
+CANet, PFENet and HSNet. Class ids are those of the label maps: 1..N, 0 is background,
+255 counts nowhere.
 """
+
+VOID = 255
 
 PASCAL_CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle",

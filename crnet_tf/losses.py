@@ -3,8 +3,7 @@
 from keras import ops
 
 from crnet_tf.config import Config
-
-VOID = 255
+from crnet_tf.folds import VOID
 
 
 def cross_entropy(logits, mask):

@@ -8,7 +8,7 @@ import random
 
 import tensorflow as tf
 
-from crnet_tf import episodes, records
+from crnet_tf import episodes, folds, records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +100,7 @@ def batches(
         decode, num_parallel_calls=tf.data.AUTOTUNE
     )
     values = {
-        key: tf.constant(episodes.VOID if key == "query_truth" else 0, spec.dtype)
+        key: tf.constant(folds.VOID if key == "query_truth" else 0, spec.dtype)
         for key, spec in decoded.element_spec.items()
     }
     shapes = {

@@ -6,7 +6,7 @@ of the episodes' IoUs.
 
 import numpy as np
 
-VOID = 255
+from crnet_tf.folds import VOID
 
 
 def areas(prediction: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -15,9 +15,9 @@ import pathlib
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
-from crnet_tf import episodes, model, photos, support, visualize
+from crnet_tf import cli, episodes, model, photos, support, visualize
 from crnet_tf.layers import resize_align_corners
 
 MAX_PANELS = 16  # rows of panel.png
@@ -157,8 +157,21 @@ def _write(out, name, image, probability, threshold):
     photos.write_png(out / f"{name}_overlay.png", visualize.overlay(image, mask))
 
 
-def run(args) -> None:
-    """The command line: `args` has its flags as attributes."""
+def define_flags():
+    text, number = flags.DEFINE_string, flags.DEFINE_float
+    text("checkpoint", None, "A .keras file written by training.", required=True)
+    flags.DEFINE_list("support", None, "Labelled photo, or k: a.jpg,b.jpg.", required=True)
+    flags.DEFINE_list("support_mask", None, "Mask of each support photo.", required=True)
+    flags.DEFINE_integer(
+        "class_id", None, "Class to take from masks that are label maps.", 1, upper_bound=254
+    )
+    text("query", None, "Photo, or folder of photos, to segment.", required=True)
+    text("out", None, "Folder for the results.", required=True)
+    number("threshold", 0.5, "Foreground is what is more probable.", 0, upper_bound=1)
+
+
+def main():
+    args = flags.FLAGS
     if len(args.support) != len(args.support_mask):
         raise ValueError(
             "Expected as many --support_mask as --support, received "
@@ -177,26 +190,6 @@ def run(args) -> None:
     print(f"{len(queries) - len(skipped)} photos segmented. Picture of them: {out}/panel.png")
 
 
-def define_flags():
-    text, number = flags.DEFINE_string, flags.DEFINE_float
-    text("checkpoint", None, "A .keras file written by training.", required=True)
-    flags.DEFINE_list("support", None, "Labelled photo, or k: a.jpg,b.jpg.", required=True)
-    flags.DEFINE_list("support_mask", None, "Mask of each support photo.", required=True)
-    flags.DEFINE_integer(
-        "class_id", None, "Class to take from masks that are label maps.", 1, upper_bound=254
-    )
-    text("query", None, "Photo, or folder of photos, to segment.", required=True)
-    text("out", None, "Folder for the results.", required=True)
-    number("threshold", 0.5, "Foreground is what is more probable.", 0, upper_bound=1)
-
-
-def main(_):
-    try:
-        run(flags.FLAGS)
-    except (ValueError, FileNotFoundError) as error:
-        raise SystemExit(f"error: {error}") from error
-
-
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    cli.run(main)

@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from crnet_tf import episodes, photos
-from crnet_tf.losses import VOID
+from crnet_tf.folds import VOID
 
 
 def check_support(image: np.ndarray, mask: np.ndarray, image_size: int, name: str) -> None:

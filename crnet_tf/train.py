@@ -8,12 +8,7 @@ TensorBoard. The same command again resumes where a killed run stopped. Without 
 trains on the embedded demo set.
 """
 
-import dataclasses
-import datetime
-import importlib.metadata
-import json
 import pathlib
-import platform
 import resource
 import subprocess
 import sys
@@ -21,10 +16,11 @@ import time
 
 import keras
 import tensorflow as tf
-from absl import app, flags, logging
+from absl import flags, logging
 
 from crnet_tf import (
     callbacks,
+    cli,
     config,
     episodes,
     feature_store,
@@ -32,6 +28,7 @@ from crnet_tf import (
     manifest,
     model,
     records,
+    runs,
 )
 from crnet_tf.config import Config
 
@@ -164,49 +161,6 @@ def _strategy():
     return tf.distribute.get_strategy()
 
 
-def check_same_run(settings: Config, run_file: pathlib.Path) -> None:
-    """Raises ValueError when `run_file` is of a run with another configuration."""
-    if not run_file.exists():
-        return
-    before = json.loads(run_file.read_text())["config"]
-    now = dataclasses.asdict(settings)
-    differing = {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
-    if differing:
-        raise ValueError(
-            f"{run_file.parent} holds a run of another configuration: "
-            + ", ".join(
-                f"{k} was {before.get(k)!r}, now {now.get(k)!r}" for k in sorted(differing)
-            )
-            + ". Give the same flags to resume it, or another --out for a new run."
-        )
-
-
-def describe_run(settings: Config, index: records.Index, notice: str) -> dict:
-    """What `run.json` says of a run at its start."""
-    packages = ("tensorflow", "keras", "numpy")
-    revision = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True
-    )
-    return {
-        "notice": notice,
-        "command": sys.argv,
-        "config": dataclasses.asdict(settings),
-        "dataset": index.dataset,
-        "records": str(index.directory),
-        "records_sha256": index.sha256,
-        "test_classes": [
-            index.class_names[c - 1] for c in folds.test_classes(index.dataset, settings.fold)
-        ],
-        "git": revision.stdout.strip() or None,
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in packages},
-        },
-        "devices": [device.name for device in tf.config.list_logical_devices()],
-        "started": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-    }
-
-
 def demo_records() -> pathlib.Path:
     """Records of the embedded demo set, built when missing."""
     directory = DEMO_DIR / "records"
@@ -217,7 +171,15 @@ def demo_records() -> pathlib.Path:
     return directory
 
 
-def main(_):
+def define_flags():
+    config.define_flags()
+    text = flags.DEFINE_string
+    text("records", None, "Folder of records with index.json; default: the demo set.")
+    text("out", None, "Run directory; default: runs/DATASET-foldN.")
+    text("feature_store", None, "Folder for --feature_views; default: OUT/features.")
+
+
+def main():
     args, notice = flags.FLAGS, ""
     if not args.records:
         notice = DEMO_NOTICE
@@ -226,30 +188,22 @@ def main(_):
     index = records.load_index(args.records or demo_records())
     out = pathlib.Path(args.out or f"runs/{index.dataset}-fold{settings.fold}")
     out.mkdir(parents=True, exist_ok=True)
-    run_file = out / "run.json"
-    check_same_run(settings, run_file)
-    run = describe_run(settings, index, notice)
-    run_file.write_text(json.dumps(run, indent=1))
+    run = runs.open_run(out, settings, index, notice)
     names = ", ".join(run["test_classes"])
     print(
-        f"Fold {settings.fold} of {index.dataset}: {names} are held out. Run: {out}", flush=True
+        f"Fold {settings.fold} of {index.dataset}: held out are {names}. Run: {out}", flush=True
     )
     started = time.time()
     train(settings, index, out, args.feature_store)
-    run["seconds"] = round(time.time() - started, 1)
-    run["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    run_file.write_text(json.dumps(run, indent=1))
+    run["sessions"][-1] |= {
+        "seconds": round(time.time() - started, 1),
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    runs.write_run(out, run)
     print(f"Best checkpoint: {out}/best.keras. TensorBoard: tensorboard --logdir={out}/logs")
 
 
 if __name__ == "__main__":
-    config.define_flags()
-    flags.DEFINE_string(
-        "records", None, "Folder of records with index.json; default: demo set."
-    )
-    flags.DEFINE_string("out", None, "Run directory; default: runs/DATASET-foldN.")
-    flags.DEFINE_string(
-        "feature_store", None, "Folder for --feature_views; default: OUT/features."
-    )
+    define_flags()
     flags.adopt_module_key_flags(config)
-    app.run(main)
+    cli.run(main)

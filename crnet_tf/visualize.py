@@ -7,7 +7,8 @@ Pictures are uint8 [H,W,3] RGB; masks are uint8 [H,W] with 0 background, 1 foreg
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-VOID = 255
+from crnet_tf.folds import VOID
+
 FOREGROUND = (255, 90, 20)
 CONTOUR = (255, 255, 255)
 GREY = (128, 128, 128)

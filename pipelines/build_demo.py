@@ -12,10 +12,10 @@ import json
 import pathlib
 
 import numpy as np
-from absl import app, flags
+from absl import flags
 from PIL import Image
 
-from crnet_tf import folds, photos
+from crnet_tf import cli, folds, photos
 from crnet_tf.records import Index
 from pipelines import demo_scenes
 from pipelines.audit import audit
@@ -141,17 +141,15 @@ def define_flags() -> None:
     flags.DEFINE_bool("overwrite", False, "Draw and build again what is there.")
 
 
-def main(_):
+def main():
     given = flags.FLAGS
-    try:
-        index = build_demo(
-            given.out, given.seed, given.photos, given.photos // 3, given.overwrite
+    print(
+        audit(
+            build_demo(given.out, given.seed, given.photos, given.photos // 3, given.overwrite)
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise SystemExit(f"build_demo: {error}") from error
-    print(audit(index))
+    )
 
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    cli.run(main)

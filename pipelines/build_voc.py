@@ -11,9 +11,9 @@ pairs there are. The complete set gives 13,682 / 1,866 pairs with OSLSM's filter
 import functools
 import pathlib
 
-from absl import app, flags
+from absl import flags
 
-from crnet_tf import folds, photos
+from crnet_tf import cli, folds, photos
 from crnet_tf.records import Index
 from pipelines import filters, writer
 from pipelines.audit import audit
@@ -164,17 +164,15 @@ def define_flags() -> None:
     flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.")
 
 
-def main(_):
+def main():
     given = flags.FLAGS
-    try:
-        index = build_voc(
-            given.voc_dir, given.out, given.filter, given.on_error, given.overwrite
+    print(
+        audit(
+            build_voc(given.voc_dir, given.out, given.filter, given.on_error, given.overwrite)
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise SystemExit(f"build_voc: {error}") from error
-    print(audit(index))
+    )
 
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    cli.run(main)

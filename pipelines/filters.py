@@ -2,7 +2,8 @@
 
 import numpy as np
 
-VOID = 255
+from crnet_tf.folds import VOID
+
 FILTERS = ("oslsm", "area2048", "none")
 
 

@@ -16,8 +16,8 @@ MAX_LINES, MAX_BYTES = 300, 1_000_000
 
 # A module imports from its own row or from rows above, never from one below.
 LEVELS = [
-    "config folds records metrics losses backbones layers refinement photos visualize",
-    "episodes manifest parts model support feature_store",
+    "config folds cli records metrics losses backbones layers refinement photos visualize",
+    "episodes manifest parts model runs support feature_store",
     "finetune",
     "evaluate",
     "callbacks",

@@ -1,0 +1,92 @@
+"""`run.json`: what a training run was, so that its numbers can be made again."""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import json
+import pathlib
+import platform
+import subprocess
+import sys
+
+import tensorflow as tf
+
+from crnet_tf import folds, records
+from crnet_tf.config import Config
+
+# What may change when a run is taken up again.
+RESUMABLE = ("steps", "val_episodes")
+
+
+def open_run(out: pathlib.Path, settings: Config, index: records.Index, notice: str) -> dict:
+    """What `run.json` says of a run; a run that is there already is gone on with.
+
+    Raises:
+        ValueError: the run in `out` has another configuration or other records.
+    """
+    run_file = out / "run.json"
+    run = describe_run(settings, index, notice)
+    if run_file.exists():
+        before = json.loads(run_file.read_text())
+        _check_same_run(out, before, run)
+        run["sessions"] = before["sessions"]
+    run["sessions"].append(
+        {
+            "command": sys.argv,
+            "started": datetime.datetime.now(datetime.timezone.utc).isoformat(
+                timespec="seconds"
+            ),
+        }
+    )
+    write_run(out, run)
+    return run
+
+
+def _check_same_run(out, before, now):
+    was = before["config"] | {"records_sha256": before["records_sha256"]}
+    wanted = now["config"] | {"records_sha256": now["records_sha256"]}
+    differing = sorted(
+        key
+        for key in was.keys() | wanted.keys()
+        if was.get(key) != wanted.get(key) and key not in RESUMABLE
+    )
+    if differing:
+        changes = ", ".join(f"{k} was {was.get(k)!r}, now {wanted.get(k)!r}" for k in differing)
+        raise ValueError(
+            f"{out} holds a run of another configuration: {changes}. Give the same flags to "
+            "resume it, or another --out for a new run."
+        )
+
+
+def describe_run(settings: Config, index: records.Index, notice: str) -> dict:
+    """Configuration, records, versions and git revision of a run."""
+    packages = ("tensorflow", "keras", "numpy")
+    git = ["git", "describe", "--always", "--dirty"]
+    try:
+        revision = subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    except OSError:  # no git on this machine
+        revision = ""
+    return {
+        "notice": notice,
+        "config": dataclasses.asdict(settings),
+        "dataset": index.dataset,
+        "records": str(index.directory),
+        "records_sha256": index.sha256,
+        "test_classes": [
+            index.class_names[c - 1] for c in folds.test_classes(index.dataset, settings.fold)
+        ],
+        "git": revision or None,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in packages},
+        },
+        "devices": [device.name for device in tf.config.list_logical_devices()],
+        "sessions": [],
+    }
+
+
+def write_run(out: pathlib.Path, run: dict) -> None:
+    """Writes `run.json` beside its place and renames it."""
+    partial = out / ".run.partial"
+    partial.write_text(json.dumps(run, indent=1))
+    partial.rename(out / "run.json")
