@@ -81,7 +81,7 @@ class Validate(keras.callbacks.Callback):
         self.best = -math.inf
         if self.best_file.exists():
             self.best = json.loads(self.best_file.read_text())["mean_iou"]
-        self.writer = tf.summary.create_file_writer(str(out / "logs" / "validation"))
+        self.writer = tf.summary.create_file_writer(str(out / "logs" / "episodes"))
 
     def on_epoch_end(self, epoch, logs=None):
         step = int(self.network.optimizer.iterations)
@@ -108,7 +108,8 @@ class Validate(keras.callbacks.Callback):
             )
 
     def _write(self, values, step):
-        with self.writer.as_default(step):
+        # Keras' TensorBoard callback limits recording to some of the steps.
+        with self.writer.as_default(step), tf.summary.record_if(True):
             for name, result in values.items():
                 # Watching the test classes is not selecting on them; the name says which it is.
                 label = "base classes" if name == "base" else "novel classes (test)"

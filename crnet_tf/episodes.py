@@ -50,10 +50,7 @@ def episodes(
     if not isinstance(index, records.Index):
         index = records.load_index(records_dir)
     check_counts(index, split, classes, shot)
-    groups = [
-        class_groups(index.files(split, class_id), class_id, shot, seed + class_id)
-        for class_id in classes
-    ]
+    groups = [class_groups(index, split, c, shot, seed + c) for c in classes]
     drawn = tf.data.Dataset.sample_from_datasets(
         groups, seed=seed, rerandomize_each_iteration=False
     )
@@ -85,9 +82,14 @@ def check_counts(index: records.Index, split: str, classes, shot: int) -> None:
         )
 
 
-def class_groups(files: list[str], class_id: int, shot: int, seed: int) -> tf.data.Dataset:
+def class_groups(
+    index: records.Index, split: str, class_id: int, shot: int, seed: int
+) -> tf.data.Dataset:
     """Endless groups of shot+1 distinct serialized records of one class, with its id."""
-    stream = tf.data.TFRecordDataset(files)
+    stream = tf.data.TFRecordDataset(index.files(split, class_id))
+    # An emptied file would otherwise take its class out of training without a word.
+    complete = tf.data.experimental.assert_cardinality(index.count(split, class_id))
+    stream = stream.apply(complete)
     groups = stream.shuffle(SHUFFLE_BUFFER, seed=seed).batch(shot + 1, drop_remainder=True)
     return groups.repeat().map(
         lambda group: {"records": group, "class_id": tf.constant(class_id, tf.int32)}

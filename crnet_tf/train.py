@@ -8,6 +8,7 @@ TensorBoard. The same command again resumes where a killed run stopped. Without 
 trains on the embedded demo set.
 """
 
+import math
 import pathlib
 import resource
 import subprocess
@@ -137,7 +138,12 @@ def train(
             callbacks.StopOnNonFiniteLoss(),
             callbacks.SaveLast(network, last),
             callbacks.Validate(network, validation, out, settings.select_on),
-            keras.callbacks.TensorBoard(out / "logs", write_graph=False, update_freq=50),
+            keras.callbacks.TensorBoard(
+                out / "logs",
+                write_graph=False,
+                # A divisor of the epoch: between its own steps Keras drops even epoch values.
+                update_freq=math.gcd(50, settings.steps_per_epoch),
+            ),
         ],
         shuffle=False,
     )

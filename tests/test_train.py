@@ -1,0 +1,195 @@
+"""A run: trained, killed, resumed, stopped; and what it leaves behind."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from test_model import TINY
+
+from crnet_tf import callbacks, folds, model, records, runs, train
+
+SMALL = [
+    "--backbone=tiny", "--backbone_weights=none", "--train_backbone", "--image_size=33",
+    "--channels=8", "--global_kernel=3", "--aspp_rates=1,2", "--refine_steps=2", "--fold=1",
+    "--batch_size=2", "--steps_per_epoch=2", "--val_episodes=4", "--optimizer=adamw",
+    "--learning_rate=0.001",
+]  # fmt: skip
+
+
+def command(*arguments, cwd=None):
+    root = str(pathlib.Path(__file__).parents[1])
+    return subprocess.run(
+        [sys.executable, "-m", "crnet_tf.train", *SMALL, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=os.environ | {"PYTHONPATH": root},
+    )
+
+
+def trained_weights(path):
+    return [variable.numpy() for variable in model.load_checkpoint(path).trainable_variables]
+
+
+@pytest.fixture(scope="module")
+def straight(records_dir, tmp_path_factory):
+    """A run of four steps without interruption, with EMA."""
+    out = tmp_path_factory.mktemp("runs") / "straight"
+    run = command(f"--records={records_dir}", f"--out={out}", "--steps=4", "--ema=0.9")
+    assert run.returncode == 0, run.stderr[-3000:]
+    return out
+
+
+def test_a_run_leaves_what_it_promises(straight, records_dir):
+    index = records.load_index(records_dir)
+    run = json.loads((straight / "run.json").read_text())
+    assert run["config"]["fold"] == 1 and run["config"]["channels"] == 8
+    assert run["records_sha256"] == index.sha256
+    assert run["test_classes"] == ["bus", "car", "cat", "chair", "cow"]
+    assert run["versions"]["keras"] == keras.__version__
+    assert run["notice"] == ""
+    assert run["sessions"][0]["seconds"] > 0
+    best = model.load_checkpoint(straight / "best.keras")
+    assert best.config.fold == 1
+    assert json.loads((straight / "best.json").read_text())["select_on"] == "base"
+    assert not list(straight.glob(".*partial*"))
+
+
+def test_tensorboard_gets_every_head_every_step_and_panels(straight):
+    from tensorboard.backend.event_processing import event_accumulator
+
+    tags = set()
+    for folder in ("train", "episodes"):
+        events = event_accumulator.EventAccumulator(str(straight / "logs" / folder))
+        events.Reload()
+        tags |= set(events.Tags()["tensors"])
+    assert {"epoch_query_loss", "epoch_support_loss", "epoch_query_cooccurrent_loss"} <= tags
+    assert {"epoch_query_step1_loss", "epoch_query_step2_loss"} <= tags
+    for label in ("base classes", "novel classes (test)"):
+        assert f"{label}/mean_iou/crnet_step1" in tags
+        assert f"{label}/fb_iou/crnet" in tags
+        assert f"{label}/panels" in tags
+
+
+def test_a_run_taken_up_again_ends_with_the_same_weights(straight, records_dir, tmp_path):
+    """Two steps, then two more, against four in one go: equal to the bit."""
+    out = tmp_path / "resumed"
+    arguments = [f"--records={records_dir}", f"--out={out}", "--ema=0.9"]
+    assert command(*arguments, "--steps=2").returncode == 0
+    # A killed run leaves a partial file at most: it must not matter.
+    (out / ".last.partial.keras").write_bytes(b"half a checkpoint")
+    run = command(*arguments, "--steps=4")
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert len(json.loads((out / "run.json").read_text())["sessions"]) == 2
+    for a, b in zip(
+        trained_weights(straight / "last.keras"),
+        trained_weights(out / "last.keras"),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_another_configuration_does_not_overwrite_a_run(straight, records_dir):
+    before = (straight / "last.keras").read_bytes()
+    run = command(f"--records={records_dir}", f"--out={straight}", "--steps=4", "--channels=4")
+    assert run.returncode != 0
+    assert "holds a run of another configuration: channels was 8, now 4" in run.stderr
+    assert "another --out" in run.stderr and "Traceback" not in run.stderr
+    assert (straight / "last.keras").read_bytes() == before
+
+
+def test_without_records_the_demo_set_is_built_and_said(tmp_path):
+    run = command("--steps=2", "--out=run", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert run.stdout.startswith("No --records given: training on the embedded")
+    notice = json.loads((tmp_path / "run" / "run.json").read_text())["notice"]
+    assert "pipelines.build_voc" in notice and "not on PASCAL-5i" in notice
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--records=nowhere"], "No index.json in 'nowhere'"),
+        (["--fold=4"], "fold: expected one of 0..3 (counted from 0), received 4"),
+        (["--steps=3"], "steps: expected a multiple of steps_per_epoch (2), received 3"),
+        (["--backbone=resnet50", "--backbone_weights=gone.npz"], "no file 'gone.npz'"),
+    ],
+)
+def test_mistakes_are_one_line_that_says_what_to_do(arguments, message, records_dir, tmp_path):
+    run = command(f"--records={records_dir}", f"--out={tmp_path}/run", *arguments)
+    assert run.returncode == 1
+    assert f"error: {message}" in run.stderr and "Traceback" not in run.stderr
+
+
+# === Inside a run ===
+
+
+def test_a_non_finite_loss_stops_the_run():
+    network = model.build_crnet(TINY)
+    network.compile("sgd", jit_compile=False)
+    callback = callbacks.StopOnNonFiniteLoss()
+    callback.set_model(network)
+    callback.on_train_batch_end(0, {"loss": 1.0})
+    with pytest.raises(FloatingPointError, match="became nan at step 0.*--clip_norm"):
+        callback.on_train_batch_end(1, {"loss": float("nan")})
+
+
+def test_averaged_weights_are_put_back_exactly():
+    network = model.build_crnet(TINY)
+    network.compile(keras.optimizers.SGD(0.1, use_ema=True), jit_compile=False)
+    network.optimizer.build(network.trainable_variables)
+    for average in network.optimizer._model_variables_moving_average:
+        average.assign(average + 1)
+    before = [variable.numpy() for variable in network.trainable_variables]
+    with callbacks.averaged_weights(network):
+        for was, now in zip(before, network.trainable_variables, strict=True):
+            assert np.all(now.numpy() != was)
+    for was, now in zip(before, network.trainable_variables, strict=True):
+        np.testing.assert_array_equal(was, now.numpy())
+
+
+def test_without_ema_the_weights_stay():
+    network = model.build_crnet(TINY)
+    network.compile("sgd", jit_compile=False)
+    before = network.trainable_variables[0].numpy()
+    with callbacks.averaged_weights(network):
+        np.testing.assert_array_equal(network.trainable_variables[0].numpy(), before)
+
+
+def test_the_best_value_survives_a_restart(tmp_path):
+    (tmp_path / "best.json").write_text('{"select_on": "base", "step": 2, "mean_iou": 0.5}')
+    network = model.build_crnet(TINY)
+    callback = callbacks.Validate(network, {}, tmp_path, "base")
+    callback._select({"base": {"crnet": {"mean_iou": 0.4}}}, step=4)
+    assert not (tmp_path / "best.keras").exists()
+    callback._select({"base": {"crnet": {"mean_iou": 0.6}}}, step=6)
+    assert (tmp_path / "best.keras").exists()
+    assert json.loads((tmp_path / "best.json").read_text())["step"] == 6
+
+
+@pytest.mark.parametrize(
+    ("kind", "step", "expected"),
+    [
+        ("constant", 0, 0.1), ("constant", 9, 1.0), ("constant", 100, 1.0),
+        ("poly", 110, 0.0), ("poly", 60, 0.5**0.9), ("poly", 10, 1.0),
+        ("cosine", 60, 0.5), ("cosine", 110, 0.0), ("cosine", 4, 0.5),
+    ],
+)  # fmt: skip
+def test_learning_rate_schedules(kind, step, expected):
+    schedule = train.Schedule(1.0, kind, warmup=10, steps=110)
+    assert float(schedule(step)) == pytest.approx(expected, abs=1e-6)
+    again = train.Schedule.from_config(schedule.get_config())
+    assert float(again(step)) == float(schedule(step))
+
+
+def test_a_run_describes_itself(records_dir):
+    index = records.load_index(records_dir)
+    run = runs.describe_run(TINY, index, "a notice")
+    assert run["notice"] == "a notice" and run["config"]["channels"] == 8
+    assert len(run["test_classes"]) == len(folds.test_classes(index.dataset, TINY.fold))
+    json.dumps(run)
