@@ -37,6 +37,11 @@ class Config:
         "both treated like CANet's support; none: both only resized.",
         choices=("canet", "symmetric", "none"),
     )
+    colour_rotation: bool = _field(
+        False,
+        "Rotate the colours of all photos of an episode alike, so that a class is known by "
+        "comparing and not by its colour; ours, for sets of few classes.",
+    )
 
     # === Encoder (Sec. 4.2, 5.1) ===
     backbone: str = _field(
@@ -167,6 +172,7 @@ PRESETS = {
         "image_size": 97,
         "channels": 48,
         "augment": "symmetric",
+        "colour_rotation": True,
         "optimizer": "adamw",
         "learning_rate": 1e-3,
         "schedule": "cosine",

@@ -27,12 +27,13 @@ def episodes(
     image_size: int,
     batch_size: int,
     augment: str = "canet",
+    colour_rotation: bool = False,
     skip: int = 0,
     split: str = "train",
 ) -> tf.data.Dataset:
     """Endless batches of training episodes; the same arguments give the same batches.
 
-    Only files of `classes` are opened.
+    (As long as TensorFlow's global seed is the same, too.) Only files of `classes` are opened.
 
     Args:
         records_dir: folder with index.json, or a `records.Index`.
@@ -41,6 +42,7 @@ def episodes(
         seed: of classes, photos and augmentation.
         image_size: side of the square photos, px.
         augment: "canet", "symmetric" or "none"; see `Config.augment`.
+        colour_rotation: rotate the colours of an episode's photos alike.
         skip: batches to leave out at the start, to resume where a run stopped.
 
     Raises:
@@ -56,9 +58,9 @@ def episodes(
     )
 
     def decode(number, group):
-        return to_episode(
-            group, image_size, augment, tf.stack([tf.cast(seed, tf.int64), number])
-        )
+        episode_seed = tf.stack([tf.cast(seed, tf.int64), number])
+        episode = to_episode(group, image_size, augment, episode_seed)
+        return rotate_colours(episode, episode_seed) if colour_rotation else episode
 
     return (
         drawn.enumerate()
@@ -171,6 +173,17 @@ def flip_scale_crop(image, mask, size: int, seed):
         lambda: (resize_image(image, size), resize_mask(mask, size)),
     )
     return tf.ensure_shape(image, [size, size, 3]), tf.ensure_shape(mask, [size, size, 1])
+
+
+def rotate_colours(episode: dict, seed) -> dict:
+    """One random rotation (or reflection) of RGB about mid-grey for all photos of an episode."""
+    rotation, _ = tf.linalg.qr(tf.random.stateless_normal([3, 3], seed))
+
+    def rotate(image):
+        return tf.clip_by_value(tf.tensordot(image - 127.5, rotation, 1) + 127.5, 0, 255)
+
+    images = {key: rotate(episode[key]) for key in ("support_image", "query_image")}
+    return episode | images
 
 
 def training_pair(episode: dict) -> tuple[dict, dict]:

@@ -127,6 +127,7 @@ def train(
             image_size=settings.image_size,
             batch_size=settings.batch_size,
             augment=settings.augment,
+            colour_rotation=settings.colour_rotation,
             skip=done,
         ).map(episodes.training_pair)
     trained.fit(
