@@ -33,7 +33,7 @@ def episodes(
 ) -> tf.data.Dataset:
     """Endless batches of training episodes; the same arguments give the same batches.
 
-    (As long as TensorFlow's global seed is the same, too.) Only files of `classes` are opened.
+    Only files of `classes` are opened. TensorFlow's global seed takes part as well.
 
     Args:
         records_dir: folder with index.json, or a `records.Index`.
@@ -176,7 +176,7 @@ def flip_scale_crop(image, mask, size: int, seed):
 
 
 def rotate_colours(episode: dict, seed) -> dict:
-    """One random rotation (or reflection) of RGB about mid-grey for all photos of an episode."""
+    """One random rotation (or reflection) of RGB about mid-grey for a whole episode."""
     rotation, _ = tf.linalg.qr(tf.random.stateless_normal([3, 3], seed))
 
     def rotate(image):

@@ -36,6 +36,13 @@ class Archive:
             self.by_class[class_id] = {
                 records.filename(record): record for record in stream.as_numpy_iterator()
             }
+            found, expected = len(self.by_class[class_id]), index.count(split, class_id)
+            if found != expected:
+                raise ValueError(
+                    f"{index.directory / split}: expected {expected} photos of class "
+                    f"{class_id}, as {records.INDEX_NAME} says, received {found}. Build the "
+                    "records again."
+                )
 
     def serialized(self, entry: Entry) -> list[bytes]:
         """Records of an episode, supports first, the query last."""
