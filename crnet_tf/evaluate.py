@@ -160,7 +160,9 @@ def main():
     index = records.load_index(args.records)
     fold = network.config.fold
     choose = folds.test_classes if args.classes == "novel" else folds.train_classes
-    archive = manifest.Archive(index, "val", choose(index.dataset, fold))
+    classes = choose(index.dataset, fold)
+    episodes.check_counts(index, "val", classes, 1)
+    archive = manifest.Archive(index, "val", classes)
     entries = manifest.draw(archive, 1, args.episodes, args.seed)
     totals = evaluate(
         network,
@@ -189,7 +191,9 @@ def main():
         "seconds": round(time.time() - started, 1),
         "scores": result,
     }
-    (out / "evaluation.json").write_text(json.dumps(report, indent=1))
+    partial = out / ".evaluation.partial"
+    partial.write_text(json.dumps(report, indent=1))
+    partial.rename(out / "evaluation.json")
     print(
         f"\n{index.dataset} fold {fold}, {args.classes} classes, 1-shot, {len(entries)} "
         f"episodes, seed {args.seed}, manifest {report['manifest_sha256'][:12]}, "
