@@ -1,0 +1,279 @@
+"""Stored features: the same training as from photos, kept over kills, of one setting."""
+
+import dataclasses
+import shutil
+import types
+
+import keras
+import numpy as np
+import pytest
+
+from crnet_tf import episodes, feature_store, manifest, model, parts, records
+from crnet_tf.config import Config
+
+SIZE = 33
+VIEWS = 3
+CLASSES = (1, 2)
+TINY = Config(
+    backbone="tiny",
+    backbone_weights="none",
+    image_size=SIZE,
+    channels=8,
+    global_kernel=3,
+    aspp_rates="1,2",
+    feature_views=VIEWS,
+)
+
+
+def build(**changes):
+    keras.utils.set_random_seed(0)
+    return model.build_crnet(dataclasses.replace(TINY, **changes))
+
+
+@pytest.fixture(scope="module")
+def index(records_dir):
+    return records.load_index(records_dir)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build()
+
+
+@pytest.fixture(scope="module")
+def directory(network, index, tmp_path_factory):
+    out = tmp_path_factory.mktemp("store") / "features"
+    feature_store.open_store(network, index, CLASSES, out)
+    return out
+
+
+@pytest.fixture
+def store(network, index, directory):
+    """2 classes, 4 photos each, 3 views: 24 rows."""
+    return feature_store.open_store(network, index, CLASSES, directory)
+
+
+@pytest.fixture
+def photo(index):
+    """(class id, photo id) -> image and mask as view 0."""
+    archive = manifest.Archive(index, "train", CLASSES)
+
+    def read(pair):
+        record = records.parse(archive.by_class[pair[0]][pair[1]])
+        mask = episodes.binary_mask(record["label"], pair[0])
+        return (
+            episodes.resize_image(record["image"], SIZE).numpy(),
+            episodes.resize_mask(mask, SIZE).numpy(),
+        )
+
+    return read
+
+
+def rows_of(store, features, masks):
+    """The rows of a store that the features and masks of a batch come from."""
+    rows = []
+    for feature, mask in zip(np.asarray(features), np.asarray(masks), strict=True):
+        same = np.all(store.features[:, 0] == feature, axis=(1, 2, 3))
+        same &= np.all(store.masks == mask, axis=(1, 2, 3))
+        (row,) = np.flatnonzero(same)
+        rows.append(row)
+    return np.array(rows)
+
+
+def pairs_of(store, batch):
+    """Rows of supports and queries of a batch."""
+    inputs, targets = batch
+    return (
+        rows_of(store, inputs["support_features"], targets["support_mask"]),
+        rows_of(store, inputs["query_features"], targets["query_mask"]),
+    )
+
+
+# === What is kept ===
+
+
+def test_view_0_is_the_photo_as_it_is(network, store, photo):
+    assert sorted(store.pairs) == list(store.pairs) and len(store.pairs) == 8
+    for i, pair in enumerate(store.pairs):
+        image, mask = photo(pair)
+        encoded = parts.encode(
+            network.parts, {"support_image": image[None], "support_mask": mask[None]}
+        )
+        np.testing.assert_array_equal(store.masks[i * VIEWS], mask)
+        for column, name in enumerate(("support", "category")):
+            kept = store.features[i * VIEWS, column].astype("float32")
+            np.testing.assert_allclose(kept, encoded[name][0], rtol=2e-3, atol=2e-3)
+
+
+def test_other_views_are_cut_differently(store):
+    for i in range(len(store.pairs)):
+        views = store.masks[i * VIEWS : (i + 1) * VIEWS]
+        assert np.all(np.any(views == 1, axis=(1, 2, 3)))
+    first, second, third = (store.masks[view::VIEWS] for view in range(VIEWS))
+    for a, b in ((first, second), (first, third), (second, third)):
+        assert np.mean(np.any(a != b, axis=(1, 2, 3))) > 0.7
+
+
+def test_the_same_settings_give_the_same_features(network, index, store, tmp_path):
+    again = feature_store.open_store(network, index, CLASSES, tmp_path / "again")
+    np.testing.assert_array_equal(again.features, store.features)
+    np.testing.assert_array_equal(again.masks, store.masks)
+
+
+# === Batches ===
+
+
+def test_training_from_features_has_the_losses_of_the_photos(network, store, photo):
+    """The same photos through both graphs, all heads and steps."""
+    batch = next(iter(store.batches(4, "none", seed=1)))
+    support, query = pairs_of(store, batch)
+    read = [[photo(store.pairs[row // VIEWS]) for row in rows] for rows in (support, query)]
+    (support_image, support_mask), (query_image, query_mask) = (
+        [np.stack(values) for values in zip(*photos, strict=True)] for photos in read
+    )
+    inputs = {
+        "support_image": support_image,
+        "support_mask": support_mask,
+        "query_image": query_image,
+    }
+    targets = {"support_mask": support_mask, "query_mask": query_mask}
+    logs = []
+    for trained, (x, y) in ((network, (inputs, targets)), (model.on_features(network), batch)):
+        trained.compile(keras.optimizers.SGD(0.0), jit_compile=False)
+        logs.append(trained.train_on_batch(x, y, return_dict=True))
+    assert logs[0].keys() == logs[1].keys() and len(logs[0]) > 5
+    for name, value in logs[0].items():
+        assert logs[1][name] == pytest.approx(value, rel=1e-3), name
+
+
+def test_without_condition_no_masked_features_are_needed(index, tmp_path):
+    network = build(condition=False, feature_views=1)
+    store = feature_store.open_store(network, index, CLASSES, tmp_path / "store")
+    trained = model.on_features(network)
+    trained.compile("sgd", jit_compile=False)
+    batches = store.batches(2, "canet", seed=0)
+    history = trained.fit(batches, steps_per_epoch=2, verbose=0, shuffle=False).history
+    assert np.all(np.isfinite(history["loss"]))
+
+
+def test_two_distinct_photos_of_a_class_drawn_uniformly(store):
+    counts = {c: 0 for c in CLASSES}
+    for batch in store.batches(8, "none", seed=0).take(8):
+        for support, query in zip(*pairs_of(store, batch), strict=True):
+            (one, photo_id), (other, other_id) = (
+                store.pairs[row // VIEWS] for row in (support, query)
+            )
+            assert one == other and photo_id != other_id
+            counts[one] += 1
+    # 64 draws: 32 each, give or take four standard deviations.
+    assert abs(counts[1] - 32) < 16
+
+
+@pytest.mark.parametrize(
+    ("augment", "support_varies", "query_varies"),
+    [("none", False, False), ("canet", True, False), ("symmetric", True, True)],
+)
+def test_views_are_drawn_as_photos_are_augmented(store, augment, support_varies, query_varies):
+    views = [set(), set()]
+    for batch in store.batches(8, augment, seed=0).take(3):
+        for seen, rows in zip(views, pairs_of(store, batch), strict=True):
+            seen.update((rows % VIEWS).tolist())
+    every, first = set(range(VIEWS)), {0}
+    assert views == [every if support_varies else first, every if query_varies else first]
+
+
+def test_batch_n_depends_on_the_seed_and_n_alone(store):
+    def taken(count, **options):
+        batches = store.batches(2, "symmetric", **options).take(count).as_numpy_iterator()
+        return [np.concatenate(pairs_of(store, batch)).tolist() for batch in batches]
+
+    whole = taken(6, seed=5)
+    assert taken(2, seed=5, skip=4) == whole[4:]
+    assert taken(6, seed=5) == whole != taken(6, seed=6)
+    assert len({tuple(rows) for rows in whole}) > 4
+
+
+# === Resuming ===
+
+
+def test_only_what_is_missing_is_computed(network, index, store, directory, tmp_path):
+    copy = shutil.copytree(directory, tmp_path / "copy")
+    done = np.memmap(copy / "done.u8", np.uint8, "r+")
+    features = np.memmap(copy / "features.f16", np.float16, "r+", shape=store.features.shape)
+    assert done.tolist() == [1] * 24
+    features[[0, 4, 17]] = -1
+    done[[4, 17]] = 0
+    del done, features  # closes them
+    again = feature_store.open_store(network, index, CLASSES, copy)
+    np.testing.assert_array_equal(again.features[1:], store.features[1:])
+    assert np.all(again.features[0] == -1)  # said to be done: left alone
+    assert np.all(np.fromfile(copy / "done.u8", np.uint8) == 1)
+
+
+def test_a_killed_build_goes_on(network, index, store, tmp_path, monkeypatch, capsys):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.utils.Progbar, "add", killed)
+        with pytest.raises(KeyboardInterrupt):
+            feature_store.open_store(network, index, CLASSES, tmp_path / "store")
+    kept = int(np.fromfile(tmp_path / "store" / "done.u8", np.uint8).sum())
+    assert 0 < kept < 24
+    capsys.readouterr()
+    again = feature_store.open_store(network, index, CLASSES, tmp_path / "store")
+    assert f"computing {24 - kept} of 24 views" in capsys.readouterr().out
+    np.testing.assert_array_equal(again.features, store.features)
+    np.testing.assert_array_equal(again.masks, store.masks)
+
+
+# === Errors ===
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"feature_views": 2}, "feature_views was 3, now 2"),
+        ({"image_size": 41}, "image_size was 33, now 41"),
+        ({"seed": 1}, "seed was 0, now 1"),
+        ({"multi_level": False}, "multi_level was True, now False"),
+    ],
+    ids=str,
+)
+def test_a_store_of_other_settings_is_refused(index, directory, change, message):
+    before = (directory / "features.f16").stat()
+    with pytest.raises(ValueError, match=f"other settings: {message}. Give another"):
+        feature_store.open_store(build(**change), index, CLASSES, directory)
+    after = (directory / "features.f16").stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def test_a_store_of_other_classes_or_records_is_refused(network, index, directory):
+    with pytest.raises(ValueError, match=r"classes was \[1, 2\], now \[1, 3\]"):
+        feature_store.open_store(network, index, (1, 3), directory)
+    other = dataclasses.replace(index, sha256="0")
+    with pytest.raises(ValueError, match="records_sha256 was .*, now '0'"):
+        feature_store.open_store(network, other, CLASSES, directory)
+
+
+def test_a_trained_backbone_is_refused(index, tmp_path):
+    with pytest.raises(ValueError, match="expected a frozen backbone.*--feature_views=0"):
+        feature_store.open_store(build(train_backbone=True), index, CLASSES, tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_full_disk_is_noticed_before_anything_is_written(
+    network, index, store, tmp_path, monkeypatch
+):
+    needed = store.features.nbytes + store.masks.nbytes
+    monkeypatch.setattr(feature_store, "shutil", types.SimpleNamespace())
+    for free in (needed - 1, needed):
+        usage = types.SimpleNamespace(free=free)
+        feature_store.shutil.disk_usage = lambda path, usage=usage: usage
+        if free < needed:
+            message = rf"needs {needed / 1e9:.1f} GB.*only {free / 1e9:.1f} GB are free"
+            with pytest.raises(OSError, match=message):
+                feature_store.open_store(network, index, CLASSES, tmp_path / "store")
+            assert list((tmp_path / "store").iterdir()) == []
+        else:
+            feature_store.open_store(network, index, CLASSES, tmp_path / "store")
