@@ -56,9 +56,9 @@ class MaskRefinement(layers.Layer):
         # === Layers ===
         names = ("feature", "cache") if with_cache else ("feature",)
         self.entry = [conv(channels, name=f"{name}_entry") for name in names]
-        self.downsample = [
-            conv(channels, strides=2, name=f"{name}_downsample") for name in names
-        ]
+        # Without a second branch there is no opposite one to send a context to.
+        halved = names if with_cache else ()
+        self.downsample = [conv(channels, strides=2, name=f"{n}_downsample") for n in halved]
         self.wide = [
             GlobalConvolution(channels, kernel, name=f"{name}_global") for name in names
         ]
