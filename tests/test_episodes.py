@@ -345,3 +345,24 @@ def test_support_and_query_are_cut_differently(records_dir):
     group["records"] = tf.stack([group["records"][0]] * 2)  # one photo twice
     episode = episodes.to_episode(group, SIZE, "symmetric", tf.constant([0, 0], tf.int64))
     assert np.any(episode["support_image"][0] != episode["query_image"])
+
+
+def test_colours_of_an_episode_are_rotated_alike(records_dir):
+    """About mid-grey: distances between colours stay, masks and geometry are untouched."""
+    options = {"augment": "symmetric", "batch_size": 3}
+    (before,) = taken(stream(records_dir, **options), 1)
+    (after,) = taken(stream(records_dir, colour_rotation=True, **options), 1)
+    for key in ("support_mask", "query_mask", "class_id"):
+        np.testing.assert_array_equal(after[key], before[key])
+    rotations = []
+    for i in range(3):
+        pairs = []
+        for key in ("support_image", "query_image"):
+            was, now = (batch[key][i].reshape(-1, 3) for batch in (before, after))
+            whole = np.all((now > 0) & (now < 255), axis=1)  # not clipped
+            pairs.append((was[whole] - 127.5, now[whole] - 127.5))
+        rotation, *_ = np.linalg.lstsq(*pairs[0], rcond=None)
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-3)
+        np.testing.assert_allclose(pairs[1][0] @ rotation, pairs[1][1], atol=0.1)
+        rotations.append(rotation)
+    assert np.abs(rotations[0] - rotations[1]).max() > 0.1
