@@ -123,8 +123,12 @@ def test_the_same_settings_give_the_same_features(network, index, store, tmp_pat
 # === Batches ===
 
 
-def test_training_from_features_has_the_losses_of_the_photos(network, store, photo):
+def test_training_from_features_has_the_losses_of_the_photos(store, photo):
     """The same photos through both graphs, all heads and steps."""
+    network = build()
+    for variable in network.trainable_variables:
+        if "classifier" in variable.path:  # starts near 0: any features would do
+            variable.assign(100 * variable)
     batch = next(iter(store.batches(4, "none", seed=1)))
     support, query = pairs_of(store, batch)
     read = [[photo(store.pairs[row // VIEWS]) for row in rows] for rows in (support, query)]
