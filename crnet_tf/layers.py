@@ -49,13 +49,12 @@ def resize_align_corners(images, size: tuple[int, int]):
 
     Two matrix products, one an axis: exact, differentiable and portable to every runtime.
     """
-    (h, w), (new_h, new_w) = images.shape[-3:-1], size
-    if new_h != h:
-        rows = ops.convert_to_tensor(interpolation_matrix(h, new_h), dtype=images.dtype)
-        images = ops.einsum("ij,...jwc->...iwc", rows, images)
-    if new_w != w:
-        columns = ops.convert_to_tensor(interpolation_matrix(w, new_w), dtype=images.dtype)
-        images = ops.einsum("ij,...hjc->...hic", columns, images)
+    for axis, new in zip((-3, -2), size, strict=True):
+        if images.shape[axis] != new:
+            weights = interpolation_matrix(images.shape[axis], new)
+            weights = ops.convert_to_tensor(weights, dtype=images.dtype)
+            # A plain 2-D product: a batched one (einsum) crashes oneDNN at some sizes.
+            images = ops.moveaxis(ops.tensordot(images, weights, axes=[[axis], [1]]), -1, axis)
     return images
 
 

@@ -77,7 +77,7 @@ class MaskRefinement(layers.Layer):
     def call(self, features, steps):
         entered = self.entry[0](features)
         if not self.with_cache:
-            return self.combined([entered])[:, None]
+            return ops.stack([self.combined([entered])], axis=1)
         # Nothing of the feature branch depends on the cache up to here: computed once.
         prepared = entered, self.context(0, entered)
         cache = ops.zeros_like(features[..., :2], dtype="float32")
