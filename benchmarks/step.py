@@ -15,9 +15,9 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
-from crnet_tf import episodes, feature_store, folds, losses, model, parts, records
+from crnet_tf import cli, episodes, feature_store, folds, losses, model, parts, records
 from crnet_tf.config import Config
 from pipelines.build_demo import build_demo
 
@@ -130,7 +130,7 @@ def define_flags():
     flags.DEFINE_integer("steps", 3, "Timed rounds.", lower_bound=1)
 
 
-def main(_):
+def main():
     args = flags.FLAGS
     names = ("image_size", "backbone", "backbone_weights", "channels", "batch_size")
     settings = Config(
@@ -156,4 +156,4 @@ def main(_):
 
 if __name__ == "__main__":
     define_flags()
-    app.run(main)
+    cli.run(main)

@@ -5,6 +5,7 @@ dilation (DeepLab at 1/8; the same weights fit), then cut at the asked feature l
 """
 
 import pathlib
+import zipfile
 
 import keras
 import numpy as np
@@ -60,7 +61,7 @@ def preprocessing_of(name: str, weights: str) -> str:
     if name == "tiny":
         return "torch"
     if weights.endswith(".npz") and pathlib.Path(weights).exists():
-        with np.load(weights) as arrays:
+        with _open_npz(weights) as arrays:
             if "preprocessing" in arrays:
                 return str(arrays["preprocessing"])
         return "torch" if name == "vgg16" else "caffe"
@@ -152,8 +153,18 @@ def _imagenet_weights(name):
         ) from error
 
 
+def _open_npz(path):
+    try:
+        return np.load(path)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} cannot be read as an .npz archive of weights ({error}). It is damaged or "
+            "of another kind: copy it again."
+        ) from error
+
+
 def _load_npz(trunk, path):
-    with np.load(path) as arrays:
+    with _open_npz(path) as arrays:
         for layer in trunk.layers:
             for variable in layer.weights:
                 key = f"{layer.name}/{variable.name}"

@@ -6,10 +6,9 @@ import math
 import pathlib
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from crnet_tf import evaluate, manifest, visualize
+from crnet_tf import evaluate, files
 from crnet_tf.model import CRNet
 
 
@@ -47,11 +46,13 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
 @contextlib.contextmanager
 def averaged_weights(network: CRNet):
     """The moving averages of `--ema` in place of the weights, put back exactly after."""
-    averages = getattr(network.optimizer, "_model_variables_moving_average", None)
-    if not network.optimizer.use_ema or not averages:
+    # Mixed float16 wraps the optimiser in one that scales the loss.
+    optimizer = getattr(network.optimizer, "inner_optimizer", network.optimizer)
+    if not optimizer.use_ema:
         yield
         return
-    variables = network.optimizer._trainable_variables
+    averages = optimizer._model_variables_moving_average
+    variables = optimizer._trainable_variables
     kept = [variable.numpy() for variable in variables]
     try:
         for variable, average in zip(variables, averages, strict=True):
@@ -77,17 +78,20 @@ class Validate(keras.callbacks.Callback):
         super().__init__()
         self.network, self.episodes, self.out = network, episodes, out
         self.select_on = select_on
+        self.predict = evaluate.predictor(network)
         self.best_file = out / "best.json"
         self.best = -math.inf
         if self.best_file.exists():
-            self.best = json.loads(self.best_file.read_text())["mean_iou"]
+            self.best = json.loads(self.best_file.read_text())["value"]
         self.writer = tf.summary.create_file_writer(str(out / "logs" / "episodes"))
 
     def on_epoch_end(self, epoch, logs=None):
         step = int(self.network.optimizer.iterations)
         with averaged_weights(self.network):
             values = {
-                name: evaluate.scores(evaluate.evaluate(self.network, archive, entries))
+                name: evaluate.scores(
+                    evaluate.evaluate(self.network, archive, entries, predict=self.predict)
+                )
                 for name, (archive, entries) in self.episodes.items()
             }
             self._select(values, step)
@@ -103,9 +107,8 @@ class Validate(keras.callbacks.Callback):
         if value > self.best:
             self.best = value
             save_atomically(self.network, self.out / "best.keras")
-            self.best_file.write_text(
-                json.dumps({"select_on": self.select_on, "step": step, "mean_iou": value})
-            )
+            best = {"select_on": self.select_on, "step": step, "value": value}
+            files.write_text(self.best_file, json.dumps(best))
 
     def _write(self, values, step):
         # Keras' TensorBoard callback limits recording to some of the steps.
@@ -117,29 +120,6 @@ class Validate(keras.callbacks.Callback):
                     tf.summary.scalar(f"{label}/mean_iou/{method}", row["mean_iou"])
                     tf.summary.scalar(f"{label}/fb_iou/{method}", row["fb_iou"])
                 archive, entries = self.episodes[name]
-                picture = panels(self.network, archive, entries[:3])
+                picture = evaluate.panels(self.network, archive, entries[:3])
                 tf.summary.image(f"{label}/panels", picture[None])
         self.writer.flush()
-
-
-def panels(
-    network: CRNet, archive: manifest.Archive, entries: list[manifest.Entry]
-) -> np.ndarray:
-    """Picture uint8 [H,W,3]: an episode a row, support, query, truth, every refinement step."""
-    rows = []
-    for episode in manifest.batches(archive, entries, network.config.image_size, 1):
-        support = network.encode_support(
-            episode["support_image"][:, 0], episode["support_mask"][:, 0]
-        )
-        logits = network.segment(support, episode["query_image"])
-        probabilities = tf.nn.softmax(logits)[0, ..., 1].numpy()  # [T,S,S]
-        rows.append(
-            visualize.panel(
-                episode["support_image"][0, 0].numpy().astype("uint8"),
-                episode["support_mask"][0, 0, ..., 0].numpy(),
-                episode["query_image"][0].numpy().astype("uint8"),
-                episode["query_mask"][0, ..., 0].numpy(),
-                list(probabilities),
-            )
-        )
-    return visualize.contact_sheet(rows)

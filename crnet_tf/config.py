@@ -11,8 +11,8 @@ from absl import flags
 # `field.type` must stay a class for `define_flags`: no `from __future__ import annotations`.
 
 
-def _field(default, help, choices=None, minimum=None):
-    metadata = {"help": help, "choices": choices, "minimum": minimum}
+def _field(default, help, choices=None, minimum=None, flag=True):
+    metadata = {"help": help, "choices": choices, "minimum": minimum, "flag": flag}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -25,6 +25,7 @@ class Config:
     """
 
     # === Data ===
+    dataset: str = _field("", "Data set of the records trained on; filled in.", flag=False)
     fold: int = _field(
         0, "Fold whose classes are held out, counted from 0 (Table 1).", minimum=0
     )
@@ -142,6 +143,12 @@ class Config:
                 "condition and cross_reference are both off: expected at least one, without "
                 "them the query never meets the support. Leave one of them on."
             )
+        if self.feature_views and (self.train_backbone or self.colour_rotation):
+            raise ValueError(
+                "feature_views: expected a frozen backbone and no --colour_rotation, because "
+                "features are computed once for fixed views; received one of them. Use "
+                "--feature_views=0."
+            )
         if self.steps % self.steps_per_epoch:
             raise ValueError(
                 f"steps: expected a multiple of steps_per_epoch ({self.steps_per_epoch}), "
@@ -184,12 +191,16 @@ PRESETS = {
 }
 
 
+def _flag_fields():
+    return [field for field in dataclasses.fields(Config) if field.metadata["flag"]]
+
+
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """One absl flag per field, and --preset. Call once, in a main module."""
     flags.DEFINE_enum(
         "preset", None, list(PRESETS), "Named set of defaults; see config.PRESETS.", values
     )
-    for field in dataclasses.fields(Config):
+    for field in _flag_fields():
         name, default, meta = field.name, field.default, field.metadata
         if meta["choices"]:
             flags.DEFINE_enum(name, default, list(meta["choices"]), meta["help"], values)
@@ -206,7 +217,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
 def from_flags(default_preset: str = "paper", values: flags.FlagValues = flags.FLAGS) -> Config:
     """Config from the command line: preset first, explicitly given flags over it."""
     chosen = dict(PRESETS[values.preset or default_preset])
-    for field in dataclasses.fields(Config):
+    for field in _flag_fields():
         if values[field.name].present or field.name not in chosen:
             chosen[field.name] = values[field.name].value
     return Config(**chosen)

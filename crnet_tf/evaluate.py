@@ -3,8 +3,9 @@
     python -m crnet_tf.evaluate --checkpoint=runs/demo/best.keras --records=data/demo/records
 
 The protocol is DESIGN's `crnet`: 1-shot episodes of the fold's unseen classes out of the
-val split, IoU at the photo's own size, void ignored. Writes, into --out, `evaluation.json`
-and the episodes' `manifest.jsonl`, and prints a table per class and method.
+val split, IoU at the photo's own size, void ignored. Prints a table per class and method and
+writes, into --out, `evaluation.json`, the episodes' `manifest.jsonl`, and `panels.png` with the
+first episode of each class.
 """
 
 import json
@@ -16,11 +17,20 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from crnet_tf import backbones, cli, episodes, folds, manifest, metrics, model, records
-from crnet_tf.layers import resize_align_corners
+from crnet_tf import (
+    baselines,
+    cli,
+    episodes,
+    files,
+    folds,
+    manifest,
+    metrics,
+    model,
+    photos,
+    records,
+    visualize,
+)
 from crnet_tf.parts import encode
-
-BASELINES = ("all_foreground", "prototype")
 
 
 def evaluate(
@@ -29,26 +39,23 @@ def evaluate(
     entries: list[manifest.Entry],
     *,
     batch_size: int = 4,
-    baselines: tuple[str, ...] = (),
+    compared: tuple[str, ...] = (),
     progress: bool = False,
+    predict=None,
 ) -> dict:
     """Scores every refinement step of a network, and baselines, on the same episodes.
 
     Args:
         network: 1-shot network; episodes must be 1-shot.
         archive, entries: photos and episodes (`manifest.draw`).
-        baselines: of "all_foreground" and "prototype" (masked averages of the last level
-            of the same encoder, cosine to the foreground minus cosine to the background).
+        compared: names out of `baselines.BASELINES`.
+        predict: `predictor(network, compared)`, to trace it once for many evaluations.
 
     Returns:
         dict method -> {class id -> areas int64 [2,2]}; methods are "crnet" (the last
         refinement step), "crnet_step1" .. and the baselines. See `scores`.
     """
-
-    @tf.function
-    def predict(images):
-        return _foreground_maps(network, images, "prototype" in baselines)
-
+    predict = predict or predictor(network, compared)
     totals = {}
     bar = keras.utils.Progbar(len(entries), unit_name="episode") if progress else None
     for batch in manifest.batches(archive, entries, network.config.image_size, batch_size):
@@ -61,7 +68,7 @@ def evaluate(
             predictions = _at_size(
                 {name: value[i] for name, value in maps.items()}, truth.shape
             )
-            if "all_foreground" in baselines:
+            if "all_foreground" in compared:
                 predictions["all_foreground"] = np.ones_like(truth)
             for name, prediction in predictions.items():
                 by_class = totals.setdefault(name, {})
@@ -84,35 +91,23 @@ def scores(totals: dict) -> dict:
     }
 
 
-def _foreground_maps(network, images, with_prototype):
-    """Maps that are positive where foreground: {name: [B,h,w,1 or T]}."""
+def predictor(network: model.CRNet, compared: tuple[str, ...] = ()):
+    """Function of a batch's images (`episodes.training_pair`) -> `foreground_maps`, traced."""
+    return tf.function(lambda images: foreground_maps(network, images, "prototype" in compared))
+
+
+def foreground_maps(network: model.CRNet, images: dict, with_prototype: bool) -> dict:
+    """Maps that are positive where foreground: {method: float32 [B,h,w,T], T steps or 1}."""
     mask = images["support_mask"]
     features = encode(network.parts, images)
     logits = network.segment_features(network.support_state(features, mask), features["query"])
     margins = tf.nn.softmax(logits)[..., 1] - 0.5  # [B,T,S,S]
     maps = {"crnet": tf.transpose(margins, [0, 2, 3, 1])}
     if with_prototype:
-        maps["prototype"] = prototype(network, features["support"], mask, features["query"])
+        maps["prototype"] = baselines.prototype(
+            network, features["support"], mask, features["query"]
+        )
     return maps
-
-
-def prototype(network, support, mask, query):
-    """Cosine to the foreground's minus to the background's masked average: [B,h,w,1]."""
-    config = network.config
-    levels = backbones.FEATURE_LEVELS[config.backbone][config.feature_levels]
-    last = network.parts.encoder.get_layer(config.backbone).get_layer(levels[-1])
-    support, query = (
-        tf.cast(value[..., -last.output.shape[-1] :], tf.float32) for value in (support, query)
-    )
-
-    def similarity(value):
-        weights = tf.cast(mask == value, tf.float32)
-        weights = resize_align_corners(weights, tuple(support.shape[1:3]))
-        average = tf.reduce_sum(support * weights, axis=(1, 2), keepdims=True)
-        cosine = tf.nn.l2_normalize(query, -1) * tf.nn.l2_normalize(average, -1)
-        return tf.reduce_sum(cosine, axis=-1, keepdims=True)
-
-    return similarity(1) - similarity(0)
 
 
 def _at_size(maps, size):
@@ -128,6 +123,29 @@ def _at_size(maps, size):
     return predictions
 
 
+def panels(
+    network: model.CRNet, archive: manifest.Archive, entries: list[manifest.Entry]
+) -> np.ndarray:
+    """Picture uint8 [H,W,3]: an episode a row, support, query, truth, every refinement step."""
+    rows = []
+    for episode in manifest.batches(archive, entries, network.config.image_size, 1):
+        support = network.encode_support(
+            episode["support_image"][:, 0], episode["support_mask"][:, 0]
+        )
+        logits = network.segment(support, episode["query_image"])
+        probabilities = tf.nn.softmax(logits)[0, ..., 1].numpy()  # [T,S,S]
+        rows.append(
+            visualize.panel(
+                episode["support_image"][0, 0].numpy().astype("uint8"),
+                episode["support_mask"][0, 0, ..., 0].numpy(),
+                episode["query_image"][0].numpy().astype("uint8"),
+                episode["query_mask"][0, ..., 0].numpy(),
+                list(probabilities),
+            )
+        )
+    return visualize.contact_sheet(rows)
+
+
 def table(result: dict, index: records.Index) -> str:
     """Markdown: a row a method, a column a class, IoU in percent."""
     classes = list(next(iter(result.values()))["class_iou"])
@@ -140,6 +158,25 @@ def table(result: dict, index: records.Index) -> str:
         values = [row["mean_iou"], row["fb_iou"], *row["class_iou"].values()]
         lines.append(f"| {name} | " + " | ".join(f"{100 * v:.1f}" for v in values) + " |")
     return "\n".join(lines)
+
+
+def chosen_classes(network: model.CRNet, index: records.Index, kind: str) -> tuple[int, ...]:
+    """The "novel" or "base" classes of the fold a network was trained on.
+
+    Raises:
+        ValueError: the records are of another data set, or have too few photos of a class.
+    """
+    trained_on, fold = network.config.dataset, network.config.fold
+    if trained_on and trained_on != index.dataset:
+        raise ValueError(
+            f"The checkpoint was trained on fold {fold} of {trained_on}: expected records of "
+            f"it, received records of {index.dataset} in {index.directory}. Which classes are "
+            "unseen is known for its own data set only."
+        )
+    choose = folds.test_classes if kind == "novel" else folds.train_classes
+    classes = choose(index.dataset, fold)
+    episodes.check_counts(index, "val", classes, 1)
+    return classes
 
 
 def define_flags():
@@ -159,9 +196,7 @@ def main():
     network = model.load_checkpoint(args.checkpoint)
     index = records.load_index(args.records)
     fold = network.config.fold
-    choose = folds.test_classes if args.classes == "novel" else folds.train_classes
-    classes = choose(index.dataset, fold)
-    episodes.check_counts(index, "val", classes, 1)
+    classes = chosen_classes(network, index, args.classes)
     archive = manifest.Archive(index, "val", classes)
     entries = manifest.draw(archive, 1, args.episodes, args.seed)
     totals = evaluate(
@@ -169,7 +204,7 @@ def main():
         archive,
         entries,
         batch_size=args.batch_size,
-        baselines=BASELINES if args.baselines else (),
+        compared=baselines.BASELINES if args.baselines else (),
         progress=True,
     )
     result = scores(totals)
@@ -191,14 +226,15 @@ def main():
         "seconds": round(time.time() - started, 1),
         "scores": result,
     }
-    partial = out / ".evaluation.partial"
-    partial.write_text(json.dumps(report, indent=1))
-    partial.rename(out / "evaluation.json")
+    shown = {entry.class_id: entry for entry in reversed(entries)}  # the first of each class
+    picture = panels(network, archive, [shown[c] for c in sorted(shown)])
+    photos.write_png(out / "panels.png", picture)
+    files.write_text(out / "evaluation.json", json.dumps(report, indent=1))
     print(
         f"\n{index.dataset} fold {fold}, {args.classes} classes, 1-shot, {len(entries)} "
         f"episodes, seed {args.seed}, manifest {report['manifest_sha256'][:12]}, "
         f"best checkpoint by {network.config.select_on} classes\n\n{table(result, index)}\n\n"
-        f"Written to {out}/evaluation.json and {out}/manifest.jsonl."
+        f"Written to {out}: evaluation.json, manifest.jsonl, panels.png."
     )
 
 

@@ -21,7 +21,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from crnet_tf import episodes, manifest, model, records
+from crnet_tf import episodes, files, manifest, model, records
 from crnet_tf.config import Config
 from crnet_tf.parts import encode as encode_photos
 
@@ -105,15 +105,10 @@ def open_store(
     """Opens the store in `directory`, computing what is missing (resumes a killed build).
 
     Raises:
-        ValueError: the encoder is trained, or the store is of other settings.
+        ValueError: the store is of other settings.
         OSError: not enough disk space (with both numbers).
     """
     settings: Config = network.config
-    if settings.train_backbone:
-        raise ValueError(
-            "feature_views: expected a frozen backbone, received --train_backbone; features "
-            "of a changing encoder cannot be kept. Use --feature_views=0."
-        )
     directory = pathlib.Path(directory)
     archive = manifest.Archive(index, split, classes)
     pairs = tuple((c, name) for c, photos in archive.by_class.items() for name in photos)
@@ -161,9 +156,7 @@ def _prepare(directory, meta, size):
             f"{free / 1e9:.1f} GB are free. Lower --feature_views or --image_size, or "
             "give another --feature_store."
         )
-    partial = directory / ".meta.partial"
-    partial.write_text(json.dumps(meta, indent=1))
-    partial.rename(file)
+    files.write_text(file, json.dumps(meta, indent=1))
 
 
 def _fill(network, archive, pairs, views, files, batch_size=8):

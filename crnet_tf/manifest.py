@@ -3,12 +3,11 @@
 import dataclasses
 import hashlib
 import json
-import pathlib
 import random
 
 import tensorflow as tf
 
-from crnet_tf import episodes, folds, records
+from crnet_tf import episodes, files, folds, records
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,11 +71,8 @@ def sha256(entries: list[Entry]) -> str:
 
 
 def write(path, entries: list[Entry]) -> None:
-    """One JSON object a line, written beside its place and renamed."""
-    path = pathlib.Path(path)
-    partial = path.with_suffix(".partial")
-    partial.write_text("\n".join(entry.to_json() for entry in entries) + "\n")
-    partial.rename(path)
+    """One JSON object a line."""
+    files.write_text(path, "".join(entry.to_json() + "\n" for entry in entries))
 
 
 def batches(

@@ -14,6 +14,8 @@ import zlib
 import numpy as np
 from PIL import Image, ImageOps
 
+from crnet_tf import files
+
 PathLike = str | os.PathLike
 
 _EXIF_ORIENTATION = 0x0112
@@ -100,15 +102,8 @@ def encode_png(array: np.ndarray, palette: bytes | None = None) -> bytes:
 
 
 def write_png(path: PathLike, array: np.ndarray, palette: bytes | None = None) -> None:
-    """Writes `encode_png(array, palette)` beside `path` and renames it: whole or not at all."""
-    path = pathlib.Path(path)
-    data = encode_png(array, palette)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(data)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    """Writes `encode_png(array, palette)`, whole or not at all."""
+    files.write_bytes(path, encode_png(array, palette))
 
 
 def voc_palette() -> bytes:

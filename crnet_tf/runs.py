@@ -11,7 +11,7 @@ import sys
 
 import tensorflow as tf
 
-from crnet_tf import folds, records
+from crnet_tf import files, folds, records
 from crnet_tf.config import Config
 
 # What may change when a run is taken up again.
@@ -86,7 +86,5 @@ def describe_run(settings: Config, index: records.Index, notice: str) -> dict:
 
 
 def write_run(out: pathlib.Path, run: dict) -> None:
-    """Writes `run.json` beside its place and renames it."""
-    partial = out / ".run.partial"
-    partial.write_text(json.dumps(run, indent=1))
-    partial.rename(out / "run.json")
+    """Writes `run.json`."""
+    files.write_text(out / "run.json", json.dumps(run, indent=1))

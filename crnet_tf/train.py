@@ -8,6 +8,7 @@ TensorBoard. The same command again resumes where a killed run stopped. Without 
 trains on the embedded demo set.
 """
 
+import dataclasses
 import math
 import pathlib
 import resource
@@ -108,28 +109,8 @@ def train(
         network.load_weights(last)
         logging.info("Resuming %s at step %d.", out, int(network.optimizer.iterations))
     done = int(network.optimizer.iterations)
-    classes = folds.train_classes(index.dataset, settings.fold)
-    episodes.check_counts(index, "train", classes, 1)
+    trained, dataset = training_data(network, index, done, feature_dir or out / "features")
     validation = validation_episodes(settings, index)
-    trained = network
-    if settings.feature_views:
-        store = feature_store.open_store(
-            network, index, classes, feature_dir or out / "features"
-        )
-        dataset = store.batches(settings.batch_size, settings.augment, settings.seed, skip=done)
-        trained = model.on_features(network)
-        trained.compile(optimizer=network.optimizer, jit_compile=False)
-    else:
-        dataset = episodes.episodes(
-            index,
-            classes,
-            seed=settings.seed,
-            image_size=settings.image_size,
-            batch_size=settings.batch_size,
-            augment=settings.augment,
-            colour_rotation=settings.colour_rotation,
-            skip=done,
-        ).map(episodes.training_pair)
     trained.fit(
         dataset,
         initial_epoch=done // settings.steps_per_epoch,
@@ -137,8 +118,9 @@ def train(
         steps_per_epoch=settings.steps_per_epoch,
         callbacks=[
             callbacks.StopOnNonFiniteLoss(),
-            callbacks.SaveLast(network, last),
             callbacks.Validate(network, validation, out, settings.select_on),
+            # After the validation: a run killed in between repeats the epoch.
+            callbacks.SaveLast(network, last),
             keras.callbacks.TensorBoard(
                 out / "logs",
                 write_graph=False,
@@ -149,6 +131,34 @@ def train(
         shuffle=False,
     )
     return network
+
+
+def training_data(network: model.CRNet, index: records.Index, done: int, feature_dir):
+    """What `fit` gets: the model to train, and batches for it from step `done` on.
+
+    From images that is the network itself; with `feature_views`, its twin on features.
+    """
+    settings = network.config
+    classes = folds.train_classes(index.dataset, settings.fold)
+    episodes.check_counts(index, "train", classes, 1)
+    if settings.feature_views:
+        store = feature_store.open_store(network, index, classes, feature_dir)
+        twin = model.on_features(network)
+        twin.compile(optimizer=network.optimizer, jit_compile=False)
+        return twin, store.batches(
+            settings.batch_size, settings.augment, settings.seed, skip=done
+        )
+    drawn = episodes.episodes(
+        index,
+        classes,
+        seed=settings.seed,
+        image_size=settings.image_size,
+        batch_size=settings.batch_size,
+        augment=settings.augment,
+        colour_rotation=settings.colour_rotation,
+        skip=done,
+    )
+    return network, drawn.map(episodes.training_pair)
 
 
 def validation_episodes(settings: Config, index: records.Index) -> dict:
@@ -193,6 +203,7 @@ def main():
         print(notice, flush=True)
     settings = config.from_flags("paper" if args.records else "demo")
     index = records.load_index(args.records or demo_records())
+    settings = dataclasses.replace(settings, dataset=index.dataset)
     out = pathlib.Path(args.out or f"runs/{index.dataset}-fold{settings.fold}")
     out.mkdir(parents=True, exist_ok=True)
     run = runs.open_run(out, settings, index, notice)

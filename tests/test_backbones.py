@@ -137,6 +137,12 @@ def test_an_npz_that_lacks_a_layer_is_refused(tmp_path):
         build(tmp_path / "w.npz")
 
 
+def test_a_damaged_npz_is_named(tmp_path):
+    (tmp_path / "w.npz").write_bytes(b"PK not really")
+    with pytest.raises(ValueError, match="w.npz cannot be read as an .npz archive"):
+        build(tmp_path / "w.npz")
+
+
 def test_an_npz_of_another_shape_is_refused(tmp_path):
     np.savez(tmp_path / "w.npz", **{"conv1_conv/kernel": np.zeros((3, 3, 3, 64))})
     with pytest.raises(

@@ -43,6 +43,8 @@ def test_presets_are_valid(name):
         ({"augment": "wild"}, "augment: expected one of .*received 'wild'"),
         ({"fold": -1}, "fold: expected at least 0, received -1"),
         ({"condition": False, "cross_reference": False}, "expected at least one"),
+        ({"feature_views": 2, "train_backbone": True}, "expected a frozen backbone"),
+        ({"feature_views": 2, "colour_rotation": True}, "no --colour_rotation"),
         ({"steps": 700, "steps_per_epoch": 500}, "expected a multiple of steps_per_epoch"),
     ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from crnet_tf import evaluate, manifest, metrics, model, photos, records
+from crnet_tf import baselines, evaluate, manifest, metrics, model, photos, records
 from crnet_tf.config import Config
 
 SIZE = 33
@@ -78,7 +78,7 @@ def white_is_foreground(monkeypatch):
     """A stand-in network that answers what is white."""
     monkeypatch.setattr(
         evaluate,
-        "_foreground_maps",
+        "foreground_maps",
         lambda network, images, prototype: {"crnet": images["query_image"][..., :1] - 127.5},
     )
     return types.SimpleNamespace(config=types.SimpleNamespace(image_size=SIZE))
@@ -91,7 +91,7 @@ def test_all_foreground_by_hand(archive, white_is_foreground):
     shown = archive({1: [box(), box(40, 50, 10, 10, void=10)], 2: [box(20, 20, 5, 20)] * 2})
     entries = each_query_once(shown, 1) + each_query_once(shown, 2)
     totals = evaluate.evaluate(
-        white_is_foreground, shown, entries, baselines=("all_foreground",)
+        white_is_foreground, shown, entries, compared=("all_foreground",)
     )
     result = evaluate.scores(totals)["all_foreground"]
     # Foreground over everything but void, summed over the episodes of a class.
@@ -106,7 +106,7 @@ def test_areas_are_summed_not_ious_averaged(archive, white_is_foreground):
     """A large photo counts more than a small one."""
     shown = archive({1: [box(66, 66, 66, 60), box(10, 10, 1, 1)]})
     totals = evaluate.evaluate(
-        white_is_foreground, shown, each_query_once(shown), baselines=("all_foreground",)
+        white_is_foreground, shown, each_query_once(shown), compared=("all_foreground",)
     )
     found = evaluate.scores(totals)["all_foreground"]["mean_iou"]
     assert found == pytest.approx((66 * 60 + 1) / (66 * 66 + 100))
@@ -137,7 +137,7 @@ def test_the_batch_size_changes_nothing(archive, white_is_foreground):
             shown,
             each_query_once(shown),
             batch_size=size,
-            baselines=("all_foreground",),
+            compared=("all_foreground",),
         )
         for size in (1, 2, 5)
     ]
@@ -179,7 +179,7 @@ def test_the_prototype_finds_features_that_are_the_label(network):
         for channel, label in enumerate((0, 1, 255)):
             value[..., 64 + channel] = 3 * (cells == label)
         features.append(tf.constant(value))
-    found = evaluate.prototype(network, features[0], image_masks[0], features[1]).numpy()
+    found = baselines.prototype(network, features[0], image_masks[0], features[1]).numpy()
     cells = image_masks[1][:, ::8, ::8]
     assert found.shape == (2, 5, 5, 1)
     assert np.all(found[cells == 1] > 0.5) and np.all(found[cells == 0] < -0.5)
@@ -228,7 +228,8 @@ def test_the_command_writes_scores_and_manifest(
     for row in report["scores"].values():
         assert set(row["class_iou"]) == {str(entry.class_id) for entry in entries}
         assert all(0 <= value <= 1 for value in row["class_iou"].values())
-    assert len(list((tmp_path / "out").iterdir())) == 2
+    files = {"evaluation.json", "manifest.jsonl", "panels.png"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == files
     assert "| all_foreground |" in capsys.readouterr().out
 
 

@@ -260,12 +260,6 @@ def test_a_store_of_other_classes_or_records_is_refused(network, index, director
         feature_store.open_store(network, other, CLASSES, directory)
 
 
-def test_a_trained_backbone_is_refused(index, tmp_path):
-    with pytest.raises(ValueError, match="expected a frozen backbone.*--feature_views=0"):
-        feature_store.open_store(build(train_backbone=True), index, CLASSES, tmp_path / "no")
-    assert not (tmp_path / "no").exists()
-
-
 def test_a_full_disk_is_noticed_before_anything_is_written(
     network, index, store, tmp_path, monkeypatch
 ):

@@ -140,6 +140,7 @@ def test_on_features_shares_every_layer(network):
         {"cache_gradient": True},
         {"dropout": 0.5},
         {"precision": "mixed_bfloat16"},
+        {"precision": "mixed_float16"},
         {"train_backbone": True},
     ],
     ids=str,

@@ -162,7 +162,7 @@ def test_without_ema_the_weights_stay():
 
 
 def test_the_best_value_survives_a_restart(tmp_path):
-    (tmp_path / "best.json").write_text('{"select_on": "base", "step": 2, "mean_iou": 0.5}')
+    (tmp_path / "best.json").write_text('{"select_on": "base", "step": 2, "value": 0.5}')
     network = model.build_crnet(TINY)
     callback = callbacks.Validate(network, {}, tmp_path, "base")
     callback._select({"base": {"crnet": {"mean_iou": 0.4}}}, step=4)

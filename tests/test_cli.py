@@ -1,0 +1,37 @@
+"""A mistake is one line; a bug keeps its traceback."""
+
+import sys
+
+import pytest
+from absl import app
+
+from crnet_tf import cli
+
+
+@pytest.fixture(autouse=True)
+def run_at_once(monkeypatch):
+    """absl's start-up without its flags, which belong to pytest here."""
+    monkeypatch.setattr(app, "run", lambda main: main(sys.argv[:1]))
+
+
+def failing(error):
+    def main():
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize("kind", [ValueError, FileNotFoundError, FloatingPointError])
+def test_a_mistake_is_one_line(kind):
+    with pytest.raises(SystemExit, match="^error: expected this, received that$"):
+        cli.run(failing(kind("expected this, received that")))
+
+
+def test_a_bug_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        cli.run(failing(ZeroDivisionError()))
+
+
+def test_an_interrupt_is_quiet():
+    with pytest.raises(SystemExit, match="Interrupted"):
+        cli.run(failing(KeyboardInterrupt()))
