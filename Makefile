@@ -35,8 +35,12 @@ demo: $(READY)  ## build the demo set, train on it, evaluate, predict (under 15 
 	  --support_mask=$(DEMO_VOC)/SegmentationClassAug/$(DEMO_SUPPORT).png \
 	  --query=$(DEMO_RUN)/queries --out=$(DEMO_RUN)/predictions
 	@echo
-	@echo "Done."
+	@echo "Done. One-shot IoU on the five unseen classes, in percent:"
+	@echo
+	@cat $(DEMO_RUN)/evaluation/scores.md
+	@echo
 	@echo "  picture panel  $(DEMO_RUN)/predictions/panel.png"
+	@echo "  with the truth $(DEMO_RUN)/evaluation/panels.png"
 	@echo "  scores         $(DEMO_RUN)/evaluation/evaluation.json"
 	@echo "  TensorBoard    $(VENV)/bin/tensorboard --logdir=$(DEMO_RUN)/logs"
 

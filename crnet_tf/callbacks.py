@@ -4,19 +4,37 @@ import contextlib
 import json
 import math
 import pathlib
+import zipfile
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from crnet_tf import evaluate, files
+from crnet_tf import evaluate, files, runs
 from crnet_tf.model import CRNet
 
+EPOCHS_MEMBER = "epochs"  # in the zip archive that a .keras file is; Keras ignores it
 
-def save_atomically(network: CRNet, path: pathlib.Path) -> None:
-    """Writes a checkpoint beside its place and renames it: never half a file."""
+
+def save_atomically(network: CRNet, path: pathlib.Path, epochs: int | None = None) -> None:
+    """Writes a checkpoint beside its place and renames it: never half a file.
+
+    Args:
+        epochs: number of finished epochs, kept in the same file for `finished_epochs`. (The
+            optimiser's count lacks the steps that mixed float16 skipped.)
+    """
     partial = path.with_name(f".{path.stem}.partial.keras")
     network.save(partial)
+    if epochs is not None:
+        with zipfile.ZipFile(partial, "a") as archive:
+            archive.writestr(EPOCHS_MEMBER, str(epochs))
     partial.rename(path)
+
+
+def finished_epochs(path: pathlib.Path) -> int:
+    """Number of epochs that a checkpoint of `SaveLast` has seen."""
+    with zipfile.ZipFile(path) as archive:
+        return int(archive.read(EPOCHS_MEMBER))
 
 
 class SaveLast(keras.callbacks.Callback):
@@ -27,20 +45,40 @@ class SaveLast(keras.callbacks.Callback):
         self.network, self.path = network, path
 
     def on_epoch_end(self, epoch, logs=None):
-        save_atomically(self.network, self.path)
+        save_atomically(self.network, self.path, epochs=epoch + 1)
+
+
+class SeedDropout(keras.callbacks.Callback):
+    """Gives every epoch dropout masks of its own seed, so that a resume draws the same ones."""
+
+    def __init__(self, network: CRNet, seed: int):
+        super().__init__()
+        self.layer, self.seed = network.parts.projection.get_layer("dropout"), seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.layer.rate:  # without one Keras makes no generator
+            self.layer.seed_generator.state.assign([self.seed, epoch])
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
-    """Raises FloatingPointError at the first step whose loss is NaN or infinite."""
+    """Raises FloatingPointError at the first step whose loss is NaN or infinite, and at the
+    end of an epoch whose last step did that to the weights."""
 
     def on_train_batch_end(self, batch, logs=None):
         if not math.isfinite(logs["loss"]):
-            step = int(self.model.optimizer.iterations)
-            raise FloatingPointError(
-                f"The loss became {logs['loss']} at step {step}: {logs}. The last checkpoint "
-                "is from before. Lower --learning_rate, set --clip_norm=1, or train in "
-                "--precision=float32, and start again in a new --out."
-            )
+            self._stop(f"The loss became {logs['loss']}", logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not all(np.isfinite(v.numpy()).all() for v in self.model.trainable_variables):
+            self._stop("The weights became infinite or NaN", logs)
+
+    def _stop(self, what, logs):
+        step = int(self.model.optimizer.iterations)
+        raise FloatingPointError(
+            f"{what} at step {step}: {logs}. The last checkpoint is from before. Lower "
+            "--learning_rate, set --clip_norm=1, or train in --precision=float32, and start "
+            "again in a new --out."
+        )
 
 
 @contextlib.contextmanager
@@ -106,7 +144,7 @@ class Validate(keras.callbacks.Callback):
         )
         if value > self.best:
             self.best = value
-            save_atomically(self.network, self.out / "best.keras")
+            save_atomically(self.network, self.out / runs.BEST)
             best = {"select_on": self.select_on, "step": step, "value": value}
             files.write_text(self.best_file, json.dumps(best))
 

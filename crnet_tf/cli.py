@@ -1,26 +1,40 @@
 """How every command of this project starts."""
 
+import pathlib
+import traceback
 from collections.abc import Callable
 
 from absl import app, logging
 
-# What this project raises for a user's mistake, always with what to do about it.
-MISTAKES = (ValueError, OSError, FloatingPointError, RuntimeError)
+ROOT = pathlib.Path(__file__).parents[1]
 
 
 def run(main: Callable[[], None]) -> None:
-    """Parses the flags and calls `main`; a mistake becomes one line instead of a traceback.
+    """Parses the flags and calls `main`; a user's mistake becomes one line.
 
-    The traceback is still there with `--verbosity=1`.
+    Files that cannot be read or written, and what this project raises itself, which always
+    says what to do, are mistakes; anything else keeps its traceback. The traceback of a
+    mistake is shown with `--verbosity=1`.
     """
 
     def guarded(_):
         try:
             main()
-        except MISTAKES as error:
-            logging.debug("Where it came from:", exc_info=True)
-            raise SystemExit(f"error: {error}") from error
         except KeyboardInterrupt:
             raise SystemExit("Interrupted.") from None
+        except Exception as error:
+            if not is_mistake(error):
+                raise
+            logging.debug("Where it came from:", exc_info=True)
+            raise SystemExit(f"error: {error}") from error
 
     app.run(guarded)
+
+
+def is_mistake(error: Exception) -> bool:
+    """Whether an error is about the user's files, or was raised by this project's code."""
+    if isinstance(error, OSError):
+        return True
+    origin = pathlib.Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    ours = origin.is_relative_to(ROOT) and "site-packages" not in origin.relative_to(ROOT).parts
+    return ours and isinstance(error, ValueError | RuntimeError | FloatingPointError)

@@ -143,6 +143,8 @@ class Config:
                 "condition and cross_reference are both off: expected at least one, without "
                 "them the query never meets the support. Leave one of them on."
             )
+        if self.momentum >= 1:
+            raise ValueError(f"momentum: expected less than 1, received {self.momentum}.")
         if self.feature_views and (self.train_backbone or self.colour_rotation):
             raise ValueError(
                 "feature_views: expected a frozen backbone and no --colour_rotation, because "

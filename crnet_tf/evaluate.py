@@ -4,8 +4,8 @@
 
 The protocol is DESIGN's `crnet`: 1-shot episodes of the fold's unseen classes out of the
 val split, IoU at the photo's own size, void ignored. Prints a table per class and method and
-writes, into --out, `evaluation.json`, the episodes' `manifest.jsonl`, and `panels.png` with the
-first episode of each class.
+writes, into --out, `evaluation.json`, the table as `scores.md`, the episodes as
+`manifest.jsonl`, and `panels.png` with the first episode of each class.
 """
 
 import json
@@ -229,12 +229,13 @@ def main():
     shown = {entry.class_id: entry for entry in reversed(entries)}  # the first of each class
     picture = panels(network, archive, [shown[c] for c in sorted(shown)])
     photos.write_png(out / "panels.png", picture)
+    files.write_text(out / "scores.md", table(result, index) + "\n")
     files.write_text(out / "evaluation.json", json.dumps(report, indent=1))
     print(
         f"\n{index.dataset} fold {fold}, {args.classes} classes, 1-shot, {len(entries)} "
         f"episodes, seed {args.seed}, manifest {report['manifest_sha256'][:12]}, "
-        f"best checkpoint by {network.config.select_on} classes\n\n{table(result, index)}\n\n"
-        f"Written to {out}: evaluation.json, manifest.jsonl, panels.png."
+        f"run selects on {network.config.select_on}\n\n{table(result, index)}\n\n"
+        f"Written to {out}: evaluation.json, scores.md, manifest.jsonl, panels.png."
     )
 
 

@@ -27,7 +27,7 @@ from crnet_tf.parts import encode as encode_photos
 
 ENCODER_FIELDS = (
     "image_size", "backbone", "backbone_weights", "backbone_preprocessing", "feature_levels",
-    "multi_level", "precision", "feature_views", "seed",
+    "multi_level", "condition", "precision", "feature_views", "seed",
 )  # fmt: skip
 
 
@@ -115,13 +115,14 @@ def open_store(
     meta = {
         "records_sha256": index.sha256,
         "classes": list(classes),
+        "weights_size": _size_of(settings.backbone_weights),
         **{name: getattr(settings, name) for name in ENCODER_FIELDS},
     }
     count, views = len(pairs) * settings.feature_views, settings.feature_views
     shape = (count, 2, *network.parts.encoder.output_shape[1:])
     size = settings.image_size
     _prepare(directory, meta, 2 * int(np.prod(shape)) + count * size * size)
-    files = {
+    arrays = {
         name: np.memmap(
             directory / name, dtype, "r+" if (directory / name).exists() else "w+", shape=s
         )
@@ -131,8 +132,14 @@ def open_store(
             ("done.u8", np.uint8, (count,)),
         )
     }
-    _fill(network, archive, pairs, views, files)
-    return FeatureStore(pairs, views, files["features.f16"], files["masks.u8"])
+    _fill(network, archive, pairs, views, arrays)
+    return FeatureStore(pairs, views, arrays["features.f16"], arrays["masks.u8"])
+
+
+def _size_of(weights):
+    """Bytes of a weights file, to notice another one under the same name."""
+    path = pathlib.Path(weights)
+    return path.stat().st_size if path.is_file() else None
 
 
 def _prepare(directory, meta, size):
@@ -159,8 +166,8 @@ def _prepare(directory, meta, size):
     files.write_text(file, json.dumps(meta, indent=1))
 
 
-def _fill(network, archive, pairs, views, files, batch_size=8):
-    done, size, seed = files["done.u8"], network.config.image_size, network.config.seed
+def _fill(network, archive, pairs, views, arrays, batch_size=8):
+    done, size, seed = arrays["done.u8"], network.config.image_size, network.config.seed
     missing = np.flatnonzero(done[:] == 0)
     if not len(missing):
         return
@@ -192,9 +199,9 @@ def _fill(network, archive, pairs, views, files, batch_size=8):
     bar = keras.utils.Progbar(len(missing), unit_name="view")
     for image, mask, row in dataset.map(decode, tf.data.AUTOTUNE).batch(batch_size).prefetch(1):
         row = row.numpy()
-        files["features.f16"][row] = encode(image, mask).numpy()
-        files["masks.u8"][row] = mask.numpy()
+        arrays["features.f16"][row] = encode(image, mask).numpy()
+        arrays["masks.u8"][row] = mask.numpy()
         done[row] = 1
         bar.add(len(row))
-    for file in files.values():
+    for file in arrays.values():
         file.flush()

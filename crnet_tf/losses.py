@@ -35,15 +35,14 @@ def crnet_losses(outputs: dict, support_mask, query_mask) -> dict:
 
     Returns:
         dict of scalars: `query`, `support` (means over the T refinement steps),
-        `query_step1` .. `query_stepT`, and `query_cooccurrent`, `support_cooccurrent`.
+        `query_step1` .. `support_stepT`, and `query_cooccurrent`, `support_cooccurrent`.
     """
     named = {}
     for head, mask in (("query", query_mask), ("support", support_mask)):
         steps = outputs[f"{head}_steps"]
         values = [cross_entropy(steps[:, t], mask) for t in range(steps.shape[1])]
         named[head] = sum(values) / len(values)
-        if head == "query":
-            named |= {f"query_step{t + 1}": value for t, value in enumerate(values)}
+        named |= {f"{head}_step{t + 1}": value for t, value in enumerate(values)}
         if f"{head}_cooccurrent" in outputs:
             named[f"{head}_cooccurrent"] = cross_entropy(outputs[f"{head}_cooccurrent"], mask)
     return named
@@ -61,7 +60,8 @@ def total(named: dict, config: Config):
 def names(config: Config) -> list[str]:
     """Names `crnet_losses` returns for a configuration."""
     steps = config.train_refine_steps if config.mask_refinement else 1
-    result = ["query", "support", *(f"query_step{t + 1}" for t in range(steps))]
+    result = ["query", "support"]
+    result += [f"{head}_step{t + 1}" for head in ("query", "support") for t in range(steps)]
     if config.cross_reference:
         result += ["query_cooccurrent", "support_cooccurrent"]
     return result

@@ -84,11 +84,8 @@ def encode(parts: Parts, inputs: dict) -> dict:
     pass through.
     """
     if "support_features" in inputs:
-        return {
-            name.removesuffix("_features"): value
-            for name, value in inputs.items()
-            if name.endswith("_features")
-        }
+        names = ("support", "query") + (("category",) if parts.condition is not None else ())
+        return {name: inputs[f"{name}_features"] for name in names}
     images = {
         name: inputs[f"{name}_image"]
         for name in ("support", "query")

@@ -170,8 +170,8 @@ def define_flags():
     number("threshold", 0.5, "Foreground is what is more probable.", 0, upper_bound=1)
 
 
-def main():
-    args = flags.FLAGS
+def run(args) -> None:
+    """The command line: `args` has its flags as attributes."""
     if len(args.support) != len(args.support_mask):
         raise ValueError(
             "Expected as many --support_mask as --support, received "
@@ -188,6 +188,10 @@ def main():
     for reason in skipped:
         print(f"Skipped {reason}")
     print(f"{len(queries) - len(skipped)} photos segmented. Picture of them: {out}/panel.png")
+
+
+def main():
+    run(flags.FLAGS)
 
 
 if __name__ == "__main__":

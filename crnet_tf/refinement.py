@@ -9,7 +9,7 @@ from crnet_tf.layers import Residual, classifier, conv, register, resize_align_c
 class GlobalConvolution(layers.Layer):
     """k x 1 -> 1 x k and 1 x k -> k x 1 in parallel, summed, linear (Peng et al., CVPR 2017).
 
-    Call: [B,h,w,C] -> [B,h,w,channels]; a dense k x k field of view from 2k/k^2 of its weights.
+    Call: [B,h,w,C] -> [B,h,w,channels]; a dense k x k field of view from 4k/k^2 of its weights.
     """
 
     def __init__(self, channels, kernel=7, **kwargs):

@@ -16,6 +16,8 @@ from crnet_tf.config import Config
 
 # What may change when a run is taken up again.
 RESUMABLE = ("steps", "val_episodes")
+LAST, BEST = "last.keras", "best.keras"
+PACKAGES = ("tensorflow", "keras", "numpy")
 
 
 def open_run(out: pathlib.Path, settings: Config, index: records.Index, notice: str) -> dict:
@@ -26,18 +28,12 @@ def open_run(out: pathlib.Path, settings: Config, index: records.Index, notice: 
     """
     run_file = out / "run.json"
     run = describe_run(settings, index, notice)
-    if run_file.exists():
+    # A run that stopped before its first checkpoint has nothing to lose.
+    if run_file.exists() and any((out / name).exists() for name in (LAST, BEST)):
         before = json.loads(run_file.read_text())
         _check_same_run(out, before, run)
         run["sessions"] = before["sessions"]
-    run["sessions"].append(
-        {
-            "command": sys.argv,
-            "started": datetime.datetime.now(datetime.timezone.utc).isoformat(
-                timespec="seconds"
-            ),
-        }
-    )
+    run["sessions"].append(describe_session())
     write_run(out, run)
     return run
 
@@ -59,13 +55,7 @@ def _check_same_run(out, before, now):
 
 
 def describe_run(settings: Config, index: records.Index, notice: str) -> dict:
-    """Configuration, records, versions and git revision of a run."""
-    packages = ("tensorflow", "keras", "numpy")
-    git = ["git", "describe", "--always", "--dirty"]
-    try:
-        revision = subprocess.run(git, capture_output=True, text=True).stdout.strip()
-    except OSError:  # no git on this machine
-        revision = ""
+    """Configuration and records of a run, without its sessions."""
     return {
         "notice": notice,
         "config": dataclasses.asdict(settings),
@@ -75,13 +65,27 @@ def describe_run(settings: Config, index: records.Index, notice: str) -> dict:
         "test_classes": [
             index.class_names[c - 1] for c in folds.test_classes(index.dataset, settings.fold)
         ],
+        "sessions": [],
+    }
+
+
+def describe_session() -> dict:
+    """Command, git revision, versions and devices of this process."""
+    git = ["git", "-C", str(pathlib.Path(__file__).parent), "describe", "--always", "--dirty"]
+    try:
+        revision = subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    except OSError:  # no git on this machine
+        revision = ""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    return {
+        "command": sys.argv,
+        "started": now.isoformat(timespec="seconds"),
         "git": revision or None,
         "versions": {
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in packages},
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
         },
         "devices": [device.name for device in tf.config.list_logical_devices()],
-        "sessions": [],
     }
 
 

@@ -76,15 +76,17 @@ def optimizer(settings: Config) -> keras.optimizers.Optimizer:
         "learning_rate": Schedule(
             settings.learning_rate, settings.schedule, settings.warmup_steps, settings.steps
         ),
-        "weight_decay": settings.weight_decay,
         "global_clipnorm": settings.clip_norm or None,
         "use_ema": settings.ema > 0,
         "ema_momentum": settings.ema or 0.99,
         "ema_overwrite_frequency": None,
     }
     if settings.optimizer == "adamw":
-        return keras.optimizers.AdamW(**common)
-    return keras.optimizers.SGD(momentum=settings.momentum, **common)
+        return keras.optimizers.AdamW(weight_decay=settings.weight_decay, **common)
+    # Keras decays the weights outside the momentum, CANet's framework inside, where the same
+    # number counts 1 / (1 - momentum) times.
+    decay = settings.weight_decay / (1 - settings.momentum)
+    return keras.optimizers.SGD(momentum=settings.momentum, weight_decay=decay, **common)
 
 
 def train(
@@ -100,23 +102,26 @@ def train(
         FloatingPointError: the loss became NaN or infinite.
     """
     keras.utils.set_random_seed(settings.seed)
-    with _strategy().scope():
+    last = out / runs.LAST
+    done = callbacks.finished_epochs(last) if last.exists() else 0
+    validation = validation_episodes(settings, index)
+    with _strategy(settings).scope():
         network = model.build_crnet(settings)
         network.compile(optimizer=optimizer(settings), jit_compile=False)
         network.optimizer.build(network.trainable_variables)
-    last = out / "last.keras"
-    if last.exists():
-        network.load_weights(last)
-        logging.info("Resuming %s at step %d.", out, int(network.optimizer.iterations))
-    done = int(network.optimizer.iterations)
-    trained, dataset = training_data(network, index, done, feature_dir or out / "features")
-    validation = validation_episodes(settings, index)
+        if done:
+            network.load_weights(last)
+            logging.info("Resuming %s after epoch %d.", out, done)
+        trained, dataset = training_data(
+            network, index, done * settings.steps_per_epoch, feature_dir or out / "features"
+        )
     trained.fit(
         dataset,
-        initial_epoch=done // settings.steps_per_epoch,
+        initial_epoch=done,
         epochs=settings.steps // settings.steps_per_epoch,
         steps_per_epoch=settings.steps_per_epoch,
         callbacks=[
+            callbacks.SeedDropout(network, settings.seed),
             callbacks.StopOnNonFiniteLoss(),
             callbacks.Validate(network, validation, out, settings.select_on),
             # After the validation: a run killed in between repeats the epoch.
@@ -172,19 +177,35 @@ def validation_episodes(settings: Config, index: records.Index) -> dict:
     return chosen
 
 
-def _strategy():
-    if len(tf.config.list_logical_devices("GPU")) > 1:
-        return tf.distribute.MirroredStrategy()
-    return tf.distribute.get_strategy()
+def _strategy(settings: Config) -> tf.distribute.Strategy:
+    """Mirrored over the visible GPUs where there are several."""
+    devices = len(tf.config.list_logical_devices("GPU"))
+    if devices < 2:
+        return tf.distribute.get_strategy()
+    if settings.batch_size % devices:
+        raise ValueError(
+            f"batch_size: expected a multiple of the {devices} visible GPUs, received "
+            f"{settings.batch_size}. Change it, or hide GPUs with CUDA_VISIBLE_DEVICES."
+        )
+    if settings.clip_norm:
+        raise ValueError(
+            f"clip_norm: expected 0 on {devices} GPUs, received {settings.clip_norm}: Keras "
+            "clips each device's share, not their sum. Leave it off, or use one GPU."
+        )
+    return tf.distribute.MirroredStrategy()
 
 
 def demo_records() -> pathlib.Path:
     """Records of the embedded demo set, built when missing."""
     directory = DEMO_DIR / "records"
     if not (directory / records.INDEX_NAME).exists():
-        subprocess.run(
-            [sys.executable, "-m", "pipelines.build_demo", f"--out={DEMO_DIR}"], check=True
-        )
+        # A command of its own: crnet_tf imports nothing from pipelines.
+        command = [sys.executable, "-m", "pipelines.build_demo", f"--out={DEMO_DIR}"]
+        if subprocess.run(command).returncode:
+            raise RuntimeError(
+                f"The demo set could not be built in {DEMO_DIR}; its message is above. Remove "
+                "that folder and try again, or give your own --records."
+            )
     return directory
 
 
@@ -213,9 +234,10 @@ def main():
     )
     started = time.time()
     train(settings, index, out, args.feature_store)
+    unit = 2**20 if sys.platform == "darwin" else 2**10
     run["sessions"][-1] |= {
         "seconds": round(time.time() - started, 1),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit,
     }
     runs.write_run(out, run)
     print(f"Best checkpoint: {out}/best.keras. TensorBoard: tensorboard --logdir={out}/logs")

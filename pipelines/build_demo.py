@@ -26,7 +26,7 @@ from pipelines.writer import progress
 DATASET = "demo"
 TRAIN_PHOTOS = 480
 VAL_PHOTOS = 160
-# Written beside the photos; raise it when what is drawn changes, so that old sets are redrawn.
+# Written beside the photos; raise it when what is drawn changes, so that old sets are noticed.
 DRAWING = 1
 _SETTINGS_NAME = "settings.json"
 _JPEG_QUALITY = (85, 95)

@@ -179,7 +179,7 @@ def test_command_prints_the_audit_and_plain_errors(small_voc):
     output, _ = good.communicate()
     assert good.returncode == 0 and "train: 6 pairs on 3 photos" in output
     _, error = bad.communicate()
-    assert bad.returncode == 1 and "build_voc: --voc_dir: expected a folder" in error
+    assert bad.returncode == 1 and "error: --voc_dir: expected a folder" in error
     assert "Traceback" not in error
 
 

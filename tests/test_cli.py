@@ -1,5 +1,6 @@
 """A mistake is one line; a bug keeps its traceback."""
 
+import json
 import sys
 
 import pytest
@@ -30,6 +31,8 @@ def test_a_mistake_is_one_line(kind):
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         cli.run(failing(ZeroDivisionError()))
+    with pytest.raises(json.JSONDecodeError):  # a ValueError of the library's own code
+        cli.run(lambda: json.loads("{"))
 
 
 def test_an_interrupt_is_quiet():

@@ -228,7 +228,7 @@ def test_the_command_writes_scores_and_manifest(
     for row in report["scores"].values():
         assert set(row["class_iou"]) == {str(entry.class_id) for entry in entries}
         assert all(0 <= value <= 1 for value in row["class_iou"].values())
-    files = {"evaluation.json", "manifest.jsonl", "panels.png"}
+    files = {"evaluation.json", "scores.md", "manifest.jsonl", "panels.png"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == files
     assert "| all_foreground |" in capsys.readouterr().out
 

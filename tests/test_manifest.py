@@ -3,7 +3,6 @@
 import collections
 import hashlib
 import json
-import pathlib
 
 import numpy as np
 import pytest
@@ -102,22 +101,6 @@ def test_a_manifest_is_one_json_object_a_line_with_its_hash(archive, tmp_path):
     assert again == entries
     assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == manifest.sha256(entries)
     assert [p.name for p in tmp_path.iterdir()] == ["manifest.jsonl"]
-
-
-def test_a_failed_write_leaves_the_old_manifest(archive, tmp_path, monkeypatch):
-    path = tmp_path / "manifest.jsonl"
-    manifest.write(path, manifest.draw(archive, 1, 3, seed=0))
-    before = path.read_text()
-
-    def killed(self, text):
-        with open(self, "w") as file:
-            file.write(text[:10])
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(pathlib.Path, "write_text", killed)
-    with pytest.raises(KeyboardInterrupt):
-        manifest.write(path, manifest.draw(archive, 1, 9, seed=0))
-    assert path.read_text() == before
 
 
 def test_batches_are_the_episodes_in_order_with_the_truth_at_its_size(records_dir, tmp_path):

@@ -154,8 +154,8 @@ def test_every_ablation_builds_trains_and_saves(changes, tmp_path):
     loaded = model.load_checkpoint(tmp_path / "a.keras")
     assert loaded.config == network.config
     np.testing.assert_allclose(loaded(inputs)["query"], network(inputs)["query"], atol=1e-5)
-    for variable, other in zip(network.variables, loaded.variables, strict=False):
-        assert variable.shape == other.shape
+    for variable, other in zip(network.weights, loaded.weights, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), other.numpy())
 
 
 # === Training ===
