@@ -73,6 +73,17 @@ class ResizeAlignCorners(layers.Layer):
         return {**super().get_config(), "size": self.size}
 
 
+@register
+class Unread(layers.Layer):
+    """Passes a tensor on beside an input that an ablation does not read.
+
+    Keras 3.12, the newest for Python 3.10, refuses inputs that lead nowhere.
+    """
+
+    def call(self, tensor, unread):
+        return tensor
+
+
 def as_foreground(mask):
     """Mask in {0,1,255} -> float32 1 on the foreground, 0 on background and void."""
     return ops.cast(ops.equal(mask, 1), "float32")

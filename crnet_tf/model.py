@@ -15,7 +15,7 @@ from keras import ops
 
 from crnet_tf import backbones, losses
 from crnet_tf.config import Config
-from crnet_tf.layers import register
+from crnet_tf.layers import Unread, register
 from crnet_tf.parts import Parts, build_parts, compare, condition, encode, train_outputs
 
 
@@ -175,6 +175,8 @@ def _assemble(parts, config, inputs):
         outputs[name] = parts.to_image(
             parts.refinement(branch, steps=config.refine_steps)[:, -1]
         )
+    if parts.condition is None:
+        outputs["support"] = Unread(name="unread")(outputs["support"], inputs["support_mask"])
     model = CRNet(inputs, outputs, name="crnet")
     model.config, model.parts = config, parts
     model.loss_means = {

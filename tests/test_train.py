@@ -140,7 +140,10 @@ def test_without_records_the_demo_set_is_built_and_said(tmp_path):
         (["--records=nowhere"], "No index.json in 'nowhere'"),
         (["--fold=4"], "fold: expected one of 0..3 (counted from 0), received 4"),
         (["--steps=3"], "steps: expected a multiple of steps_per_epoch (2), received 3"),
-        (["--backbone=resnet50", "--backbone_weights=gone.npz"], "no file 'gone.npz'"),
+        (
+            ["--backbone=resnet50", "--backbone_weights=gone.npz"],
+            "backbone_weights: no file 'gone.npz'",
+        ),
     ],
 )
 def test_mistakes_are_one_line_that_says_what_to_do(arguments, message, records_dir, tmp_path):
