@@ -101,7 +101,9 @@ def build_backbone(
         trunk = fold_batch_norm(trunk)
     image = keras.Input(input_shape, name="image")
     levels = [trunk.get_layer(level).output for level in feature_levels]
-    features = keras.Model(trunk.input, levels, name=name)(Normalize(preprocessing)(image))
+    features = keras.Model(trunk.input, levels, name=name)(
+        Normalize(preprocessing, name="normalize")(image)
+    )
     features = features if isinstance(features, list) else [features]
     if len(features) > 1:
         features = [layers.Concatenate(name="levels")(features)]
