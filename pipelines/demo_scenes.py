@@ -4,8 +4,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from crnet_tf import folds
+from crnet_tf.folds import VOID
 from pipelines import demo_shapes
-from pipelines.filters import VOID
 
 MIN_PIXELS = 150  # of every class of a photo that stay visible, void border not counted
 _SIDES = (96, 128)

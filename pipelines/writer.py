@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from crnet_tf import photos, records
+from crnet_tf import folds, photos, records
 from pipelines import filters
 from pipelines.folder import locked, replaced
 
@@ -55,11 +55,11 @@ def make_example(
             "a photo with an EXIF rotation counts upright."
         )
     present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
-    strange = [int(i) for i in present if i > num_classes and i != filters.VOID]
+    strange = [int(i) for i in present if i > num_classes and i != folds.VOID]
     if strange:
         raise ValueError(
-            f"{label}: expected class ids 0..{num_classes} and {filters.VOID} (void), received "
-            f"also {strange[:8]}. Map them to classes, to 0 or to {filters.VOID}."
+            f"{label}: expected class ids 0..{num_classes} and {folds.VOID} (void), received "
+            f"also {strange[:8]}. Map them to classes, to 0 or to {folds.VOID}."
         )
     return Item(
         filename=pathlib.Path(photo).stem,

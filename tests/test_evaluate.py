@@ -1,5 +1,6 @@
 """Scores: by hand, perfect, void-blind, summed before divided; and the command."""
 
+import dataclasses
 import json
 import types
 
@@ -7,21 +8,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import test_model
 
 from crnet_tf import baselines, evaluate, manifest, metrics, model, photos, records
-from crnet_tf.config import Config
 
-SIZE = 33
-TINY = Config(
-    fold=1,
-    backbone="tiny",
-    backbone_weights="none",
-    image_size=SIZE,
-    channels=8,
-    global_kernel=3,
-    aspp_rates="1,2",
-    refine_steps=3,
-)
+SIZE = test_model.SIZE
+TINY = dataclasses.replace(test_model.TINY, fold=1)
 
 
 @pytest.fixture(scope="module")

@@ -7,22 +7,14 @@ import types
 import keras
 import numpy as np
 import pytest
+import test_model
 
 from crnet_tf import episodes, feature_store, manifest, model, parts, records
-from crnet_tf.config import Config
 
-SIZE = 33
 VIEWS = 3
 CLASSES = (1, 2)
-TINY = Config(
-    backbone="tiny",
-    backbone_weights="none",
-    image_size=SIZE,
-    channels=8,
-    global_kernel=3,
-    aspp_rates="1,2",
-    feature_views=VIEWS,
-)
+SIZE = test_model.SIZE
+TINY = dataclasses.replace(test_model.TINY, feature_views=VIEWS)
 
 
 def build(**changes):
