@@ -1,0 +1,198 @@
+"""The field's evaluation protocols as data: what each code base draws, shows and scores.
+
+A number means something only with its protocol: published ones differ by several points for
+the same network.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from crnet_tf import episodes
+from crnet_tf.folds import VOID
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How a code base tests.
+
+    Args:
+        split: the records' split that queries and supports come from.
+        sampling: as in `manifest.draw`.
+        filter: the small-object filter its lists were made with, as in the records' index.
+        photo_list: "pairs" (CANet's and HSNet's photo-class pairs of trainaug and val),
+            "pfenet" (5,953 training photos) or "trainaug".
+        novel_images: training photos that hold novel classes, "kept" or "dropped".
+        input_size: side of the network's input, px; None: the network's own.
+        letterbox: as in `frames.Frame`.
+        metric_size: side of the square that is scored, px; None: the photo's own size.
+        void: pixels labelled 255 are "ignored" or "background".
+        episodes: of a fold and seed.
+        seeds: one evaluation each.
+        scales: of the input at test time, comma-separated.
+    """
+
+    name: str
+    split: str
+    sampling: str
+    filter: str
+    photo_list: str
+    novel_images: str
+    input_size: int | None
+    letterbox: bool
+    metric_size: int | None
+    void: str
+    episodes: int
+    seeds: tuple[int, ...]
+    scales: str = "1"
+
+
+# CRNet, Sec. 5.2: OSLSM's test settings with CANet's lists. It also fuses scales; that is
+# asked for with --test_scales, not part of the protocol.
+_CRNET = Protocol(
+    name="crnet",
+    split="val",
+    sampling="pairs",
+    filter="oslsm",
+    photo_list="pairs",
+    novel_images="kept",
+    input_size=None,
+    letterbox=False,
+    metric_size=None,
+    void="ignored",
+    episodes=1000,
+    seeds=(0,),
+)
+# icoz69/CaNet, train.py: scored at the input's size. Its lists hold binary masks, in which the
+# void border is background.
+_CANET_QUICK = dataclasses.replace(
+    _CRNET, name="canet_quick", input_size=321, metric_size=321, void="background"
+)
+# dvlab-research/PFENet, test.py and util/dataset.py: photos first, then a class of each. There
+# the class may be one that the filter left out; here it is one the photo is listed with.
+_PFENET = dataclasses.replace(
+    _CRNET,
+    name="pfenet",
+    sampling="photos",
+    filter="area2048",
+    photo_list="pfenet",
+    input_size=473,
+    letterbox=True,
+    episodes=5000,
+    seeds=(321,),
+)
+# juhongm999/hsnet, data/pascal.py: the pairs in the list's order; supports may repeat.
+_HSNET = dataclasses.replace(
+    _CRNET, name="hsnet", sampling="pairs_in_order", input_size=400, metric_size=400
+)
+# chunbolang/BAM, test.py: PFENet's loader. Its five seeds are drawn from 123; as its random
+# numbers are not ours, any five will do.
+_BAM = dataclasses.replace(
+    _PFENET,
+    name="bam",
+    novel_images="dropped",
+    episodes=1000,
+    seeds=(123, 124, 125, 126, 127),
+)
+# kaixin96/PANet, config.py and test.py: tests on the novel classes of its training photos.
+_PANET = dataclasses.replace(
+    _CRNET,
+    name="panet",
+    split="train",
+    sampling="classes",
+    filter="none",
+    photo_list="trainaug",
+    input_size=417,
+    metric_size=417,
+    seeds=(1234, 1235, 1236, 1237, 1238),
+)
+
+PROTOCOLS = {p.name: p for p in (_CRNET, _CANET_QUICK, _PFENET, _HSNET, _BAM, _PANET)}
+
+# COCO-20i is tested on more and larger photos, and has no list of its own in PFENet.
+_ON_COCO = {
+    "pfenet": {"episodes": 20000, "input_size": 641, "photo_list": "pairs"},
+    "bam": {"input_size": 641, "photo_list": "pairs"},
+}
+
+
+def protocol(name: str, dataset: str = "") -> Protocol:
+    """A protocol by name, with its settings for COCO where `dataset` is a COCO set.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    if name not in PROTOCOLS:
+        raise ValueError(
+            f"protocol: expected one of {', '.join(PROTOCOLS)}, received {name!r}. Choose one "
+            "of them."
+        )
+    on_coco = _ON_COCO.get(name, {}) if dataset.startswith("coco") else {}
+    return dataclasses.replace(PROTOCOLS[name], **on_coco)
+
+
+def scored(protocol: Protocol, truth) -> np.ndarray:
+    """A query's mask [H,W] or [H,W,1] in {0,1,255} as the protocol scores it: uint8 [h,w].
+
+    255 is ignored by `metrics.areas`; size as `metric_size` says, nearest.
+    """
+    truth = np.asarray(truth, np.uint8)
+    truth = truth.reshape(truth.shape[:2])
+    if protocol.void == "background":
+        truth = np.where(truth == VOID, np.uint8(0), truth)
+    if protocol.metric_size is None:
+        return truth
+    return episodes.resize_mask(truth[..., None], protocol.metric_size).numpy()[..., 0]
+
+
+def deviations(
+    protocol: Protocol,
+    *,
+    index_filter: str,
+    photo_list: str,
+    novel_images: str,
+    input_size: int,
+    episodes: int,
+    seeds: tuple[int, ...],
+    scales: str,
+) -> list[str]:
+    """What a run did otherwise than its protocol, as "input 225 px (protocol: 473)".
+
+    Arguments are what the run really did; see `Protocol`.
+    """
+    input_expected = protocol.input_size or input_size
+    compared = [
+        ("filter {}", index_filter, protocol.filter),
+        ("photo list {}", photo_list, protocol.photo_list),
+        ("photos of novel classes {} in training", novel_images, protocol.novel_images),
+        ("input {} px", input_size, input_expected),
+        ("{} episodes", episodes, protocol.episodes),
+        ("seeds {}", _listed(seeds), _listed(protocol.seeds)),
+        ("scales {}", _listed(_factors(scales)), _listed(_factors(protocol.scales))),
+    ]
+    return [
+        f"{phrase.format(received)} (protocol: {expected})"
+        for phrase, received, expected in compared
+        if received != expected
+    ]
+
+
+def shared_inference(protocols: list[Protocol]) -> list[list[Protocol]]:
+    """Groups of protocols whose answers are the same, so that one inference serves them all.
+
+    They agree in episodes, input and scales, and may differ in what is scored (`metric_size`,
+    `void`) and in what they say about lists and training, which changes nothing here.
+    """
+    groups = {}
+    for p in protocols:
+        shown = (p.split, p.sampling, p.episodes, p.seeds, p.input_size, p.letterbox)
+        groups.setdefault((*shown, _factors(p.scales)), []).append(p)
+    return list(groups.values())
+
+
+def _factors(scales):
+    return tuple(float(scale) for scale in scales.split(","))
+
+
+def _listed(numbers):
+    return ",".join(f"{number:.10g}" for number in numbers)
