@@ -5,6 +5,9 @@
 
 The keys are those of the TensorFlow Model Garden, whose segmentation decoder can read
 these files. A photo that holds two classes stands in two streams.
+
+Label maps have 8 bits: class c is drawn as `label_value(c)`, which is c itself up to 254
+classes. Beyond (FSS-1000) values repeat, and no photo may hold two classes of one value.
 """
 
 import dataclasses
@@ -13,6 +16,8 @@ import json
 import pathlib
 
 import tensorflow as tf
+
+from crnet_tf import folds
 
 FORMAT_VERSION = 1
 INDEX_NAME = "index.json"
@@ -34,7 +39,7 @@ def serialize(
     Args:
         image: encoded RGB (or grey) photo.
         image_format: "jpeg" or "png".
-        label: single-channel PNG of class ids, 255 void, of the photo's size.
+        label: single-channel PNG of class ids (`label_value`), 255 void, of the photo's size.
         filename: source id of the photo, without folder or extension.
         height, width: size of the photo in pixels.
     """
@@ -68,6 +73,11 @@ def parse(serialized) -> dict:
     }
 
 
+def label_value(class_id):
+    """What label maps say for a class id (int or tensor): 1..254, the id itself up to there."""
+    return (class_id - 1) % (folds.VOID - 1) + 1
+
+
 def filename(serialized: bytes) -> str:
     """Source id of a serialized record, without decoding its pictures."""
     example = tf.train.Example.FromString(serialized)
@@ -84,6 +94,46 @@ class Index:
     class_names: tuple[str, ...]
     splits: dict  # {split: {"photos": n, "classes": {"7": {"records": n, "files": [...]}}}}
     sha256: str
+    # Class ids a fold ("folds", "validation_folds"); empty where folds.py knows the data set.
+    held_out: tuple[tuple[int, ...], ...] = ()
+    validation: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def num_folds(self) -> int:
+        """How many folds there are, counted from 0."""
+        return len(self.held_out) or folds.NUM_FOLDS
+
+    def test_classes(self, fold: int) -> tuple[int, ...]:
+        """Class ids that training of `fold` must never look at.
+
+        Raises:
+            ValueError: there is no such fold, or no folds at all.
+        """
+        if not self.held_out:
+            return folds.test_classes(self.dataset, fold)
+        if fold not in range(self.num_folds):
+            raise ValueError(
+                f"fold: expected one of 0..{self.num_folds - 1} (counted from 0), as "
+                f"{self.directory / INDEX_NAME} says, received {fold!r}."
+            )
+        return self.held_out[fold]
+
+    def train_classes(self, fold: int) -> tuple[int, ...]:
+        """Class ids that `fold` trains on: those neither of its test nor of its validation."""
+        if not self.held_out:
+            return folds.train_classes(self.dataset, fold)
+        others = self.test_classes(fold) + (self.validation[fold] if self.validation else ())
+        return tuple(c for c in range(1, len(self.class_names) + 1) if c not in others)
+
+    def validation_classes(self, fold: int) -> tuple[int, ...]:
+        """Class ids that a checkpoint may be selected on (photos of the val split).
+
+        Classes of their own where the data set has such (FSS-1000), else the training ones.
+        """
+        if self.validation:
+            self.test_classes(fold)  # checks the number
+            return self.validation[fold]
+        return self.train_classes(fold)
 
     def count(self, split: str, class_id: int) -> int:
         """Records of a class in a split."""
@@ -139,8 +189,10 @@ def load_index(directory) -> Index:
                 class_names=tuple(content["class_names"]),
                 splits=content["splits"],
                 sha256=hashlib.sha256(text).hexdigest(),
+                held_out=_class_lists(content, "folds"),
+                validation=_class_lists(content, "validation_folds"),
             )
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is damaged ({type(error).__name__}: {error}). Build the records again."
         ) from error
@@ -148,3 +200,13 @@ def load_index(directory) -> Index:
         f"{path}: expected records of format {FORMAT_VERSION}, received format {version!r}. "
         "Build them again with this version's pipelines, or use the version that wrote them."
     )
+
+
+def _class_lists(content, key):
+    """[[class ids] a fold] of index.json as tuples; () where the key is not there."""
+    lists = tuple(tuple(classes) for classes in content.get(key, []))
+    ids = range(1, len(content["class_names"]) + 1)
+    known = all(c in ids for classes in lists for c in classes)
+    if not known or not all(lists) or len(lists) not in (0, len(content.get("folds", []))):
+        raise ValueError(f"{key} {lists} of classes 1..{len(ids)}")
+    return lists

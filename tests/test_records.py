@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from crnet_tf import photos, records
+from crnet_tf import folds, photos, records
 
 
 def example(filename="2007_000032"):
@@ -83,3 +83,68 @@ def test_missing_stream_and_unknown_split(tmp_path):
         ValueError, match=r"split: expected one of \['train'\].*received 'test'"
     ):
         index.count("test", 1)
+
+
+def test_folds_of_the_index(tmp_path):
+    write_index(tmp_path, dataset="mine", class_names=list("abcde"), folds=[[2], [4, 5]])
+    index = records.load_index(tmp_path)
+    assert index.num_folds == 2
+    assert index.test_classes(0) == (2,) and index.train_classes(0) == (1, 3, 4, 5)
+    assert index.test_classes(1) == (4, 5) and index.train_classes(1) == (1, 2, 3)
+    assert index.validation_classes(1) == index.train_classes(1)
+    for fold in (-1, 2):
+        for classes in (index.test_classes, index.train_classes, index.validation_classes):
+            with pytest.raises(
+                ValueError, match=rf"fold: expected one of 0..1 .*received {fold}"
+            ):
+                classes(fold)
+
+
+def test_validation_classes_of_their_own(tmp_path):
+    write_index(
+        tmp_path, dataset="x", class_names=list("abcde"), folds=[[2]], validation_folds=[[1, 5]]
+    )
+    index = records.load_index(tmp_path)
+    assert index.validation_classes(0) == (1, 5)
+    assert index.train_classes(0) == (3, 4) and index.test_classes(0) == (2,)
+    with pytest.raises(ValueError, match="fold: expected one of 0..0"):
+        index.validation_classes(1)
+
+
+def test_known_data_sets_keep_their_folds(tmp_path):
+    write_index(tmp_path, class_names=list(folds.PASCAL_CLASSES))
+    index = records.load_index(tmp_path)
+    assert index.num_folds == 4
+    assert index.test_classes(1) == folds.test_classes("pascal5i", 1)
+    assert index.train_classes(1) == folds.train_classes("pascal5i", 1)
+    assert index.validation_classes(1) == index.train_classes(1)
+
+
+def test_unknown_data_set_without_folds(tmp_path):
+    write_index(tmp_path, dataset="mine")
+    with pytest.raises(ValueError, match="dataset: expected one of .*received 'mine'"):
+        records.load_index(tmp_path).test_classes(0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"folds": [[2]]},  # of one class
+        {"folds": [[]]},
+        {"folds": [1]},
+        {"folds": [[1]], "validation_folds": [[1], [1]]},
+        {"validation_folds": [[1]]},
+    ],
+)
+def test_damaged_folds(tmp_path, wrong):
+    write_index(tmp_path, **wrong)
+    with pytest.raises(ValueError, match="index.json is damaged.*Build the records again"):
+        records.load_index(tmp_path)
+
+
+def test_label_values_are_ids_up_to_254_and_never_background_or_void():
+    ids = np.arange(1, 1001)
+    values = records.label_value(ids)
+    np.testing.assert_array_equal(values[:254], ids[:254])
+    assert values.min() == 1 and values.max() == 254
+    np.testing.assert_array_equal(records.label_value(tf.constant(ids, tf.int32)), values)
