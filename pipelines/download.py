@@ -1,0 +1,216 @@
+"""Downloads a data set's archives, checks them and, with --extract, unpacks them.
+
+    python -m pipelines.download --dataset=voc --out=downloads --extract
+
+| --dataset | archives | unpacked to |
+|---|---|---|
+| voc | PASCAL VOC 2012 trainval, 2.0 GB | `downloads/voc/VOCdevkit/VOC2012` |
+| sbd | Semantic Boundaries (SBD), 1.4 GB | `downloads/sbd/benchmark_RELEASE` |
+| coco2014 | train, val and annotations, 20.4 GB | `downloads/coco2014/{train2014,...}` |
+| coco2017 | train, val and annotations, 20.4 GB | `downloads/coco2017/{train2017,...}` |
+
+Killed or cut off, the same command goes on where it was. An archive stands at its place only
+when its size and SHA-256 are the published ones.
+"""
+
+import dataclasses
+import pathlib
+import urllib.parse
+from collections.abc import Sequence
+
+from absl import flags
+
+from crnet_tf import cli, photos
+from pipelines import fetch
+from pipelines.disk import check_space
+from pipelines.extract import extract
+from pipelines.transfer import Expected
+
+_COCO = "http://images.cocodataset.org"  # its certificate names another host: no https
+
+
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    """A file of a data set: where it is published, and what it must be."""
+
+    url: str
+    expected: Expected
+
+    @property
+    def name(self) -> str:
+        """The last part of the address."""
+        return urllib.parse.unquote(urllib.parse.urlsplit(self.url).path.rpartition("/")[2])
+
+
+def _archive(url, size=None, sha256=None):
+    return Archive(url, Expected(size, sha256))
+
+
+# The publishers give no checksums. VOC and COCO: sizes and SHA-256 of TensorFlow Datasets
+# (url_checksums/voc.txt, coco.txt; its VOC file is a mirror's, of the same name and size).
+# SBD: SHA-256 of torchvision's prototype data sets, size from a log of torchvision's download.
+DATASETS = {
+    "voc": (
+        _archive(
+            "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+            1_999_639_040,
+            "e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
+        ),
+    ),
+    "sbd": (
+        _archive(
+            "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/"
+            "semantic_contours/benchmark.tgz",
+            1_419_539_633,
+            "6a5a2918d5c73ce032fdeba876574d150d9d04113ab87540a1304cbcc715be53",
+        ),
+    ),
+    "coco2014": (
+        _archive(
+            f"{_COCO}/annotations/annotations_trainval2014.zip",
+            252_872_794,
+            "031296bbc80c45a1d1f76bf9a90ead27e94e99ec629208449507a4917a3bf009",
+        ),
+        _archive(
+            f"{_COCO}/zips/val2014.zip",
+            6_645_013_297,
+            "fe9be816052049c34717e077d9e34aa60814a55679f804cd043e3cbee3b9fde0",
+        ),
+        _archive(
+            f"{_COCO}/zips/train2014.zip",
+            13_510_573_713,
+            "ede4087e640bddba550e090eae701092534b554b42b05ac33f0300b984b31775",
+        ),
+    ),
+    "coco2017": (
+        _archive(
+            f"{_COCO}/annotations/annotations_trainval2017.zip",
+            252_907_541,
+            "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
+        ),
+        _archive(
+            f"{_COCO}/zips/val2017.zip",
+            815_585_330,
+            "4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
+        ),
+        _archive(
+            f"{_COCO}/zips/train2017.zip",
+            19_336_861_798,
+            "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
+        ),
+    ),
+}
+
+
+def download(
+    dataset: str,
+    out: photos.PathLike,
+    *,
+    urls: Sequence[str] = (),
+    mirror: str | None = None,
+    unpack: bool = False,
+    retries: int = fetch.RETRIES,
+) -> list[pathlib.Path]:
+    """Brings the archives of a data set to `out`; returns their paths.
+
+    Args:
+        dataset: a key of `DATASETS`.
+        out: folder of archives; `out/<dataset>` is where they are unpacked to.
+        urls: addresses instead of the published ones. A file of a known name must be the
+            published file; of others the sha256 is recorded and compared by later runs.
+        mirror: address of a folder that holds the files under their names; asked first.
+        unpack: unpack them, too.
+        retries: as in `fetch.fetch`.
+
+    Raises:
+        ValueError: an unknown data set, or an address that is none.
+        OSError, RuntimeError: see `fetch.fetch`, `extract.extract`.
+    """
+    archives = _archives(dataset, urls)
+    out = pathlib.Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    _check_disk(archives, out, unpack)
+    paths = []
+    for archive in archives:
+        addresses = [archive.url]
+        if mirror:
+            addresses.insert(0, _checked_url(f"{mirror.rstrip('/')}/{archive.name}"))
+        paths.append(out / archive.name)
+        digest = fetch.fetch(addresses, paths[-1], archive.expected, retries=retries)
+        known = "as published" if archive.expected.sha256 else "recorded, not known before"
+        print(f"{paths[-1]}: sha256 {digest} ({known})")
+    if unpack:
+        for path in paths:
+            extract(path, out / dataset)
+        print(f"unpacked to {out / dataset}")
+    return paths
+
+
+def _archives(dataset, urls):
+    if dataset not in DATASETS:
+        raise ValueError(
+            f"--dataset: expected one of {', '.join(DATASETS)}, received {dataset!r}."
+        )
+    if not urls:
+        return DATASETS[dataset]
+    known = {archive.name: archive.expected for archive in DATASETS[dataset]}
+    given = [Archive(_checked_url(url), Expected()) for url in urls]
+    names = [archive.name for archive in given]
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f"--urls: expected files of different names, received {', '.join(names)}. For "
+            "several sources of one file, run again with the next one."
+        )
+    return [Archive(a.url, known.get(a.name, a.expected)) for a in given]
+
+
+def _checked_url(url):
+    parts = urllib.parse.urlsplit(url)
+    name = Archive(url, Expected()).name
+    if parts.scheme not in ("http", "https") or not parts.hostname or not name.strip("."):
+        raise ValueError(
+            f"--urls, --mirror: expected addresses like https://host/path/file.zip, received "
+            f"{url!r}."
+        )
+    if "/" in name or "\\" in name or "\0" in name or name.startswith("."):
+        raise ValueError(f"--urls: expected a plain file name at the end, received {name!r}.")
+    return url
+
+
+def _check_disk(archives, out, unpack):
+    missing = [a for a in archives if not (out / a.name).exists()]
+    needed = sum(a.expected.size or 0 for a in missing)
+    arrived = [out / f".{a.name}.partial" for a in missing if a.expected.size]
+    needed -= sum(path.stat().st_size for path in arrived if path.exists())
+    if unpack and missing:
+        # Photos are compressed already: unpacked they need about as much again.
+        needed += sum(a.expected.size or 0 for a in archives)
+    what = "the archives and what is unpacked from them" if unpack else "the archives"
+    check_space(out, needed, what)
+
+
+def define_flags() -> None:
+    """Called when this is the program."""
+    flags.DEFINE_enum("dataset", None, list(DATASETS), "Data set.", required=True)
+    flags.DEFINE_string("out", "downloads", "Folder to put the archives in.")
+    flags.DEFINE_list("urls", [], "Addresses instead of the published ones.")
+    flags.DEFINE_string("mirror", None, "Address of a folder with the files; asked first.")
+    flags.DEFINE_bool("extract", False, "Unpack to --out/<dataset>.")
+    flags.DEFINE_integer("retries", fetch.RETRIES, "Fruitless attempts in a row.", 0)
+
+
+def main():
+    given = flags.FLAGS
+    download(
+        given.dataset,
+        given.out,
+        urls=given.urls,
+        mirror=given.mirror,
+        unpack=given.extract,
+        retries=given.retries,
+    )
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.run(main)
