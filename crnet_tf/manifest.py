@@ -77,7 +77,9 @@ class Archive:
 
     def serialized(self, entry: Entry) -> list[bytes]:
         """Records of an episode, supports first, the query last."""
-        return [self.by_name[name] for name in (*entry.support, entry.query)]
+        of_class = self.by_class.get(entry.class_id, {})
+        names = (*entry.support, entry.query)  # a negative query is of another class
+        return [of_class.get(name) or self.by_name[name] for name in names]
 
 
 def draw(
@@ -145,7 +147,7 @@ def negatives(archive: Archive, entries: list[Entry], seed: int) -> list[Entry]:
         others = candidates[class_id]
         while others:
             name = generator.choice(others)
-            if class_id not in held(name):
+            if records.label_value(class_id) not in held(name):
                 return name
             others.remove(name)  # it shows the class, too small to be listed with it
         raise ValueError(

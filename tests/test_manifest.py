@@ -241,6 +241,17 @@ def test_a_photo_that_shows_a_little_of_the_class_is_no_negative(records_dir, tm
         manifest.negatives(archive, entries, seed=0)
 
 
+def test_photos_of_classes_that_look_alike_in_label_maps_are_no_negatives(
+    records_dir, tmp_path
+):
+    """Class 261 is drawn as class 7 is: such a query's mask would not be empty."""
+    archive = handmade(records_dir, tmp_path, [(20, 30), (20, 31)])
+    archive.by_class[261] = {"elsewhere": b""}
+    entries = [manifest.Entry(261, ("elsewhere",), "elsewhere")]
+    with pytest.raises(ValueError, match="expected photos without class 261"):
+        manifest.negatives(archive, entries, seed=0)
+
+
 def test_ways_begin_with_the_querys_class(archive):
     entries = manifest.draw_ways(archive, 2, 3, 60, seed=4)
     assert entries == manifest.draw_ways(archive, 2, 3, 60, seed=4)
