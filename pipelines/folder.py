@@ -20,8 +20,8 @@ def locked(out: pathlib.Path) -> Iterator[None]:
 
     Raises:
         RuntimeError: another process is building `out`.
+        OSError: nothing can be written there.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
     path = _sibling(out, "lock")
     file = _acquire(path, out)
     try:
@@ -36,7 +36,14 @@ def locked(out: pathlib.Path) -> Iterator[None]:
 
 def _acquire(path, out):
     while True:
-        file = open(path, "a+")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = open(path, "a+")
+        except OSError as error:
+            raise OSError(
+                f"{out}: expected a place where it can be written, received: {error}. Choose "
+                "another --out."
+            ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -61,6 +68,7 @@ def replaced(out: pathlib.Path) -> Iterator[pathlib.Path]:
     may be (`locked` must be held). When the block raises, the work folder is removed.
     """
     work, old = _sibling(out, "building"), _sibling(out, "old")
+    _restore(old, out)
     for leftover in (work, old):  # of a killed build
         shutil.rmtree(leftover, ignore_errors=True)
     work.mkdir()
@@ -70,10 +78,18 @@ def replaced(out: pathlib.Path) -> Iterator[pathlib.Path]:
             os.rename(out, old)
         os.rename(work, out)
     finally:
+        _restore(old, out)
         shutil.rmtree(work, ignore_errors=True)
-        if out.exists():
-            shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _restore(old, out):
+    """Undoes the first of two renames when the second did not come."""
+    if old.exists() and not out.exists():
+        os.rename(old, out)
 
 
 def _sibling(out, kind):
+    if not out.name or out.name == "..":
+        raise ValueError(f"{str(out)!r}: expected a folder with a name. Choose another --out.")
     return out.with_name(f".{out.name}.{kind}")

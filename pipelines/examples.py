@@ -1,0 +1,142 @@
+"""One photo with its label map on its way into the records: read, checked, shrunk, serialized.
+
+Pure functions of picklable arguments: the plain writer calls them one after the other, a
+parallel pipeline may map them.
+"""
+
+import dataclasses
+import io
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from crnet_tf import folds, photos, records
+from pipelines import filters
+
+LARGEST_VALUE = folds.VOID - 1
+_JPEG_QUALITY = 95
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """One photo with its label map, as it goes into the records."""
+
+    filename: str  # source id: unique, without extension
+    image: bytes  # encoded photo
+    image_format: str  # "jpeg" or "png"
+    label: np.ndarray  # uint8 [H,W] class ids (`records.label_value`), 255 void
+    classes: list[int]  # class ids it is listed under
+
+
+def make_example(
+    photo: photos.PathLike,
+    label: photos.PathLike | np.ndarray,
+    filter: str,
+    num_classes: int,
+    *,
+    filename: str | None = None,
+    classes: Sequence[int] | None = None,
+) -> Item:
+    """Reads and checks one (photo, label map) pair; pure, so a parallel pipeline can map it.
+
+    Args:
+        photo: its file.
+        label: file of the label map, or the map itself, uint8 [H,W].
+        filter: which classes of it are listed, see `filters.listed_classes`.
+        num_classes: of the data set.
+        filename: id of the photo; default: the name of its file without extension.
+        classes: those the photo may hold; needed beyond 254 classes, where a value of the
+            label map stands for several.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: unreadable, sizes differ, ids outside 0..num_classes and 255, or a name
+            that is no Unicode.
+    """
+    drawn = isinstance(label, np.ndarray)
+    ids = label if drawn else photos.read_label(label)
+    name = photo if drawn else label
+    image, image_format, size = photos.photo_bytes(photo)
+    if ids.shape != tuple(size):
+        raise ValueError(
+            f"{name}: expected a label map of its photo's size, {size[1]}x{size[0]} "
+            f"({photo}), received {ids.shape[1]}x{ids.shape[0]}. Export the two at one size; "
+            "a photo with an EXIF rotation counts upright."
+        )
+    _check_values(ids, min(num_classes, LARGEST_VALUE), name)
+    by_value = _by_value(classes or range(1, num_classes + 1), photo)
+    listed = filters.listed_classes(ids, filter)
+    return Item(
+        filename=_checked(pathlib.Path(photo).stem if filename is None else filename),
+        image=image,
+        image_format=image_format,
+        label=ids,
+        classes=sorted(by_value[value] for value in listed if value in by_value),
+    )
+
+
+def shrink(item: Item, short_side: int) -> Item:
+    """The item with its shorter side reduced to `short_side` px, where it is longer.
+
+    The label map is resized by nearest neighbour; a class that lost its last pixel is listed
+    no more. A JPEG is encoded again (quality 95), a PNG stays a PNG.
+    """
+    height, width = item.label.shape
+    scale = short_side / min(height, width)
+    if scale >= 1:
+        return item
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    with Image.open(io.BytesIO(item.image)) as image:
+        small = image.resize(size, Image.Resampling.LANCZOS)
+    if item.image_format == "jpeg":
+        buffer = io.BytesIO()
+        small.save(buffer, "JPEG", quality=_JPEG_QUALITY)
+        encoded = buffer.getvalue()
+    else:
+        encoded = photos.encode_png(np.asarray(small))
+    label = np.asarray(Image.fromarray(item.label).resize(size, Image.Resampling.NEAREST))
+    left = [c for c in item.classes if records.label_value(c) in label]
+    return dataclasses.replace(item, image=encoded, label=label, classes=left)
+
+
+def serialize(item: Item) -> bytes:
+    """The item as a serialized Example; the same item gives the same bytes."""
+    height, width = item.label.shape
+    label = photos.encode_png(item.label)
+    return records.serialize(item.image, item.image_format, label, item.filename, height, width)
+
+
+def _check_values(ids, largest, name):
+    present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
+    strange = [int(i) for i in present if i > largest and i != folds.VOID]
+    if strange:
+        raise ValueError(
+            f"{name}: expected class ids 0..{largest} and {folds.VOID} (void), received "
+            f"also {strange[:8]}. Map them to classes, to 0 or to {folds.VOID}."
+        )
+
+
+def _by_value(classes, photo):
+    """{value in the label map: class id}."""
+    by_value = {records.label_value(c): c for c in classes}
+    if len(by_value) < len(set(classes)):
+        raise ValueError(
+            f"{photo}: expected classes that a label map of 8 bits tells apart, received "
+            f"{len(set(classes))} of {len(by_value)} values. Beyond {LARGEST_VALUE} classes "
+            "say which ones the photo holds; no two of them may be a multiple of "
+            f"{LARGEST_VALUE} apart."
+        )
+    return by_value
+
+
+def _checked(filename):
+    try:
+        filename.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"{ascii(filename)}: expected a file name in UTF-8, received other bytes. Rename "
+            "the file."
+        ) from error
+    return filename

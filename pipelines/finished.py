@@ -1,0 +1,79 @@
+"""Records that are there already: whether they are just those wanted."""
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from crnet_tf import records
+from pipelines.shards import file_sha256
+
+
+def holds_records(out: pathlib.Path) -> bool:
+    """Whether `out` is a folder of records.
+
+    Raises:
+        FileExistsError: it is there and something else.
+    """
+    if not out.exists():
+        return False
+    if not out.is_dir():
+        raise FileExistsError(f"{out}: expected a folder to write, received a file.")
+    others = [
+        str(path.relative_to(out))
+        for path in out.rglob("*")
+        if (path.is_file() or path.is_symlink()) and not _is_ours(path.relative_to(out))
+    ]
+    if others or (any(out.iterdir()) and not (out / records.INDEX_NAME).exists()):
+        raise FileExistsError(
+            f"{out}: expected a new folder or one of records only, received one that holds "
+            f"other things ({', '.join(others[:3]) or 'no ' + records.INDEX_NAME}). They are "
+            "never deleted: choose another --out, or empty it yourself."
+        )
+    return (out / records.INDEX_NAME).exists()
+
+
+def check_complete(out: pathlib.Path, settings: Mapping[str, Any]) -> None:
+    """Raises FileExistsError unless the records in `out` are whole and of these settings.
+
+    Args:
+        settings: keys of index.json; None stands for a key that is not there.
+    """
+    remedy = "--overwrite rebuilds them; another --out keeps both."
+    index = records.load_index(out)
+    there = json.loads((out / records.INDEX_NAME).read_text())
+    for key, wanted in settings.items():
+        if there.get(key) != wanted:
+            raise FileExistsError(
+                f"{out} holds records of other settings: expected {key} {wanted!r}, received "
+                f"{there.get(key)!r}. {remedy}"
+            )
+    for split, content in index.splits.items():
+        for stream in content["classes"].values():
+            for file in stream["files"]:
+                path = out / split / file["name"]
+                if not path.exists() or file_sha256(path) != file["sha256"]:
+                    raise FileExistsError(
+                        f"{path}: expected the file that index.json names, received "
+                        f"{'another one' if path.exists() else 'none'}. {remedy}"
+                    )
+
+
+def input_sha256(splits: Mapping[str, Sequence[Any]]) -> str:
+    """Of the photos' ids, so that records of a shorter list are not taken for complete.
+
+    A source is a photo's path, its id, or a tuple that begins with one of them.
+    """
+    digest = hashlib.sha256()
+    for split, sources in splits.items():
+        for source in sources:
+            photo = source[0] if isinstance(source, tuple) else source
+            name = photo if isinstance(photo, str) else pathlib.Path(photo).stem
+            digest.update(f"{split}/{name}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _is_ours(path):
+    in_split = len(path.parts) == 2 and path.match("class_*.tfrecord")
+    return in_split or path == pathlib.Path(records.INDEX_NAME)

@@ -1,0 +1,136 @@
+"""The streams of one split: a class each, cut into shards of bounded size.
+
+    <folder>/class_07-00000-of-00002.tfrecord, class_07-00001-of-00002.tfrecord ...
+
+Where a stream is cut depends on its records alone.
+"""
+
+import collections
+import hashlib
+import pathlib
+import resource
+
+import tensorflow as tf
+
+SHARD_MB = 512
+MAX_OPEN = 512  # files; more classes than that, and the one not written longest is closed
+_FRAME_BYTES = 16  # length and checksums around a record
+
+
+class ShardWriter:
+    """Writes records to the streams of their classes; as a context, it closes them."""
+
+    def __init__(
+        self, folder: pathlib.Path, shard_mb: int = SHARD_MB, max_open: int = MAX_OPEN
+    ):
+        self.folder, self.shard_bytes, self.max_open = folder, shard_mb << 20, max_open
+        self._open = collections.OrderedDict()  # class id -> writer, longest unused first
+        self._bytes = collections.Counter()  # of the open shard of a class
+        self._counts = {}  # class id -> records of each of its shards
+        _allow_open_files(max_open)
+
+    def write(self, class_id: int, record: bytes) -> None:
+        """Appends a record to the stream of a class.
+
+        Raises:
+            OSError: the file cannot be written, as on a full disk.
+        """
+        size = len(record) + _FRAME_BYTES
+        if class_id in self._open and self._bytes[class_id] + size > self.shard_bytes:
+            self._close(class_id)
+        if class_id not in self._open:
+            self._begin_shard(class_id)
+        self._open.move_to_end(class_id)
+        with _os_errors(self.folder):
+            self._open[class_id].write(record)
+        self._bytes[class_id] += size
+        self._counts[class_id][-1] += 1
+
+    def finish(self) -> dict:
+        """Closes the streams, gives the shards their names and returns, as in index.json,
+        {"7": {"records": n, "files": [{"name", "records", "sha256"}]}}."""
+        self.close()
+        return {str(c): self._stream(c, self._counts[c]) for c in sorted(self._counts)}
+
+    def close(self) -> None:
+        """Closes all files."""
+        while self._open:
+            self._close(next(iter(self._open)))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, error_type, *_):
+        try:
+            self.close()
+        except OSError:
+            if error_type is None:
+                raise
+
+    def _begin_shard(self, class_id):
+        if len(self._open) == self.max_open:
+            self._close(next(iter(self._open)))
+        counts = self._counts.setdefault(class_id, [])
+        with _os_errors(self.folder):
+            path = self.folder / _unfinished(class_id, len(counts))
+            self._open[class_id] = tf.io.TFRecordWriter(str(path))
+        counts.append(0)
+        self._bytes[class_id] = 0
+
+    def _close(self, class_id):
+        writer = self._open.pop(class_id)
+        with _os_errors(self.folder):
+            writer.close()
+
+    def _stream(self, class_id, counts):
+        files = []
+        for number, count in enumerate(counts):
+            name = file_name(class_id, number, len(counts))
+            path = (self.folder / _unfinished(class_id, number)).rename(self.folder / name)
+            files.append({"name": name, "records": count, "sha256": file_sha256(path)})
+        return {"records": sum(counts), "files": files}
+
+
+def file_name(class_id: int, number: int, shards: int) -> str:
+    """Name of a shard of a class."""
+    return f"{_unfinished(class_id, number)}-of-{shards:05d}.tfrecord"
+
+
+def file_sha256(path: pathlib.Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _unfinished(class_id, number):
+    return f"class_{class_id:02d}-{number:05d}"
+
+
+class _os_errors:
+    """Turns what TensorFlow raises on a full or read-only disk into OSError with a remedy."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, error_type, error, _):
+        if isinstance(error, tf.errors.OpError):
+            raise OSError(
+                f"{self.folder}: expected room to write the records, received: "
+                f"{error.message}. Free some space, shrink the photos (--short_side) or "
+                "choose another --out; nothing half-written stays."
+            ) from error
+
+
+def _allow_open_files(count):
+    """Raises this process' limit of open files where it is too low (macOS: 256)."""
+    wanted = count + 128
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if resource.RLIM_INFINITY != soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
