@@ -6,6 +6,7 @@ is it unpacked, into a hidden folder, and every top-level entry is moved to its 
 
 import dataclasses
 import gzip
+import lzma
 import os
 import pathlib
 import re
@@ -22,7 +23,10 @@ from pipelines.folder import locked
 
 _BLOCK = 1 << 20
 _HARMLESS = 10_000_000  # bytes; so few may be compressed to nothing
-_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
+_DAMAGED = (
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, gzip.BadGzipFile,
+    EOFError, NotImplementedError,
+)  # fmt: skip
 # Windows would take a backslash for a folder, and "C:" for a drive.
 _BAD_NAME = re.compile(r"^/|^[A-Za-z]:|\\|\0|(^|/)\.\.(/|$)")
 
@@ -197,10 +201,11 @@ def _reading(archive, read, *arguments):
         yield from read(archive, *arguments)
     except tarfile.FilterError as error:
         raise ValueError(f"{archive}: {error}. Such an archive is not unpacked.") from error
-    except (*_DAMAGED, gzip.BadGzipFile) as error:
+    except _DAMAGED as error:
+        reason = " ".join(str(error).split())
         raise ValueError(
             f"{archive}: expected a whole archive (tar, tgz or zip), received a damaged or "
-            f"truncated one, or another kind of file ({error}). Delete it and download it "
+            f"truncated one, or another kind of file ({reason}). Delete it and download it "
             "again."
         ) from error
 
@@ -245,10 +250,15 @@ def _tar_entry(member):
 
 
 def _check_end(file):
-    """tarfile takes a broken header, or none, for the end of the archive."""
+    """tarfile takes a broken header, or none, for the end; and stops before gzip's checksum."""
     file.fileobj.seek(file.offset)
     if file.fileobj.read(tarfile.BLOCKSIZE) != tarfile.NUL * tarfile.BLOCKSIZE:
         raise tarfile.ReadError(f"no end-of-archive mark at byte {file.offset:,}")
+    rest = 0
+    while block := file.fileobj.read(_BLOCK):
+        rest += len(block)
+        if rest > _HARMLESS:
+            raise tarfile.ReadError(f"more than {megabytes(_HARMLESS)} after its end")
 
 
 def _zip_entry(info):
