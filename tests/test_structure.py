@@ -16,12 +16,15 @@ MAX_LINES, MAX_BYTES = 300, 1_000_000
 
 # A module imports from its own row or from rows above, never from one below.
 LEVELS = [
-    "fields config options folds cli files records metrics losses layers refinement backbones photos",
-    "visualize episodes frames protocols sampling manifest parts model runs support feature_store",
-    "finetune baselines",
-    "evaluate",
-    "callbacks",
-    "train predict",
+    "fields config options folds cli files records metrics losses layers refinement backbones",
+    "photos results presence paper_tables series charts",
+    "visualize episodes frames protocols sampling manifest parts model runs support report",
+    "features feature_store paper_runs paper_report",
+    "finetune prior",
+    "fewshot baselines",
+    "scoring nway",
+    "evaluate callbacks",
+    "train predict reproduce",
 ]
 LEVEL = {name: row for row, names in enumerate(LEVELS) for name in names.split()}
 
