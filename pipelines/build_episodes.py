@@ -1,0 +1,236 @@
+"""Evaluation episodes written down: as manifests of photo ids and, if asked, as TFRecords.
+
+    python -m pipelines.build_episodes --records=records/voc --fold=1 --out=episodes/voc1
+
+Writes `manifest-seed0.jsonl` for every seed of the protocol, one JSON object an episode, and
+`episodes.json` with their hashes. `python -m crnet_tf.evaluate --manifest=` scores one. With
+--tfrecords also `episodes-seed0.tfrecord`, which holds the photos and masks themselves and
+which other frameworks can read (pipelines/episode_records.py says how).
+"""
+
+import json
+import pathlib
+
+import tensorflow as tf
+from absl import flags
+
+from crnet_tf import backbones, cli, files, manifest, photos, protocols, records
+from crnet_tf.frames import Frame
+from pipelines import episode_records
+from pipelines.folder import locked, replaced
+from pipelines.shards import file_sha256
+from pipelines.writer import progress
+
+FORMAT_VERSION = 1
+INDEX_NAME = "episodes.json"
+
+
+def build_episodes(
+    records_dir: photos.PathLike,
+    fold: int,
+    out: photos.PathLike,
+    protocol: str = "crnet",
+    shot: int = 1,
+    episodes: int | None = None,
+    seeds: tuple[int, ...] | None = None,
+    classes: str = "novel",
+    tfrecords: bool = False,
+    image_size: int | None = None,
+    overwrite: bool = False,
+) -> dict:
+    """Writes the episodes of a protocol, or leaves a folder that holds just these alone.
+
+    Args:
+        records_dir: folder with index.json.
+        out: folder to make.
+        protocol: a key of `protocols.PROTOCOLS`; what is None below is as it says.
+        episodes, seeds: how many of each of which seeds.
+        classes: "novel" or "base" ones of the fold.
+        tfrecords: write the photos and masks too.
+        image_size: as squares of so many px, framed as the protocol does; None: as they are.
+        overwrite: build again what is there with other settings.
+
+    Returns:
+        What `episodes.json` says.
+
+    Raises:
+        ValueError: the protocol, fold or shot do not go with the records.
+        FileExistsError: `out` holds other episodes, or other things.
+        RuntimeError: another process is building it.
+    """
+    if image_size and not tfrecords:
+        raise ValueError("--image_size: expected --tfrecords with it, received it alone.")
+    index = records.load_index(records_dir)
+    rules = protocols.protocol(protocol, index.dataset)
+    episodes, seeds = episodes or rules.episodes, tuple(seeds or rules.seeds)
+    choose = index.test_classes if classes == "novel" else index.train_classes
+    archive = manifest.Archive(index, rules.split, choose(fold))
+    drawn = {s: manifest.draw(archive, shot, episodes, s, rules.sampling) for s in seeds}
+    content = {
+        "format": FORMAT_VERSION,
+        "dataset": index.dataset,
+        "records_sha256": index.sha256,
+        "protocol": protocol,
+        "fold": fold,
+        "classes": classes,
+        "class_names": {c: index.class_names[c - 1] for c in archive.names},
+        "shot": shot,
+        "episodes": episodes,
+        "image_size": image_size,
+        "tfrecords": tfrecords,
+        "deviations": _deviations(rules, index, image_size, episodes, seeds),
+        "manifests": [
+            {"seed": seed, "manifest_sha256": manifest.sha256(entries)}
+            for seed, entries in drawn.items()
+        ],
+    }
+    content = json.loads(json.dumps(content))  # as it is read again: keys are strings
+    frame = _frame(rules, image_size) if image_size else None
+    return _write(pathlib.Path(out), content, archive, drawn, frame, overwrite)
+
+
+def _deviations(rules, index, image_size, episodes, seeds):
+    return protocols.deviations(
+        rules,
+        index_filter=index.filter,
+        photo_list=rules.photo_list,  # of training, as the next
+        novel_images=rules.novel_images,
+        input_size=image_size or rules.input_size,
+        episodes=episodes,
+        seeds=seeds,
+        scales=rules.scales,
+    )
+
+
+def _frame(rules, image_size):
+    mean, _, _ = backbones.PREPROCESSING["torch"]
+    return Frame(image_size, rules.letterbox, fill=tuple(mean))
+
+
+def _write(out, content, archive, drawn, frame, overwrite):
+    with locked(out):
+        there = _episodes_in(out)
+        if there and not overwrite:
+            _check_equal(there, content, out)
+            print(f"{out} holds these episodes: left alone (--overwrite writes them again).")
+            return there
+        with replaced(out) as work:
+            for made, entries in zip(content["manifests"], drawn.values(), strict=True):
+                written = _write_seed(work, made["seed"], archive, entries, frame, content)
+                made["files"] = {path.name: file_sha256(path) for path in written}
+            files.write_text(work / INDEX_NAME, json.dumps(content, indent=1) + "\n")
+    return content
+
+
+def _write_seed(folder, seed, archive, entries, frame, content):
+    paths = [folder / f"manifest-seed{seed}.jsonl"]
+    manifest.write(paths[0], entries)
+    if content["tfrecords"]:
+        paths.append(folder / f"episodes-seed{seed}.tfrecord")
+        with tf.io.TFRecordWriter(str(paths[1])) as writer:
+            for entry in progress(entries, paths[1].stem):
+                writer.write(episode_records.serialize(archive, entry, frame))
+    return paths
+
+
+def _episodes_in(out):
+    """What `episodes.json` of a folder says; None where there is no folder yet."""
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    others = [path.name for path in out.iterdir() if not _is_ours(path)] if out.is_dir() else []
+    if others or not (out / INDEX_NAME).is_file():
+        raise FileExistsError(
+            f"{out}: expected a new folder or one of episodes, received one that holds other "
+            f"things ({', '.join(sorted(others)[:3]) or 'no ' + INDEX_NAME}). They are never "
+            "deleted: choose another --out."
+        )
+    try:
+        return json.loads((out / INDEX_NAME).read_bytes())
+    except ValueError as error:
+        raise ValueError(
+            f"{out / INDEX_NAME} is damaged ({error}). Remove the folder, and build it again."
+        ) from error
+
+
+def _is_ours(path):
+    return path.name == INDEX_NAME or any(
+        path.match(pattern) for pattern in ("manifest-seed*.jsonl", "episodes-seed*.tfrecord")
+    )
+
+
+def _check_equal(there, content, out):
+    remedy = "--overwrite writes them again; another --out keeps both."
+    for key, wanted in content.items():
+        received = there.get(key)
+        if key == "manifests":
+            received = [{k: v for k, v in made.items() if k != "files"} for made in received]
+        if received != wanted:
+            raise FileExistsError(
+                f"{out} holds other episodes: expected {key} {wanted!r}, received "
+                f"{received!r}. {remedy}"
+            )
+    hashes = {name: sha for made in there["manifests"] for name, sha in made["files"].items()}
+    for name, sha in hashes.items():
+        path = out / name
+        if not path.is_file() or file_sha256(path) != sha:
+            raise FileExistsError(
+                f"{path}: expected the file that {INDEX_NAME} names, received "
+                f"{'another one' if path.exists() else 'none'}. {remedy}"
+            )
+
+
+def define_flags() -> None:
+    flags.DEFINE_string("records", None, "Folder of records with index.json.", required=True)
+    flags.DEFINE_integer("fold", None, "Fold, counted from 0.", required=True)
+    flags.DEFINE_string("out", None, "Folder of episodes to make.", required=True)
+    flags.DEFINE_enum("protocol", "crnet", list(protocols.PROTOCOLS), "Whose episodes.")
+    flags.DEFINE_integer("shot", 1, "Support photos of an episode.", lower_bound=1)
+    flags.DEFINE_integer(
+        "episodes", None, "Of each seed; default: the protocol's.", lower_bound=1
+    )
+    flags.DEFINE_list("seeds", None, "Such as 0,1,2; default: the protocol's.")
+    flags.DEFINE_enum("classes", "novel", ["novel", "base"], "Unseen or training classes.")
+    flags.DEFINE_bool("tfrecords", False, "Write the photos and masks too.")
+    flags.DEFINE_integer(
+        "image_size", None, "... as squares of so many px; default: as they are.", 8
+    )
+    flags.DEFINE_bool("overwrite", False, "Write again what is there with other settings.")
+
+
+def _seeds(values):
+    if not all(value.strip().isdecimal() for value in values):
+        raise ValueError(
+            f"--seeds: expected whole numbers such as 0,1,2, received {','.join(values)!r}."
+        )
+    return tuple(int(value) for value in values)
+
+
+def main():
+    args = flags.FLAGS
+    made = build_episodes(
+        args.records,
+        args.fold,
+        args.out,
+        protocol=args.protocol,
+        shot=args.shot,
+        episodes=args.episodes,
+        seeds=_seeds(args.seeds) if args.seeds else None,
+        classes=args.classes,
+        tfrecords=args.tfrecords,
+        image_size=args.image_size,
+        overwrite=args.overwrite,
+    )
+    names = ", ".join(made["class_names"].values())
+    print(
+        f"{made['dataset']} fold {made['fold']} ({names}), {made['shot']}-shot, protocol "
+        f"{made['protocol']}, {made['episodes']} episodes a seed"
+    )
+    for deviation in made["deviations"]:
+        print(f"  not as the protocol: {deviation}")
+    for entry in made["manifests"]:
+        print(f"  {entry['manifest_sha256'][:12]}  {', '.join(entry['files'])}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.run(main)
