@@ -66,7 +66,7 @@ def make_example(
             "a photo with an EXIF rotation counts upright."
         )
     _check_values(ids, min(num_classes, LARGEST_VALUE), name)
-    by_value = _by_value(classes or range(1, num_classes + 1), photo)
+    by_value = _by_value(range(1, num_classes + 1) if classes is None else classes, photo)
     listed = filters.listed_classes(ids, filter)
     return Item(
         filename=_checked(pathlib.Path(photo).stem if filename is None else filename),

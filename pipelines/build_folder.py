@@ -1,0 +1,242 @@
+"""Photos of one's own with their labels -> records with folds of their own.
+
+    python -m pipelines.build_folder --source=animals --out=records/animals
+    python -m pipelines.build_folder --format=labelme --source=photos --out=records/mine
+    python -m pipelines.build_folder --format=coco --annotations=instances.json \
+        --images=photos --out=records/mine
+    python -m pipelines.build_folder --format=labelmaps --images=photos --labels=maps \
+        --colours=table.csv --out=records/mine
+
+`folders` reads CLASS/images and CLASS/masks. Some photos of every class are held out in the
+val split; folds, or the classes of `--test_classes`, say which classes training never sees.
+Prints how many photos each class has.
+"""
+
+import functools
+import pathlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from absl import flags
+
+from crnet_tf import cli, photos
+from crnet_tf import folds as known_folds
+from crnet_tf.records import Index
+from pipelines import (
+    class_folders,
+    coco_json,
+    filters,
+    label_maps,
+    labelme,
+    own_splits,
+    shards,
+    writer,
+)
+from pipelines.listing import Listing, Photo
+
+FORMATS = {
+    "folders": class_folders,
+    "coco": coco_json,
+    "labelme": labelme,
+    "labelmaps": label_maps,
+}
+VAL_SHARE = 0.3
+
+
+def build_folder(
+    listing: Listing,
+    read_label: Callable[[Photo], np.ndarray],
+    out: photos.PathLike,
+    *,
+    source: str,
+    folds: int | None = None,
+    test_classes: Sequence[str] | None = None,
+    val_share: float = VAL_SHARE,
+    val_list: photos.PathLike | None = None,
+    train_list: photos.PathLike | None = None,
+    name: str | None = None,
+    filter: str = "none",
+    on_error: str = "stop",
+    **options,
+) -> Index:
+    """Builds records of what `listing` lists.
+
+    Args:
+        listing: of one of the formats, such as `labelme.list_photos(source)`.
+        read_label: of the same format; photo -> label map uint8 [H,W].
+        out: folder of records to make.
+        source: what index.json says they were made from.
+        folds: number of folds the classes are dealt to; or `test_classes`: names of the
+            classes of the only one. Default: 4 folds, or as many as there are classes.
+        val_share: share of a class' photos that are held out; or `val_list`, `train_list`:
+            files that name them.
+        name: of the data set, in index.json and in checkpoints; default: the name of `out`.
+        on_error: `stop` at what cannot be used, or `skip` it and say so.
+        filter: which classes of a photo are listed, see `filters.listed_classes`.
+        options: `overwrite`, `short_side`, `shard_mb` of `writer.write_records`.
+
+    Raises:
+        ValueError: the photos, classes or options are not as they should be.
+        FileExistsError, RuntimeError, OSError: see `writer.write_records`.
+    """
+    _check_listing(listing, on_error, source)
+    class_names = listing.class_names
+    held_out = _held_out(class_names, folds, test_classes)
+    if val_list:
+        splits = own_splits.split_by_lists(listing.photos, val_list, train_list)
+    else:
+        # Of several folds, each trains on what another one tests on.
+        never_trained_on = set(held_out[0]) if len(held_out) == 1 else set()
+        splits = own_splits.split_by_share(listing.photos, val_share, never_trained_on)
+    return writer.write_records(
+        out,
+        splits,
+        functools.partial(
+            _make_item, read_label=read_label, filter=filter, num_classes=len(class_names)
+        ),
+        dataset=_dataset_name(out if name is None else name),
+        source=source,
+        filter=filter,
+        class_names=class_names,
+        on_error=on_error,
+        folds=held_out,
+        **options,
+    )
+
+
+def table(index: Index) -> str:
+    """Photos of every class per split, and the classes each fold tests on, as text."""
+    width = max(map(len, index.class_names))
+    trained_on = {c for fold in range(index.num_folds) for c in index.train_classes(fold)}
+    lines = [f"{index.directory}: {index.dataset}", f"{'':{width}}   id  train    val"]
+    for class_id, name in enumerate(index.class_names, 1):
+        train, val = (index.count(split, class_id) for split in ("train", "val"))
+        needed = [train, val] if class_id in trained_on else [val]
+        few = "  too few for one-shot episodes" if min(needed) < own_splits.MIN_PHOTOS else ""
+        lines.append(f"{name:{width}} {class_id:4d} {train:6,d} {val:6,d}{few}")
+    for fold in range(index.num_folds):
+        names = [index.class_names[c - 1] for c in index.test_classes(fold)]
+        lines.append(f"fold {fold} tests on {', '.join(names)}")
+    return "\n".join(lines)
+
+
+def list_photos(given) -> tuple[Listing, str]:
+    """What the flags name, listed by its format, and a word on where it came from."""
+    wanted = {
+        "folders": ["source"],
+        "labelme": ["source"],
+        "coco": ["annotations", "images"],
+        "labelmaps": ["images", "labels", "colours"],
+    }[given.format]
+    missing = [f"--{name}" for name in wanted if not getattr(given, name)]
+    if missing:
+        raise ValueError(
+            f"--format={given.format}: expected {', '.join(f'--{name}' for name in wanted)}, "
+            f"received no {', '.join(missing)}."
+        )
+    module = FORMATS[given.format]
+    paths = [pathlib.Path(getattr(given, name)) for name in wanted]
+    return module.list_photos(*paths), f"{given.format}: {', '.join(map(str, paths))}"
+
+
+def _held_out(class_names, folds, test_classes):
+    if folds and test_classes:
+        raise ValueError("--folds, --test_classes: expected one of them, received both.")
+    if test_classes:
+        return own_splits.named_fold(class_names, test_classes)
+    return own_splits.deal_folds(class_names, folds or min(4, len(class_names)))
+
+
+def _check_listing(listing, on_error, source):
+    for note in listing.notes:
+        print(note)
+    if listing.problems and on_error == "stop":
+        more = len(listing.problems) - 1
+        raise ValueError(
+            f"{listing.problems[0]}{f' And {more} more.' if more else ''} --on_error=skip "
+            "leaves such files out."
+        )
+    if listing.problems:
+        print(f"{len(listing.problems)} files skipped:")
+        for problem in listing.problems:
+            print(f"  {problem}")
+    if len(listing.class_names) < 2:
+        raise ValueError(
+            f"{source}: expected at least 2 classes, one to train on and one to test on, "
+            f"received {len(listing.class_names)} ({', '.join(listing.class_names) or 'none'}) "
+            f"on {len(listing.photos)} photos. Add photos of other classes."
+        )
+
+
+def _dataset_name(given):
+    name = pathlib.Path(given).absolute().name
+    if name in known_folds.CLASS_NAMES:
+        raise ValueError(
+            f"--name: expected another name than those of known data sets "
+            f"({', '.join(known_folds.CLASS_NAMES)}), received {name!r}."
+        )
+    return name
+
+
+def _make_item(photo, read_label, filter, num_classes):
+    return writer.make_example(
+        photo.path,
+        read_label(photo),
+        filter=filter,
+        num_classes=num_classes,
+        filename=photo.name,
+        classes=photo.classes,
+    )
+
+
+def define_flags() -> None:
+    """Called when this is the program: other builders have flags of the same names."""
+    text = flags.DEFINE_string
+    flags.DEFINE_enum("format", "folders", list(FORMATS), "How photos and labels are kept.")
+    text("source", None, "folders: the class folders; labelme: photos with JSON files.")
+    text("annotations", None, "coco: the JSON file.")
+    text("images", None, "coco, labelmaps: folder of the photos.")
+    text("labels", None, "labelmaps: folder of the label maps.")
+    text("colours", None, "labelmaps: CSV or JSON table, NAME,ID or NAME,R,G,B.")
+    text("out", None, "Folder of records to make.", required=True)
+    text("name", None, "Of the data set; default: the name of --out.")
+    flags.DEFINE_integer("folds", None, "Folds the classes are dealt to; default 4.")
+    flags.DEFINE_list("test_classes", None, "Instead: classes of the only fold, by name.")
+    flags.DEFINE_float("val_share", VAL_SHARE, "Share of a class' photos held out.")
+    text("val_list", None, "Instead: file of the photos held out, one a line.")
+    text("train_list", None, "File of the others; default: all others.")
+    flags.DEFINE_enum("filter", "none", filters.FILTERS, "Small-object filter.")
+    flags.DEFINE_enum(
+        "on_error", "stop", writer.ON_ERROR, "Bad photo: stop, or skip and count."
+    )
+    flags.DEFINE_integer("short_side", None, "Store photos no larger, px.", 1)
+    flags.DEFINE_integer("shard_mb", shards.SHARD_MB, "Largest file, MiB.", 1)
+    flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.")
+
+
+def main():
+    given = flags.FLAGS
+    listing, source = list_photos(given)
+    index = build_folder(
+        listing,
+        FORMATS[given.format].read_label,
+        given.out,
+        source=source,
+        folds=given.folds,
+        test_classes=given.test_classes,
+        val_share=given.val_share,
+        val_list=given.val_list and pathlib.Path(given.val_list),
+        train_list=given.train_list and pathlib.Path(given.train_list),
+        name=given.name,
+        filter=given.filter,
+        on_error=given.on_error,
+        overwrite=given.overwrite,
+        short_side=given.short_side,
+        shard_mb=given.shard_mb,
+    )
+    print(table(index))
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.run(main)

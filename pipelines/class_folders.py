@@ -1,0 +1,77 @@
+"""A folder a class, with photos and masks of the same names.
+
+    cat/images/tom.jpg   cat/masks/tom.png
+    dog/images/rex.jpg   dog/masks/rex.png
+
+A mask is 0 and 255, or 0 and 1 with 255 for "counts nowhere".
+"""
+
+import pathlib
+
+import numpy as np
+
+from crnet_tf import records, support
+from pipelines.listing import (
+    LABEL_SUFFIXES,
+    PHOTO_SUFFIXES,
+    Listing,
+    Photo,
+    files_of,
+    photo_name,
+)
+
+
+def list_photos(source: pathlib.Path) -> Listing:
+    """Photos of all class folders of `source`; a class is named as its folder.
+
+    Raises:
+        FileNotFoundError: there is no class folder.
+    """
+    folders = [
+        folder
+        for folder in (sorted(source.iterdir()) if source.is_dir() else [])
+        if (folder / "images").is_dir() and not folder.name.startswith(".")
+    ]
+    if not folders:
+        raise FileNotFoundError(
+            f"{str(source)!r}: expected folders CLASS/images and CLASS/masks, received none. "
+            "Point --source to the folder that holds the class folders."
+        )
+    photos, problems, notes, names = [], [], [], []
+    for folder in folders:
+        found, wrong = _pairs(folder, class_id=len(names) + 1)
+        problems += wrong
+        if found:
+            names.append(folder.name)
+            photos += found
+        else:
+            notes.append(f"{folder}: no photo with a mask; not a class.")
+    return Listing(tuple(names), photos, problems, notes)
+
+
+def read_label(photo: Photo) -> np.ndarray:
+    """Label map uint8 [H,W] of a photo, drawn from its mask."""
+    mask = support.read_mask(photo.label)
+    (class_id,) = photo.classes
+    return np.where(mask == 1, records.label_value(class_id), mask).astype(np.uint8)
+
+
+def _pairs(folder, class_id):
+    """Photos of a class folder that have a mask, and what lacks its counterpart."""
+    masks = {}
+    if (folder / "masks").is_dir():
+        for path in files_of(folder / "masks", LABEL_SUFFIXES):
+            masks[photo_name(path, folder / "masks")] = path
+    found, problems = [], []
+    for path in files_of(folder / "images", PHOTO_SUFFIXES):
+        name = photo_name(path, folder / "images")
+        if name in masks:
+            found.append(Photo(f"{folder.name}/{name}", path, masks[name], (class_id,)))
+        else:
+            problems.append(f"{path}: expected a mask {folder}/masks/{name}.png, found none.")
+    unused = masks.keys() - {photo.name.removeprefix(f"{folder.name}/") for photo in found}
+    problems += [
+        f"{masks[name]}: expected its photo in {folder}/images, found none."
+        for name in sorted(unused)
+    ]
+    return found, problems

@@ -1,0 +1,162 @@
+"""A folder of photos and a folder of label maps of the same names, with a colour table.
+
+    name,id              or   name,r,g,b              or JSON: {"cat": 1, "dog": [64, 0, 128]}
+    cat,1                     cat,128,0,0
+    dog,2                     dog,64,0,128
+
+Ids read palette or grey maps, colours RGB (or palette) ones. "background" and "void" may
+stand in the table; without them background is 0 or black, and 255 is void where ids are given.
+"""
+
+import csv
+import json
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+
+from crnet_tf import photos, records
+from crnet_tf.folds import VOID
+from pipelines.listing import (
+    LABEL_SUFFIXES,
+    PHOTO_SUFFIXES,
+    Listing,
+    Photo,
+    files_of,
+    photo_name,
+)
+
+SPECIAL = {"background": 0, "void": VOID}
+
+
+class Table(NamedTuple):
+    """A colour table: what pixels of each name say, as ids or as R * 65536 + G * 256 + B."""
+
+    in_colour: bool
+    keys: dict[str, int]
+
+
+def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Path) -> Listing:
+    """Photos of `images` that have a map of the same name in `labels`.
+
+    Class ids follow the order of the table; a name in no map gets none.
+
+    Raises:
+        FileNotFoundError, ValueError: a folder or the table is not as it should be.
+    """
+    table = read_table(colours)
+    paths = {photo_name(path, images): path for path in files_of(images, PHOTO_SUFFIXES)}
+    maps = {photo_name(path, labels): path for path in files_of(labels, LABEL_SUFFIXES)}
+    problems = [
+        f"{path}: expected a label map of this name in {labels}, found none."
+        for name, path in paths.items()
+        if name not in maps
+    ] + [
+        f"{path}: expected a photo of this name in {images}, found none."
+        for name, path in maps.items()
+        if name not in paths
+    ]
+    held = {}  # photo name -> names in its map
+    for name in sorted(paths.keys() & maps.keys()):
+        try:
+            held[name] = _names_in(maps[name], table)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+    wanted = [name for name in table.keys if name not in SPECIAL]
+    present = [name for name in wanted if any(name in names for names in held.values())]
+    notes = [f"{n}: in no label map; not a class." for n in wanted if n not in present]
+    ids = {name: i for i, name in enumerate(present, 1)}
+    values = {name: records.label_value(c) for name, c in ids.items()} | SPECIAL
+    drawing = {table.keys[n]: value for n, value in values.items() if n in table.keys}
+    listed = [
+        Photo(
+            name,
+            paths[name],
+            (maps[name], table.in_colour, drawing),
+            tuple(sorted(ids[n] for n in held[name] if n in ids)),
+        )
+        for name in paths
+        if name in held
+    ]
+    return Listing(tuple(present), listed, problems, notes)
+
+
+def read_label(photo: Photo) -> np.ndarray:
+    """Label map uint8 [H,W] of a photo: its own map with the values of our class ids."""
+    path, in_colour, drawing = photo.label
+    keys = _keys(path, in_colour)
+    label = np.zeros(keys.shape, np.uint8)
+    if not in_colour:
+        label[keys == VOID] = VOID
+    for key, value in drawing.items():
+        label[keys == key] = value
+    return label
+
+
+def read_table(path: pathlib.Path) -> Table:
+    """The colour table in a CSV or JSON file.
+
+    Raises:
+        ValueError: it is no table of names with an id or R,G,B in 0..255, or ambiguous.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        rows = _json_rows(text) if path.suffix.lower() == ".json" else _csv_rows(text)
+        numbers = {name: [int(number) for number in values] for name, values in rows}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: expected lines NAME,ID or NAME,R,G,B (or the same as a JSON object), "
+            f"received {type(error).__name__}: {error}. Write the table again."
+        ) from error
+    lengths = {len(values) for values in numbers.values()}
+    in_range = all(0 <= n <= 255 for values in numbers.values() for n in values)
+    if len(numbers) < len(rows) or lengths not in ({1}, {3}) or not in_range:
+        raise ValueError(
+            f"{path}: expected names, each once, with one id or R,G,B in 0..255, received "
+            f"{len(rows)} rows of {len(numbers)} names with {sorted(lengths)} numbers. Use "
+            "ids for all or colours for all."
+        )
+    keys = {name: int.from_bytes(bytes(values), "big") for name, values in numbers.items()}
+    if len(set(keys.values())) < len(keys):
+        raise ValueError(
+            f"{path}: expected another id or colour for every name, received two alike. Give "
+            "each its own, or join the two names."
+        )
+    return Table(lengths == {3}, keys)
+
+
+def _json_rows(text):
+    return [
+        (name, value if isinstance(value, list) else [value])
+        for name, value in json.loads(text).items()
+    ]
+
+
+def _csv_rows(text):
+    rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
+    if rows and not any(cell.isdigit() for cell in rows[0]):
+        rows = rows[1:]  # a heading
+    return [(row[0], row[1:]) for row in rows]
+
+
+def _keys(path, in_colour):
+    """int32 [H,W]: what the table calls the pixels of a label map."""
+    if not in_colour:
+        return photos.read_label(path).astype(np.int32)
+    return photos.read_photo(path).astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+
+
+def _names_in(path, table):
+    """Names of the table that occur in a label map; all its pixels must have one."""
+    present = set(np.unique(_keys(path, table.in_colour)).tolist())
+    known = {0, *table.keys.values()} | (set() if table.in_colour else {VOID})
+    if present - known:
+        strange = sorted(present - known)
+        shown = [tuple(key.to_bytes(3, "big")) if table.in_colour else key for key in strange]
+        kind = "colours" if table.in_colour else "ids"
+        raise ValueError(
+            f"{path}: expected the {kind} of the table only, received also "
+            f"{', '.join(map(str, shown[:5]))}{' ...' if shown[5:] else ''}. Add "
+            "them to the table, or export the map without smoothing and compression."
+        )
+    return {name for name, key in table.keys.items() if key in present}

@@ -1,0 +1,111 @@
+"""Labelme: a JSON file of drawn shapes beside each photo.
+
+Polygons, rectangles and circles are filled, later shapes over earlier ones; other kinds
+(point, line, linestrip, mask ...) are left out and counted. The label `_background_` is
+background, `__ignore__` counts nowhere.
+"""
+
+import collections
+import json
+import math
+import pathlib
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from crnet_tf import records
+from crnet_tf.folds import VOID
+from pipelines.listing import PHOTO_SUFFIXES, Listing, Photo, files_of, photo_name
+
+SPECIAL = {"_background_": 0, "__ignore__": VOID}
+FEWEST_POINTS = {"polygon": 3, "rectangle": 2, "circle": 2}
+
+
+def list_photos(source: pathlib.Path) -> Listing:
+    """Photos of all JSON files below `source`; classes are the shapes' labels, sorted."""
+    drawn, problems, left_out = [], [], collections.Counter()
+    for path in files_of(source, (".json",)):
+        try:
+            photo, size, shapes = _read(path)
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+            continue
+        filled = [shape for shape in shapes if shape[1] in FEWEST_POINTS]
+        left_out.update(shape[1] for shape in shapes if shape[1] not in FEWEST_POINTS)
+        drawn.append((photo_name(path, source), photo, size, filled))
+    if not drawn and not problems:
+        raise FileNotFoundError(
+            f"{str(source)!r}: expected Labelme's JSON files, received none. Point --source "
+            "to the folder that holds them."
+        )
+    names = sorted({label for *_, shapes in drawn for label, *_ in shapes} - SPECIAL.keys())
+    ids = {name: i for i, name in enumerate(names, 1)}
+    photos = []
+    for name, photo, size, shapes in drawn:
+        classes = tuple(sorted({ids[label] for label, *_ in shapes if label in ids}))
+        values = SPECIAL | {label: records.label_value(c) for label, c in ids.items()}
+        coloured = tuple((values[label], kind, points) for label, kind, points in shapes)
+        photos.append(Photo(name, photo, (size, coloured), classes))
+    notes = [f"{n} shapes of kind {kind} left out." for kind, n in sorted(left_out.items())]
+    return Listing(tuple(names), photos, problems, notes)
+
+
+def read_label(photo: Photo) -> np.ndarray:
+    """Label map uint8 [H,W] of a photo, drawn from its shapes."""
+    size, shapes = photo.label
+    image = Image.new("L", size)
+    draw = ImageDraw.Draw(image)
+    for value, kind, points in shapes:
+        if kind == "polygon":
+            draw.polygon(points, fill=value, outline=value)
+        elif kind == "rectangle":
+            (x0, y0), (x1, y1) = points[:2]
+            corners = [min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)]
+            draw.rectangle(corners, fill=value, outline=value)
+        else:
+            (x, y), rim = points[:2]
+            radius = math.dist((x, y), rim)
+            draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=value)
+    return np.array(image)
+
+
+def _read(path):
+    """(photo file, (width, height), [(label, kind, points)]) of a JSON file."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        shapes = [
+            (
+                str(shape["label"]),
+                str(shape.get("shape_type") or "polygon"),
+                tuple((float(x), float(y)) for x, y in shape["points"]),
+            )
+            for shape in content["shapes"]
+        ]
+        size = int(content["imageWidth"]), int(content["imageHeight"])
+        photo = content["imagePath"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: expected a JSON file of Labelme (shapes, imagePath, imageWidth, "
+            f"imageHeight), received another ({type(error).__name__}: {error}). Save it again "
+            "with Labelme, or leave it out."
+        ) from error
+    for label, kind, points in shapes:
+        if len(points) < FEWEST_POINTS.get(kind, 0) or not np.isfinite(points).all():
+            raise ValueError(
+                f"{path}: expected a {kind} of at least {FEWEST_POINTS.get(kind)} points, "
+                f"received {label!r} with {len(points)}. Draw it again, or remove it."
+            )
+    return _photo_of(path, photo), size, shapes
+
+
+def _photo_of(path, named):
+    """The photo a JSON file names (relative to it, also as Windows writes it), or one beside it
+    with its stem."""
+    relative = pathlib.PurePosixPath(named.replace("\\", "/"))
+    beside = [path.with_suffix(suffix) for suffix in PHOTO_SUFFIXES]
+    for photo in (path.parent / relative, path.parent / relative.name, *beside):
+        if photo.is_file():
+            return photo
+    raise FileNotFoundError(
+        f"{path}: expected its photo {named!r} beside it, found none. Copy it there."
+    )
