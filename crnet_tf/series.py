@@ -17,14 +17,13 @@ def labels(items: list[dict], keys=("method", "shot", "kshot", "protocol")) -> l
 
 
 def _word(key, value):
-    if key == "shot":
-        return f"{value}-shot"
-    if key == "protocol":
-        return f"{value} protocol"
-    name, _, step = str(value).partition("crnet_step")
-    if step:
-        return f"CRNet, step {step}"
-    return "CRNet" if value == "crnet" and key == "method" else name.replace("_", " ")
+    named = {"method": method_name, "shot": "{}-shot".format, "protocol": "{} protocol".format}
+    return named.get(key, str)(value)
+
+
+def method_name(method: str) -> str:
+    """How a row's method is called in text: "crnet_step2" -> "CRNet, step 2"."""
+    return method.replace("crnet", "CRNet").replace("_step", ", step ").replace("_", " ")
 
 
 def final(rows: list[dict]) -> list[dict]:
