@@ -24,6 +24,7 @@ setup(
     install_requires=requirements("requirements.txt"),
     extras_require={
         "dev": requirements("requirements-dev.txt"),
+        "coco": ["pycocotools==2.0.11"],  # annotations in COCO's format
         "jax": ["jax>=0.6"],  # the other back end: KERAS_BACKEND=jax
     },
 )

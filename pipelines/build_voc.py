@@ -1,11 +1,19 @@
 """PASCAL VOC 2012 (+ SBD) -> records for PASCAL-5i.
 
-    python -m pipelines.build_voc --voc_dir=VOCdevkit/VOC2012 --out=records/pascal5i
+    python -m pipelines.build_voc --voc_dir=VOCdevkit/VOC2012 --sbd_dir=benchmark_RELEASE \\
+        --out=records/pascal5i
 
-Reads `JPEGImages/` with `SegmentationClassAug/` (lists `ImageSets/Segmentation/trainaug.txt`
-and `val.txt`) or, where that folder is missing, plain `SegmentationClass/` (`train.txt`,
-`val.txt`). Writes `index.json` and one stream a class, and prints how many (photo, class)
-pairs there are. The complete set gives 13,682 / 1,866 pairs with OSLSM's filter.
+From the two archives as they are downloaded, or from a VOC folder that holds them merged
+already (`SegmentationClassAug/` with `trainaug.txt`), or from VOC alone (`SegmentationClass/`
+with `train.txt`). Writes `index.json` and one stream a class, and prints how many (photo,
+class) pairs there are. Two sets of photos go by the name of PASCAL-5i; both test on VOC val:
+
+| --list | training photos | of | default filter |
+|---|--:|---|---|
+| pairs | 10,582 | (SBD train + SBD val + VOC train) - VOC val: OSLSM, CANet, HSNet | oslsm |
+| pfenet | 5,953 | VOC train + (SBD train - VOC val): PFENet and what builds on it | area2048 |
+
+Where both archives label a photo, VOC's label is taken.
 """
 
 import functools
@@ -15,18 +23,22 @@ from absl import flags
 
 from crnet_tf import cli, folds, photos
 from crnet_tf.records import Index
-from pipelines import filters, writer
+from pipelines import filters, sbd, writer
 from pipelines.audit import audit
 
 DATASET = "pascal5i"
+DEFAULT_FILTER = {"pairs": "oslsm", "pfenet": "area2048"}
+LISTS = tuple(DEFAULT_FILTER)
 
 
 def build_voc(
     voc_dir: photos.PathLike,
     out: photos.PathLike,
-    filter: str = "oslsm",
+    filter: str | None = None,
     on_error: str = "stop",
     overwrite: bool = False,
+    sbd_dir: photos.PathLike | None = None,
+    list_name: str = "pairs",
     dataset: str = DATASET,
     source: str | None = None,
 ) -> Index:
@@ -35,25 +47,30 @@ def build_voc(
     Args:
         voc_dir: VOC2012, VOCdevkit or its parent.
         out: folder of records to make.
-        filter, on_error, overwrite: as in `filters.listed_classes`, `writer.write_records`.
+        filter: as in `filters.listed_classes`; default that of the list.
+        on_error, overwrite: as in `writer.write_records`.
+        sbd_dir: benchmark_RELEASE of SBD; without it the VOC folder's own lists hold.
+        list_name: `pairs` or `pfenet`, see the top of this file.
         dataset: whose class names and folds hold, a key of `folds.CLASS_NAMES`.
-        source: what index.json says the records were made from; default `voc_dir` as given.
+        source: what index.json says the records were made from; default the folders as given
+            and the list.
 
     Raises:
         FileNotFoundError, ValueError: the input is not as it should be.
         FileExistsError, RuntimeError: see `writer.write_records`.
     """
-    root = find_voc(voc_dir)
-    splits = list_pairs(root)
+    splits = list_pairs(find_voc(voc_dir), sbd_dir and sbd.find_sbd(sbd_dir), list_name)
     if on_error == "stop":
         _check_files(splits)
+    filter = filter or DEFAULT_FILTER[list_name]
     class_names = folds.CLASS_NAMES[dataset]
+    folders = " + ".join(str(folder) for folder in (voc_dir, sbd_dir) if folder)
     return writer.write_records(
         out,
         splits,
         functools.partial(_make_item, filter=filter, num_classes=len(class_names)),
         dataset=dataset,
-        source=str(voc_dir) if source is None else source,
+        source=f"{folders}, list {list_name}" if source is None else source,
         filter=filter,
         class_names=class_names,
         on_error=on_error,
@@ -86,31 +103,76 @@ def find_voc(voc_dir: photos.PathLike) -> pathlib.Path:
     return found[0]
 
 
-def list_pairs(root: pathlib.Path) -> dict[str, list[tuple[pathlib.Path, pathlib.Path]]]:
-    """{"train", "val"} -> (photo file, label file) of every line of the lists, in order."""
+def list_pairs(
+    root: pathlib.Path, sbd_root: pathlib.Path | None = None, list_name: str = "pairs"
+) -> dict[str, list[tuple[pathlib.Path, pathlib.Path]]]:
+    """{"train", "val"} -> (photo file, label file) of every photo of the lists, in order.
+
+    Args:
+        root: the VOC folder, of `find_voc`.
+        sbd_root: SBD's folder, of `sbd.find_sbd`, to merge; None takes VOC's lists as they are.
+        list_name: `pairs` or `pfenet`.
+    """
+    if list_name not in LISTS:
+        raise ValueError(f"--list: expected one of {LISTS}, received {list_name!r}.")
+    if sbd_root is not None:
+        return _merged_pairs(root, sbd_root, list_name)
+    if list_name == "pfenet":
+        raise ValueError(
+            "--list=pfenet: expected --sbd_dir, received none. This list is made of SBD's own "
+            "train.txt, which trainaug.txt no longer shows."
+        )
     augmented = (root / "SegmentationClassAug").is_dir()
-    labels = root / ("SegmentationClassAug" if augmented else "SegmentationClass")
-    for folder in (root / "JPEGImages", labels):
-        if not folder.is_dir():
-            raise FileNotFoundError(
-                f"{root}: expected a folder {folder.name}, received none. Complete the VOC "
-                "layout: JPEGImages, SegmentationClassAug (or SegmentationClass), ImageSets."
-            )
-    lists = {"train": "trainaug.txt" if augmented else "train.txt", "val": "val.txt"}
-    names = {
-        split: _read_list(root / "ImageSets" / "Segmentation" / file)
-        for split, file in lists.items()
+    labels = "SegmentationClassAug" if augmented else "SegmentationClass"
+    _check_folders(root, labels)
+    names = _read_lists(root, "trainaug.txt" if augmented else "train.txt")
+    return {
+        split: [(root / "JPEGImages" / f"{n}.jpg", root / labels / f"{n}.png") for n in ids]
+        for split, ids in names.items()
     }
+
+
+def _merged_pairs(root, sbd_root, list_name):
+    """VOC's own photos and labels first, SBD's for all others; train sorted by id."""
+    _check_folders(root, "SegmentationClass")
+    voc = _read_lists(root, "train.txt")
+    extra = set(_read_list(sbd_root / "train.txt"))
+    if list_name == "pairs":
+        extra |= set(_read_list(sbd_root / "val.txt"))
+    own = {*voc["train"], *voc["val"]}
+
+    def files(name):
+        photo = root / "JPEGImages" / f"{name}.jpg"
+        if name in own:
+            return photo, root / "SegmentationClass" / f"{name}.png"
+        photo = photo if photo.is_file() else sbd_root / "img" / f"{name}.jpg"
+        return photo, sbd_root / "cls" / f"{name}.mat"
+
+    train = sorted({*voc["train"], *extra} - {*voc["val"]})
+    return {"train": [*map(files, train)], "val": [*map(files, voc["val"])]}
+
+
+def _check_folders(root, labels):
+    for name in ("JPEGImages", labels):
+        if not (root / name).is_dir():
+            raise FileNotFoundError(
+                f"{root}: expected a folder {name}, received none. Complete the VOC layout: "
+                "JPEGImages, SegmentationClass (SegmentationClassAug without --sbd_dir), "
+                "ImageSets."
+            )
+
+
+def _read_lists(root, train):
+    """{"train", "val"} -> ids; none may be in both."""
+    lists = root / "ImageSets" / "Segmentation"
+    names = {"train": _read_list(lists / train), "val": _read_list(lists / "val.txt")}
     both = sorted(set(names["train"]) & set(names["val"]))
     if both:
         raise ValueError(
             f"{root}: expected every photo in one list, received {len(both)} in both "
-            f"{lists['train']} and val.txt ({', '.join(both[:3])}). Remove them from one."
+            f"{train} and val.txt ({', '.join(both[:3])}). Remove them from one."
         )
-    return {
-        split: [(root / "JPEGImages" / f"{n}.jpg", labels / f"{n}.png") for n in ids]
-        for split, ids in names.items()
-    }
+    return names
 
 
 def _read_list(path):
@@ -118,7 +180,7 @@ def _read_list(path):
         raise FileNotFoundError(
             f"{path}: expected a list of photo ids, received nothing: there is no such file. "
             "SegmentationClassAug goes with trainaug.txt and val.txt, SegmentationClass with "
-            "train.txt and val.txt."
+            "train.txt and val.txt, SBD has its own train.txt and val.txt."
         )
     ids = [_photo_id(line.split()[0]) for line in path.read_text().splitlines() if line.strip()]
     twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
@@ -150,14 +212,21 @@ def _check_files(splits):
 
 
 def _make_item(pair, filter, num_classes):
-    return writer.make_example(*pair, filter=filter, num_classes=num_classes)
+    photo, label = pair
+    if label.suffix == ".mat":
+        label = sbd.read_segmentation(label)
+    return writer.make_example(photo, label, filter, num_classes)
 
 
 def define_flags() -> None:
     """Called when this is the program: build_demo has flags of the same names."""
     flags.DEFINE_string("voc_dir", None, "VOC2012, VOCdevkit or its parent.", required=True)
+    flags.DEFINE_string("sbd_dir", None, "SBD's benchmark_RELEASE, to merge.")
     flags.DEFINE_string("out", None, "Folder of records to make.", required=True)
-    flags.DEFINE_enum("filter", "oslsm", filters.FILTERS, "Small-object filter.")
+    flags.DEFINE_enum("list", "pairs", LISTS, "Training photos: the table above.")
+    flags.DEFINE_enum(
+        "filter", None, filters.FILTERS, "Small-object filter; default that of the list."
+    )
     flags.DEFINE_enum(
         "on_error", "stop", writer.ON_ERROR, "Bad photo: stop, or skip and count."
     )
@@ -166,11 +235,16 @@ def define_flags() -> None:
 
 def main():
     given = flags.FLAGS
-    print(
-        audit(
-            build_voc(given.voc_dir, given.out, given.filter, given.on_error, given.overwrite)
-        )
+    index = build_voc(
+        given.voc_dir,
+        given.out,
+        given.filter,
+        given.on_error,
+        given.overwrite,
+        given.sbd_dir,
+        given.list,
     )
+    print(audit(index, given.list))
 
 
 if __name__ == "__main__":

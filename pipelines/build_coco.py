@@ -1,0 +1,168 @@
+"""MS COCO -> records for COCO-20i.
+
+    python -m pipelines.build_coco --coco_dir=coco2014 --out=records/coco20i
+
+    coco2014/annotations/instances_{train,val}2014.json    (or 2017)
+    coco2014/{train2014,val2014}/*.jpg                     photos
+
+Label maps are drawn from the instances, one photo at a time: crowds are void (255), smaller
+objects stand before larger ones, category ids (1..90 with gaps) become 1..80. Photos without
+annotations are left out and counted. Training takes the train photos, episodes of evaluation
+the val photos.
+
+| --split | data set | fold f tests on |
+|---|---|---|
+| interleaved | coco20i | f+1, f+5, ... f+77: FWB; PFENet, HSNet |
+| contiguous | coco20i-contiguous | 20f+1 .. 20f+20: PANet |
+| 40-20-20 | coco40-20-20 | fold 0 only: trains on 1..40, selects on 41..60, tests on 61..80 |
+
+The paper trains on 40 classes, selects on 20 and tests on 20, but names them nowhere: their
+order here is our choice. The records are the same; only the name in index.json differs.
+"""
+
+import functools
+import pathlib
+
+from absl import flags
+
+from crnet_tf import cli, folds, photos
+from crnet_tf.records import Index
+from pipelines import coco, filters, writer
+from pipelines.audit import audit
+from pipelines.coco_masks import pycocotools_mask
+
+DATASETS = {
+    "interleaved": "coco20i",
+    "contiguous": "coco20i-contiguous",
+    "40-20-20": "coco40-20-20",
+}
+YEARS = ("2014", "2017")
+
+
+def build_coco(
+    coco_dir: photos.PathLike,
+    out: photos.PathLike,
+    split: str = "interleaved",
+    filter: str = "area2048",
+    on_error: str = "stop",
+    overwrite: bool = False,
+    year: str | None = None,
+    short_side: int | None = None,
+) -> Index:
+    """Builds the records of MS COCO.
+
+    Args:
+        coco_dir: holds `annotations/` and the folders of photos.
+        out: folder of records to make.
+        split: which classes a fold tests on, a key of `DATASETS`.
+        filter: as in `filters.listed_classes`. PFENet and HSNet list, as on PASCAL, classes
+            of at least 2 * 32 * 32 px: `area2048`.
+        year: "2014" or "2017"; None takes the one that is there.
+        on_error, overwrite, short_side: as in `writer.write_records`.
+
+    Raises:
+        FileNotFoundError, ValueError: the input is not as it should be.
+        FileExistsError, RuntimeError: see `writer.write_records`; or pycocotools is missing.
+    """
+    pycocotools_mask()  # before the long work
+    if split not in DATASETS:
+        raise ValueError(f"--split: expected one of {[*DATASETS]}, received {split!r}.")
+    root = pathlib.Path(coco_dir)
+    year = find_year(root, year)
+    splits, class_ids = {}, {}
+    for name in ("train", "val"):
+        instances = _read(root, f"{name}{year}")
+        if on_error == "stop":
+            _check_photos(instances.photos)
+        splits[name], class_ids = instances.photos, instances.class_ids
+    return writer.write_records(
+        out,
+        splits,
+        functools.partial(_make_item, class_ids=class_ids, filter=filter),
+        dataset=DATASETS[split],
+        source=f"{coco_dir}, COCO {year}",
+        filter=filter,
+        class_names=folds.COCO_CLASSES,
+        on_error=on_error,
+        overwrite=overwrite,
+        short_side=short_side,
+    )
+
+
+def find_year(root: pathlib.Path, year: str | None = None) -> str:
+    """The release whose annotations are in `root`: "2014" or "2017"."""
+    found = [y for y in YEARS if _annotations(root, f"train{y}").is_file()]
+    if year is None and len(found) > 1:
+        raise ValueError(
+            f"--coco_dir: expected one release of COCO in {str(root)!r}, received "
+            f"{' and '.join(found)}. Choose with --year."
+        )
+    if year not in (None, *found) or not found:
+        wanted = _annotations(root, f"train{year or YEARS[0]}")
+        raise FileNotFoundError(
+            f"--coco_dir: expected {wanted}, received none. Unpack the annotations and the "
+            "photos of one release side by side; BUILD.md, Data, says where to get them."
+        )
+    return year or found[0]
+
+
+def _annotations(root, name):
+    return root / "annotations" / f"instances_{name}.json"
+
+
+def _read(root, name):
+    instances = coco.read_instances(_annotations(root, name), root / name)
+    print(
+        f"{name}: {len(instances.photos):,} photos with annotations; {instances.bare:,} "
+        "without, left out",
+        flush=True,
+    )
+    return instances
+
+
+def _check_photos(listed):
+    """Before the long work rather than in its midst."""
+    missing = [str(photo.file) for photo in listed if not photo.file.is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"expected every annotated photo, received {len(listed) - len(missing)} of "
+            f"{len(listed)}; missing: {', '.join(missing[:3])}"
+            f"{' ...' if len(missing) > 3 else ''}. Unpack the photos again, or leave such out "
+            "with --on_error=skip."
+        )
+
+
+def _make_item(photo, class_ids, filter):
+    label = coco.draw_label(photo, class_ids)
+    return writer.make_example(photo.file, label, filter, len(class_ids))
+
+
+def main():
+    given = flags.FLAGS
+    index = build_coco(
+        given.coco_dir,
+        given.out,
+        given.split,
+        given.filter,
+        given.on_error,
+        given.overwrite,
+        given.year,
+        given.short_side,
+    )
+    print(audit(index))
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("coco_dir", None, "Holds annotations/, train2014/ ...", required=True)
+    flags.DEFINE_string("out", None, "Folder of records to make.", required=True)
+    flags.DEFINE_enum("split", "interleaved", [*DATASETS], "Classes of a fold.")
+    flags.DEFINE_enum("filter", "area2048", filters.FILTERS, "Small-object filter.")
+    flags.DEFINE_enum("year", None, YEARS, "Release; default: the one that is there.")
+    flags.DEFINE_enum(
+        "on_error", "stop", writer.ON_ERROR, "Bad photo: stop, or skip and count."
+    )
+    flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.")
+    flags.DEFINE_integer(
+        "short_side", None, "Store photos with the shorter side at most so many px."
+    )
+    cli.run(main)
