@@ -244,6 +244,5 @@ def _inline(text):
 def _markdown(heads, lines, left):
     """Table whose first `left` columns are text."""
     rule = "|" + "---|" * left + "--:|" * (len(heads) - left)
-    escaped = [[cell.replace("|", "\\|") for cell in cells] for cells in lines]
-    rows = ["| " + " | ".join(cells) + " |" for cells in [heads, *escaped]]
+    rows = ["| " + " | ".join(cells) + " |" for cells in [heads, *lines]]
     return "\n".join([rows[0], rule, *rows[1:]])

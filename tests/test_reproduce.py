@@ -242,6 +242,13 @@ def test_a_failing_cell_is_told_and_the_others_go_on(tmp_path):
     assert "| ✓ | ✓ | 49.1 | 48.8 (fold 1) |" in text
 
 
+def test_a_cell_that_fails_now_does_not_show_an_older_value(tmp_path):
+    place = workplace(tmp_path)
+    make(place, tmp_path, Commands(), folds=[0, 1], only=["both"])
+    text = render(place, INDEX, {("both", "1-shot", 1): "error: no"})
+    assert "49.1 | 48.8 (fold 0); failed (fold 1) |" in text
+
+
 def test_what_failed_is_tried_once_for_all_its_cells(tmp_path):
     run = Commands(dies=lambda command: command[2] == "crnet_tf.train")
     failures, _ = make(workplace(tmp_path, 4), tmp_path, run)
