@@ -30,7 +30,7 @@ def input_seconds(index: records.Index, settings: Config, batches: int = INPUT_B
     stream = iter(
         episodes.episodes(
             index,
-            folds.train_classes(index.dataset, settings.fold),
+            index.train_classes(settings.fold),
             image_size=settings.image_size,
             batch_size=settings.batch_size,
             augment=settings.augment,

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from crnet_tf import evaluate, files, runs
+from crnet_tf import files, results, runs, scoring, visualize
+from crnet_tf.fewshot import Learner
 from crnet_tf.model import CRNet
 
 EPOCHS_MEMBER = "epochs"  # in the zip archive that a .keras file is; Keras ignores it
@@ -116,7 +117,7 @@ class Validate(keras.callbacks.Callback):
         super().__init__()
         self.network, self.episodes, self.out = network, episodes, out
         self.select_on = select_on
-        self.predict = evaluate.predictor(network)
+        self.learner = Learner(network)
         self.best_file = out / "best.json"
         self.best = -math.inf
         if self.best_file.exists():
@@ -125,10 +126,11 @@ class Validate(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         step = int(self.network.optimizer.iterations)
+        self.learner.cache.clear()
         with averaged_weights(self.network):
             values = {
-                name: evaluate.scores(
-                    evaluate.evaluate(self.network, archive, entries, predict=self.predict)
+                name: results.scores(
+                    scoring.evaluate(self.learner, archive, entries).totals["crnet"]
                 )
                 for name, (archive, entries) in self.episodes.items()
             }
@@ -158,6 +160,6 @@ class Validate(keras.callbacks.Callback):
                     tf.summary.scalar(f"{label}/mean_iou/{method}", row["mean_iou"])
                     tf.summary.scalar(f"{label}/fb_iou/{method}", row["fb_iou"])
                 archive, entries = self.episodes[name]
-                picture = evaluate.panels(self.network, archive, entries[:3])
-                tf.summary.image(f"{label}/panels", picture[None])
+                rows = [scoring.panel(self.learner, archive, entry) for entry in entries[:3]]
+                tf.summary.image(f"{label}/panels", visualize.contact_sheet(rows)[None])
         self.writer.flush()

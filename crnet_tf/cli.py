@@ -31,6 +31,20 @@ def run(main: Callable[[], None]) -> None:
     app.run(guarded)
 
 
+def integers(name: str, values: list[str]) -> list[int]:
+    """Numbers from 1 on of a comma-separated flag.
+
+    Raises:
+        ValueError: something else is among them.
+    """
+    if not all(value.strip().isdecimal() and int(value) > 0 for value in values):
+        raise ValueError(
+            f"--{name}: expected numbers from 1 on such as 1,5,10, received "
+            f"{','.join(values)!r}."
+        )
+    return [int(value) for value in values]
+
+
 def is_mistake(error: Exception) -> bool:
     """Whether an error is about the user's files, or was raised by this project's code."""
     if isinstance(error, OSError):

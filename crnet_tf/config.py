@@ -8,12 +8,10 @@ import dataclasses
 
 from absl import flags
 
-# `field.type` must stay a class for `define_flags`: no `from __future__ import annotations`.
+from crnet_tf import fields
+from crnet_tf.fields import field
 
-
-def _field(default, help, choices=None, minimum=None, flag=True):
-    metadata = {"help": help, "choices": choices, "minimum": minimum, "flag": flag}
-    return dataclasses.field(default=default, metadata=metadata)
+# `fields.define_flags` needs types to be classes: no `from __future__ import annotations`.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,119 +23,113 @@ class Config:
     """
 
     # === Data ===
-    dataset: str = _field("", "Data set of the records trained on; filled in.", flag=False)
-    fold: int = _field(
+    dataset: str = field("", "Data set of the records trained on; filled in.", flag=False)
+    fold: int = field(
         0, "Fold whose classes are held out, counted from 0 (Table 1).", minimum=0
     )
-    image_size: int = _field(
+    image_size: int = field(
         321, "Side of the network's square input, px; best 8n+1 (CANet: 321).", minimum=33
     )
-    augment: str = _field(
+    augment: str = field(
         "canet",
         "canet: support flipped, scaled 1..1.5 and cropped, query only resized; symmetric: "
         "both treated like CANet's support; none: both only resized.",
         choices=("canet", "symmetric", "none"),
     )
-    colour_rotation: bool = _field(
+    drop_novel_images: bool = field(
+        False,
+        "Leave photos that show a held-out class out of training (BAM); off: keep them, with "
+        "those classes as background (OSLSM, CANet, HSNet).",
+    )
+    colour_rotation: bool = field(
         False,
         "Rotate the colours of all photos of an episode alike, so that a class is known by "
         "comparing and not by its colour; ours, for sets of few classes.",
     )
 
     # === Encoder (Sec. 4.2, 5.1) ===
-    backbone: str = _field(
+    backbone: str = field(
         "resnet50", "Backbone of the Siamese encoder.", choices=("resnet50", "vgg16", "tiny")
     )
-    backbone_weights: str = _field(
+    backbone_weights: str = field(
         "imagenet", "imagenet (Keras' download), a .npz, .h5 or .weights.h5 file, or none."
     )
-    backbone_preprocessing: str = _field(
+    backbone_preprocessing: str = field(
         "auto",
         "What the weights were trained on. auto: torch for VGG-16 in .npz, caffe otherwise "
         "(BUILD.md, Pretrained weights).",
         choices=("auto", "caffe", "torch"),
     )
-    train_backbone: bool = _field(False, "Train the backbone too; CANet freezes it.")
-    feature_levels: str = _field(
+    train_backbone: bool = field(False, "Train the backbone too; CANet freezes it.")
+    feature_levels: str = field(
         "paper",
         "paper: the last two stages (Sec. 5.1); canet: one stage lower, CANet's code.",
         choices=("paper", "canet"),
     )
-    multi_level: bool = _field(
+    multi_level: bool = field(
         True, "Concatenate two stages; off: the last one alone (Table 3)."
     )
 
     # === Modules (Sec. 4.3-4.5) ===
-    channels: int = _field(256, "Channels of all proposed modules (Sec. 5.1).", minimum=1)
-    dropout: float = _field(0.0, "Dropout of projected channels; CANet: 0.5.", minimum=0)
-    condition: bool = _field(True, "Condition module (Sec. 4.4); off: Table 2.")
-    cross_reference: bool = _field(True, "Cross-reference module (Sec. 4.3); off: Table 2.")
-    mask_refinement: bool = _field(True, "Cache branch of Sec. 4.5; off: one step without it.")
-    fc_ratio: int = _field(4, "Reduction of the FC pair of Sec. 4.3; ours.", minimum=1)
-    aspp_rates: str = _field("6,12,18", "Dilations of the co-occurrence head's ASPP; CANet.")
-    global_kernel: int = _field(
-        7, "Long side of the global convolutions (Sec. 4.5).", minimum=1
-    )
-    refine_steps: int = _field(5, "Refinement steps at test time (Sec. 5.1).", minimum=1)
-    train_refine_steps: int = _field(
+    channels: int = field(256, "Channels of all proposed modules (Sec. 5.1).", minimum=1)
+    dropout: float = field(0.0, "Dropout of projected channels; CANet: 0.5.", minimum=0)
+    condition: bool = field(True, "Condition module (Sec. 4.4); off: Table 2.")
+    cross_reference: bool = field(True, "Cross-reference module (Sec. 4.3); off: Table 2.")
+    mask_refinement: bool = field(True, "Cache branch of Sec. 4.5; off: one step without it.")
+    fc_ratio: int = field(4, "Reduction of the FC pair of Sec. 4.3; ours.", minimum=1)
+    aspp_rates: str = field("6,12,18", "Dilations of the co-occurrence head's ASPP; CANet.")
+    global_kernel: int = field(7, "Long side of the global convolutions (Sec. 4.5).", minimum=1)
+    refine_steps: int = field(5, "Refinement steps at test time (Sec. 5.1).", minimum=1)
+    train_refine_steps: int = field(
         2, "Unrolled refinement steps in training; ours.", minimum=1
     )
-    cache_gradient: bool = _field(False, "Let gradients flow through the cache; ours: off.")
+    cache_gradient: bool = field(False, "Let gradients flow through the cache; ours: off.")
 
     # === Losses ===
-    query_weight: float = _field(1.0, "Weight of the query head's loss; ours.", minimum=0)
-    support_weight: float = _field(1.0, "Weight of the support head's loss; ours.", minimum=0)
-    cooccurrent_weight: float = _field(
+    query_weight: float = field(1.0, "Weight of the query head's loss; ours.", minimum=0)
+    support_weight: float = field(1.0, "Weight of the support head's loss; ours.", minimum=0)
+    cooccurrent_weight: float = field(
         0.5, "Weight of each co-occurrence loss (Sec. 4.3); ours.", minimum=0
     )
 
     # === Training ===
-    feature_views: int = _field(
+    feature_views: int = field(
         0,
         "Train from features of this many augmented views of each photo, computed once; "
         "0: encode ever new augmentations in every step. Frozen backbones only.",
         minimum=0,
     )
-    batch_size: int = _field(4, "Episodes a step, over all replicas; CANet: 4.", minimum=1)
-    steps: int = _field(20_000, "Training steps; ours (CANet: 200 epochs).", minimum=1)
-    steps_per_epoch: int = _field(500, "Steps between validations and checkpoints.", minimum=1)
-    optimizer: str = _field("sgd", "CANet: sgd.", choices=("sgd", "adamw"))
-    learning_rate: float = _field(2.5e-3, "Step size; CANet: 0.0025.", minimum=0)
-    momentum: float = _field(0.9, "Momentum of sgd; CANet.", minimum=0)
-    weight_decay: float = _field(5e-4, "Weight decay; CANet.", minimum=0)
-    schedule: str = _field(
+    batch_size: int = field(4, "Episodes a step, over all replicas; CANet: 4.", minimum=1)
+    steps: int = field(20_000, "Training steps; ours (CANet: 200 epochs).", minimum=1)
+    steps_per_epoch: int = field(500, "Steps between validations and checkpoints.", minimum=1)
+    optimizer: str = field("sgd", "CANet: sgd.", choices=("sgd", "adamw"))
+    learning_rate: float = field(2.5e-3, "Step size; CANet: 0.0025.", minimum=0)
+    momentum: float = field(0.9, "Momentum of sgd; CANet.", minimum=0)
+    weight_decay: float = field(5e-4, "Weight decay; CANet.", minimum=0)
+    schedule: str = field(
         "constant",
         "Learning rate over time; CANet: constant.",
         choices=("constant", "poly", "cosine"),
     )
-    warmup_steps: int = _field(0, "Linear warm-up at the start, any schedule.", minimum=0)
-    clip_norm: float = _field(0.0, "Global norm gradients are clipped to; 0: off.", minimum=0)
-    ema: float = _field(0.0, "Decay of averaged weights, used to evaluate; 0: off.", minimum=0)
-    precision: str = _field(
+    warmup_steps: int = field(0, "Linear warm-up at the start, any schedule.", minimum=0)
+    clip_norm: float = field(0.0, "Global norm gradients are clipped to; 0: off.", minimum=0)
+    ema: float = field(0.0, "Decay of averaged weights, used to evaluate; 0: off.", minimum=0)
+    precision: str = field(
         "float32",
         "Arithmetic of the network; variables, logits and losses stay float32.",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),
     )
-    val_episodes: int = _field(100, "Episodes of each validation.", minimum=1)
-    select_on: str = _field(
+    val_episodes: int = field(100, "Episodes of each validation.", minimum=1)
+    select_on: str = field(
         "base",
         "Best checkpoint by held-out photos of: base = the training classes; novel = the test "
         "classes (the field's habit, not clean); last = no selection.",
         choices=("base", "novel", "last"),
     )
-    seed: int = _field(0, "Seed of initial weights, episodes and augmentation.", minimum=0)
+    seed: int = field(0, "Seed of initial weights, episodes and augmentation.", minimum=0)
 
     def __post_init__(self):
-        for field in dataclasses.fields(self):
-            value, rule = getattr(self, field.name), field.metadata
-            if rule["choices"] and value not in rule["choices"]:
-                raise ValueError(
-                    f"{field.name}: expected one of {rule['choices']}, received {value!r}."
-                )
-            if rule["minimum"] is not None and value < rule["minimum"]:
-                raise ValueError(
-                    f"{field.name}: expected at least {rule['minimum']}, received {value!r}."
-                )
+        fields.check(self)
         if not (self.condition or self.cross_reference):
             raise ValueError(
                 "condition and cross_reference are both off: expected at least one, without "
@@ -160,7 +152,7 @@ class Config:
     @classmethod
     def from_dict(cls, values: dict) -> "Config":
         """Config from a dict of fields; a field of another version is an error."""
-        known = {field.name for field in dataclasses.fields(cls)}
+        known = {entry.name for entry in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
             raise ValueError(
@@ -193,33 +185,14 @@ PRESETS = {
 }
 
 
-def _flag_fields():
-    return [field for field in dataclasses.fields(Config) if field.metadata["flag"]]
-
-
 def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     """One absl flag per field, and --preset. Call once, in a main module."""
     flags.DEFINE_enum(
         "preset", None, list(PRESETS), "Named set of defaults; see config.PRESETS.", values
     )
-    for field in _flag_fields():
-        name, default, meta = field.name, field.default, field.metadata
-        if meta["choices"]:
-            flags.DEFINE_enum(name, default, list(meta["choices"]), meta["help"], values)
-            continue
-        define = {
-            bool: flags.DEFINE_bool,
-            int: flags.DEFINE_integer,
-            float: flags.DEFINE_float,
-            str: flags.DEFINE_string,
-        }[field.type]
-        define(name, default, meta["help"], flag_values=values)
+    fields.define_flags(Config, values)
 
 
 def from_flags(default_preset: str = "paper", values: flags.FlagValues = flags.FLAGS) -> Config:
     """Config from the command line: preset first, explicitly given flags over it."""
-    chosen = dict(PRESETS[values.preset or default_preset])
-    for field in _flag_fields():
-        if values[field.name].present or field.name not in chosen:
-            chosen[field.name] = values[field.name].value
-    return Config(**chosen)
+    return fields.from_flags(Config, PRESETS[values.preset or default_preset], values)

@@ -30,6 +30,7 @@ def episodes(
     colour_rotation: bool = False,
     skip: int = 0,
     split: str = "train",
+    unseen=(),
 ) -> tf.data.Dataset:
     """Endless batches of training episodes; the same arguments give the same batches.
 
@@ -43,6 +44,7 @@ def episodes(
         image_size: side of the square photos, px.
         augment: "canet", "symmetric" or "none"; see `Config.augment`.
         colour_rotation: rotate the colours of an episode's photos alike.
+        unseen: class ids; photos that show one of them are left out.
         skip: batches to leave out at the start, to resume where a run stopped.
 
     Raises:
@@ -52,7 +54,9 @@ def episodes(
     if not isinstance(index, records.Index):
         index = records.load_index(records_dir)
     check_counts(index, split, classes, shot)
-    groups = [class_groups(index, split, c, shot, seed + c) for c in classes]
+    if unseen:
+        check_remaining(index, split, classes, unseen, shot)
+    groups = [class_groups(index, split, c, shot, seed + c, unseen) for c in classes]
     drawn = tf.data.Dataset.sample_from_datasets(
         groups, seed=seed, rerandomize_each_iteration=False
     )
@@ -84,14 +88,37 @@ def check_counts(index: records.Index, split: str, classes, shot: int) -> None:
         )
 
 
+def check_remaining(index: records.Index, split: str, classes, unseen, shot: int) -> None:
+    """Raises ValueError when too few photos of a class are left without those of `unseen`."""
+    for class_id in classes:
+        stream = tf.data.TFRecordDataset(index.files(split, class_id))
+        left = stream.filter(lambda serialized: ~shows(serialized, unseen))
+        count = int(left.reduce(0, lambda total, _: total + 1))
+        if count < shot + 1:
+            raise ValueError(
+                f"drop_novel_images: expected at least {shot + 1} photos of "
+                f"{index.class_names[class_id - 1]} ({class_id}) that show no held-out class, "
+                f"received {count}. Keep those photos, or add others."
+            )
+
+
+def shows(serialized, classes):
+    """Whether a record's label map has a pixel of one of the class ids: bool scalar."""
+    label = records.parse(serialized)["label"]
+    values = tf.constant([records.label_value(c) for c in classes], tf.uint8)
+    return tf.reduce_any(label == values)
+
+
 def class_groups(
-    index: records.Index, split: str, class_id: int, shot: int, seed: int
+    index: records.Index, split: str, class_id: int, shot: int, seed: int, unseen=()
 ) -> tf.data.Dataset:
     """Endless groups of shot+1 distinct serialized records of one class, with its id."""
     stream = tf.data.TFRecordDataset(index.files(split, class_id))
     # An emptied file would otherwise take its class out of training without a word.
     complete = tf.data.experimental.assert_cardinality(index.count(split, class_id))
     stream = stream.apply(complete)
+    if unseen:
+        stream = stream.filter(lambda serialized: ~shows(serialized, unseen))
     groups = stream.shuffle(SHUFFLE_BUFFER, seed=seed).batch(shot + 1, drop_remainder=True)
     return groups.repeat().map(
         lambda group: {"records": group, "class_id": tf.constant(class_id, tf.int32)}
@@ -123,8 +150,9 @@ def to_episode(group: dict, image_size: int, augment: str, seed) -> dict:
 
 
 def binary_mask(label, class_id):
-    """Label map [H,W,1] uint8 -> 1 where it is `class_id`, 255 where void, 0 elsewhere."""
-    foreground = tf.cast(label == tf.cast(class_id, tf.uint8), tf.uint8)
+    """Label map [H,W,1] uint8 -> 1 where it shows `class_id`, 255 where void, 0 elsewhere."""
+    value = tf.cast(records.label_value(class_id), tf.uint8)
+    foreground = tf.cast(label == value, tf.uint8)
     return tf.where(label == VOID, tf.constant(VOID, tf.uint8), foreground)
 
 

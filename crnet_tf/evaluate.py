@@ -1,170 +1,52 @@
 """Seeded episodes -> mIoU and FB-IoU, beside the baselines that give a number its meaning.
 
-    python -m crnet_tf.evaluate --checkpoint=runs/demo/best.keras --records=data/demo/records
+    python -m crnet_tf.evaluate --checkpoint=runs/voc1/best.keras --records=records/voc
+    python -m crnet_tf.evaluate ... --shot=1,5 --kshot=fusion,finetune+fusion --seeds=5
 
-The protocol is DESIGN's `crnet`: 1-shot episodes of the fold's unseen classes out of the
-val split, IoU at the photo's own size, void ignored. Prints a table per class and method and
-writes, into --out, `evaluation.json`, the table as `scores.md`, the episodes as
-`manifest.jsonl`, and `panels.png` with the first episode of each class.
+By default the protocol `crnet`: 1-shot episodes of the fold's unseen classes out of the val
+split, IoU at the photo's own size, void ignored. Writes, into --out, `evaluation.json`, the
+table as `scores.md`, every episode in `episodes.jsonl`, what was drawn as `manifest-*.jsonl`,
+panels and charts as PNG, a page `report.html`, and `logs/` for TensorBoard.
 """
 
-import json
+import dataclasses
+import itertools
 import pathlib
 import time
 
-import keras
-import numpy as np
-import tensorflow as tf
 from absl import flags
 
 from crnet_tf import (
     baselines,
+    charts,
     cli,
-    episodes,
+    fields,
     files,
-    folds,
     manifest,
-    metrics,
     model,
     photos,
+    presence,
+    protocols,
     records,
+    report,
+    results,
     visualize,
 )
-from crnet_tf.parts import encode
+from crnet_tf.features import FeatureCache, base_frame
+from crnet_tf.fewshot import Learner
+from crnet_tf.nway import evaluate_ways
+from crnet_tf.options import KSHOT, Options
+from crnet_tf.protocols import PROTOCOLS, Protocol, shared_inference
+from crnet_tf.scoring import evaluate, panel
 
-
-def evaluate(
-    network: model.CRNet,
-    archive: manifest.Archive,
-    entries: list[manifest.Entry],
-    *,
-    batch_size: int = 4,
-    compared: tuple[str, ...] = (),
-    progress: bool = False,
-    predict=None,
-) -> dict:
-    """Scores every refinement step of a network, and baselines, on the same episodes.
-
-    Args:
-        network: 1-shot network; episodes must be 1-shot.
-        archive, entries: photos and episodes (`manifest.draw`).
-        compared: names out of `baselines.BASELINES`.
-        predict: `predictor(network, compared)`, to trace it once for many evaluations.
-
-    Returns:
-        dict method -> {class id -> areas int64 [2,2]}; methods are "crnet" (the last
-        refinement step), "crnet_step1" .. and the baselines. See `scores`.
-    """
-    predict = predict or predictor(network, compared)
-    totals = {}
-    bar = keras.utils.Progbar(len(entries), unit_name="episode") if progress else None
-    for batch in manifest.batches(archive, entries, network.config.image_size, batch_size):
-        # Only what has a static size goes in, or every batch would be traced anew.
-        images, _ = episodes.training_pair(batch)
-        maps = {name: value.numpy() for name, value in predict(images).items()}
-        for i, class_id in enumerate(batch["class_id"].numpy()):
-            height, width = batch["query_size"][i].numpy()
-            truth = batch["query_truth"][i, :height, :width, 0].numpy()
-            predictions = _at_size(
-                {name: value[i] for name, value in maps.items()}, truth.shape
-            )
-            if "all_foreground" in compared:
-                predictions["all_foreground"] = np.ones_like(truth)
-            for name, prediction in predictions.items():
-                by_class = totals.setdefault(name, {})
-                area = metrics.areas(prediction, truth)
-                by_class[int(class_id)] = by_class.get(int(class_id), 0) + area
-        if bar:
-            bar.add(len(batch["class_id"]))
-    return totals
-
-
-def scores(totals: dict) -> dict:
-    """`evaluate`'s areas -> method -> {mean_iou, fb_iou, class_iou: {class id: IoU}}."""
-    return {
-        name: {
-            "mean_iou": metrics.mean_iou(by_class),
-            "fb_iou": metrics.fb_iou(by_class),
-            "class_iou": {c: metrics.class_iou(area) for c, area in sorted(by_class.items())},
-        }
-        for name, by_class in totals.items()
-    }
-
-
-def predictor(network: model.CRNet, compared: tuple[str, ...] = ()):
-    """Function of a batch's images (`episodes.training_pair`) -> `foreground_maps`, traced."""
-    return tf.function(lambda images: foreground_maps(network, images, "prototype" in compared))
-
-
-def foreground_maps(network: model.CRNet, images: dict, with_prototype: bool) -> dict:
-    """Maps that are positive where foreground: {method: float32 [B,h,w,T], T steps or 1}."""
-    mask = images["support_mask"]
-    features = encode(network.parts, images)
-    logits = network.segment_features(network.support_state(features, mask), features["query"])
-    margins = tf.nn.softmax(logits)[..., 1] - 0.5  # [B,T,S,S]
-    maps = {"crnet": tf.transpose(margins, [0, 2, 3, 1])}
-    if with_prototype:
-        maps["prototype"] = baselines.prototype(
-            network, features["support"], mask, features["query"]
-        )
-    return maps
-
-
-def _at_size(maps, size):
-    """Foreground maps of one episode, [h,w,T] each -> {method: bool [H,W]}."""
-    predictions = {}
-    for name, value in maps.items():
-        large = tf.raw_ops.ResizeBilinear(images=value[None], size=size, align_corners=True)
-        large = large[0].numpy() > 0  # [H,W,T]
-        predictions[name] = large[..., -1]
-        if large.shape[-1] > 1:
-            steps = {f"{name}_step{t + 1}": large[..., t] for t in range(large.shape[-1])}
-            predictions |= steps
-    return predictions
-
-
-def panels(
-    network: model.CRNet, archive: manifest.Archive, entries: list[manifest.Entry]
-) -> np.ndarray:
-    """Picture uint8 [H,W,3]: an episode a row, support, query, truth, every refinement step."""
-    rows = []
-    for episode in manifest.batches(archive, entries, network.config.image_size, 1):
-        support = network.encode_support(
-            episode["support_image"][:, 0], episode["support_mask"][:, 0]
-        )
-        logits = network.segment(support, episode["query_image"])
-        probabilities = tf.nn.softmax(logits)[0, ..., 1].numpy()  # [T,S,S]
-        rows.append(
-            visualize.panel(
-                episode["support_image"][0, 0].numpy().astype("uint8"),
-                episode["support_mask"][0, 0, ..., 0].numpy(),
-                episode["query_image"][0].numpy().astype("uint8"),
-                episode["query_mask"][0, ..., 0].numpy(),
-                list(probabilities),
-            )
-        )
-    return visualize.contact_sheet(rows)
-
-
-def table(result: dict, index: records.Index) -> str:
-    """Markdown: a row a method, a column a class, IoU in percent."""
-    classes = list(next(iter(result.values()))["class_iou"])
-    names = [index.class_names[c - 1] for c in classes]
-    lines = [
-        "| method | mIoU | FB-IoU | " + " | ".join(names) + " |",
-        "|---|" + "--:|" * (2 + len(names)),
-    ]
-    for name, row in result.items():
-        values = [row["mean_iou"], row["fb_iou"], *row["class_iou"].values()]
-        lines.append(f"| {name} | " + " | ".join(f"{100 * v:.1f}" for v in values) + " |")
-    return "\n".join(lines)
+PANELS = 3  # best, median and worst episodes each that the report shows
 
 
 def chosen_classes(network: model.CRNet, index: records.Index, kind: str) -> tuple[int, ...]:
     """The "novel" or "base" classes of the fold a network was trained on.
 
     Raises:
-        ValueError: the records are of another data set, or have too few photos of a class.
+        ValueError: the records are of another data set.
     """
     trained_on, fold = network.config.dataset, network.config.fold
     if trained_on and trained_on != index.dataset:
@@ -173,72 +55,218 @@ def chosen_classes(network: model.CRNet, index: records.Index, kind: str) -> tup
             f"it, received records of {index.dataset} in {index.directory}. Which classes are "
             "unseen is known for its own data set only."
         )
-    choose = folds.test_classes if kind == "novel" else folds.train_classes
-    classes = choose(index.dataset, fold)
-    episodes.check_counts(index, "val", classes, 1)
-    return classes
+    return index.test_classes(fold) if kind == "novel" else index.train_classes(fold)
 
 
 def define_flags():
-    flags.DEFINE_string("checkpoint", None, "A .keras file written by training.", required=True)
-    flags.DEFINE_string("records", None, "Folder of records with index.json.", required=True)
-    flags.DEFINE_string("out", None, "Folder of the results; default: beside the checkpoint.")
+    text, number = flags.DEFINE_string, flags.DEFINE_integer
+    text("checkpoint", None, "A .keras file written by training.", required=True)
+    text("records", None, "Folder of records with index.json.", required=True)
+    text("out", None, "Folder of the results; default: beside the checkpoint.")
     flags.DEFINE_enum("classes", "novel", ["novel", "base"], "Unseen or training classes.")
-    flags.DEFINE_integer("episodes", 1000, "Number of episodes.", lower_bound=1)
-    flags.DEFINE_integer("seed", 0, "Seed of the episodes.", lower_bound=0)
-    flags.DEFINE_integer("batch_size", 4, "Episodes computed together.", lower_bound=1)
+    flags.DEFINE_list(
+        "protocol", "crnet", f"What to draw and how to score; of {', '.join(PROTOCOLS)}."
+    )
+    flags.DEFINE_list("shot", "1", "Labelled photos of an episode; several: 1,5,10.")
+    flags.DEFINE_list("kshot", "fusion", f"Use of several supports; of {', '.join(KSHOT)}.")
+    number("way", 1, "Classes to tell apart in a photo, beside the background.", 1)
+    number("episodes", 0, "Number of episodes of a seed; 0: as the protocol says.", 0)
+    number("seed", None, "First seed of the episodes; default: the protocol's.", 0)
+    number("seeds", 0, "Number of seeds; 0: as the protocol says.", 0)
+    number("input_size", 0, "Side of the network's input, px; 0: the protocol's.", 0)
+    text("manifest", None, "Episodes to evaluate, written by pipelines.build_episodes.")
     flags.DEFINE_bool("baselines", True, "Score the baselines on the same episodes.")
+    flags.DEFINE_bool("negatives", False, "Also ask for objects that are not there.")
+    fields.define_flags(Options)
+
+
+class Run:
+    """One command: a network on some records, by the flags."""
+
+    def __init__(self, args):
+        self.args, self.started = args, time.time()
+        self.network = model.load_checkpoint(args.checkpoint)
+        self.index = records.load_index(args.records)
+        self.classes = chosen_classes(self.network, self.index, args.classes)
+        self.options = fields.from_flags(Options, {}, args)
+        self.cache = FeatureCache(self.options.feature_cache_gb * 2**30)
+        self.out = pathlib.Path(args.out or pathlib.Path(args.checkpoint).parent / "evaluation")
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.archives = {}
+
+    def protocols(self) -> list[Protocol]:
+        """The protocols asked for, with what the flags change in them."""
+        args, chosen = self.args, []
+        for name in args.protocol:
+            asked = protocols.protocol(name, self.index.dataset)
+            first = asked.seeds[0] if args.seed is None else args.seed
+            count = args.seeds or (len(asked.seeds) if args.seed is None else 1)
+            size = args.input_size or asked.input_size or self.network.config.image_size
+            changes = {"seeds": tuple(range(first, first + count)), "input_size": size}
+            changes["episodes"] = args.episodes or asked.episodes
+            chosen.append(dataclasses.replace(asked, **changes))
+        return chosen
+
+    def learner(self, protocol: Protocol, kshot: str) -> Learner:
+        """The network as a protocol shows it photos."""
+        return Learner(
+            self.network,
+            dataclasses.replace(self.options, kshot=kshot),
+            base_frame(self.network, protocol.input_size, protocol.letterbox),
+            cache=self.cache,
+            keep_features=self.args.baselines,
+        )
+
+    def archive(self, split: str) -> manifest.Archive:
+        """Photos of the chosen classes, read once."""
+        if split not in self.archives:
+            self.archives[split] = manifest.Archive(self.index, split, self.classes)
+        return self.archives[split]
+
+    def draw(self, protocol: Protocol, shot: int) -> dict[int | str, list]:
+        """Episodes by seed, or those of --manifest by its name; written down in --out."""
+        archive, args = self.archive(protocol.split), self.args
+        if args.manifest:
+            entries = manifest.read(args.manifest)
+            manifest.check(entries, archive, args.manifest)
+            if len(entries[0].support) != shot:
+                raise ValueError(
+                    f"{args.manifest}: expected episodes of {shot} supports, received "
+                    f"{len(entries[0].support)}. Give their number as --shot."
+                )
+            drawn = {pathlib.Path(args.manifest).stem: entries}
+        elif args.way > 1:
+            drawn = {
+                seed: manifest.draw_ways(archive, args.way, shot, protocol.episodes, seed)
+                for seed in protocol.seeds
+            }
+        else:
+            drawn = {
+                seed: manifest.draw(archive, shot, protocol.episodes, seed, protocol.sampling)
+                for seed in protocol.seeds
+            }
+        for seed, entries in drawn.items():
+            manifest.write(
+                self.out / f"manifest-{protocol.name}-{shot}shot-{seed}.jsonl", entries
+            )
+        return drawn
+
+    def score(self, group: list[Protocol], shot: int, kshot: str, compared) -> results.Scored:
+        """Protocols that share their answers, for one k and method."""
+        learner, archive = self.learner(group[0], kshot), self.archive(group[0].split)
+        drawn, totals, lines, absent = self.draw(group[0], shot), {}, [], []
+        scoring_options = {"scoring": tuple(group), "progress": True}
+        for seed, entries in drawn.items():
+            print(f"{shot}-shot {kshot}, {group[0].name}, seed {seed}", flush=True)
+            if self.args.way > 1:
+                totals[seed] = {group[0].name: evaluate_ways(learner, archive, entries)}
+                continue
+            found = evaluate(learner, archive, entries, compared=compared, **scoring_options)
+            totals[seed] = found.totals
+            lines += [{"seed": seed, **line} for line in found.episodes]
+            if self.args.negatives:
+                asked = manifest.negatives(archive, entries, self.options.finetune_seed)
+                absent += evaluate(learner, archive, asked, **scoring_options).episodes
+        of_run = {"protocol": group[0].name, "shot": shot, "kshot": kshot}
+        return results.Scored(
+            rows=[
+                row
+                for protocol in group
+                if protocol.name in totals[next(iter(drawn))]
+                for row in results.rows(
+                    {seed: found[protocol.name] for seed, found in totals.items()},
+                    self.about(protocol, drawn) | of_run | {"protocol": protocol.name},
+                )
+            ],
+            episodes=[line | of_run for line in lines],
+            presence=presence.summary(lines, absent) if absent else None,
+        )
+
+    def about(self, protocol: Protocol, drawn: dict) -> dict:
+        """What every row says of its episodes and of how it departs from its protocol."""
+        config, count = self.network.config, len(next(iter(drawn.values())))
+        deviations = protocols.deviations(
+            protocols.protocol(protocol.name, self.index.dataset),
+            index_filter=self.index.filter,
+            photo_list="pairs",
+            novel_images="dropped" if config.drop_novel_images else "kept",
+            input_size=protocol.input_size,
+            episodes=count,
+            seeds=protocol.seeds,
+            scales=self.options.test_scales,
+        )
+        return {
+            "way": self.args.way,
+            "seeds": list(drawn),
+            "episodes": count,
+            "manifest_sha256": [manifest.sha256(entries) for entries in drawn.values()],
+            "select_on": config.select_on,
+            "deviations": deviations,
+        }
+
+    def report(self, scored: list[results.Scored]) -> dict:
+        """Content of `evaluation.json`."""
+        args, names = self.args, self.index.class_names
+        return {
+            "checkpoint": args.checkpoint,
+            "dataset": self.index.dataset,
+            "records_sha256": self.index.sha256,
+            "fold": self.network.config.fold,
+            "classes": args.classes,
+            "class_names": {str(c): names[c - 1] for c in self.classes},
+            "options": dataclasses.asdict(self.options) | {"input_size": args.input_size},
+            "seconds": round(time.time() - self.started, 1),
+            "rows": [row for one in scored for row in one.rows],
+            "presence": next((one.presence for one in scored if one.presence), None),
+        }
+
+    def illustrate(self, evaluation: dict, episodes: list[dict]) -> None:
+        """Charts, panels of the best, median and worst episodes, `report.html`, `logs/`."""
+        pictures = charts.pictures(evaluation, episodes)
+        first = self.protocols()[0]
+        learner, archive = self.learner(first, episodes[0]["kshot"]), self.archive(first.split)
+        same = [e for e in episodes if e["shot"] == episodes[0]["shot"]]
+        panels = []
+        for kind, chosen in report.chosen(same, PANELS).items():
+            shown = [panel(learner, archive, _entry(episode)) for episode in chosen]
+            captions = [f"{kind}: {self._caption(episode)}" for episode in chosen]
+            panels += zip(captions, shown, strict=True)
+            photos.write_png(self.out / f"panels-{kind}.png", visualize.contact_sheet(shown))
+        for name, picture in pictures.items():
+            photos.write_png(self.out / f"{name}.png", picture)
+        charts.tensorboard(self.out / "logs", evaluation, pictures)
+        page = report.page(evaluation, episodes, pictures, panels)
+        files.write_text(self.out / "report.html", page)
+
+    def _caption(self, episode):
+        name = self.index.class_names[episode["class_id"] - 1]
+        return f"{name} in {episode['query']}, IoU {100 * episode['iou']:.0f} %"
+
+
+def _entry(episode):
+    return manifest.Entry(episode["class_id"], tuple(episode["support"]), episode["query"])
 
 
 def main():
-    args = flags.FLAGS
-    started = time.time()
-    network = model.load_checkpoint(args.checkpoint)
-    index = records.load_index(args.records)
-    fold = network.config.fold
-    classes = chosen_classes(network, index, args.classes)
-    archive = manifest.Archive(index, "val", classes)
-    entries = manifest.draw(archive, 1, args.episodes, args.seed)
-    totals = evaluate(
-        network,
-        archive,
-        entries,
-        batch_size=args.batch_size,
-        compared=baselines.BASELINES if args.baselines else (),
-        progress=True,
+    run = Run(flags.FLAGS)
+    args, scored = run.args, []
+    compared = baselines.BASELINES if args.baselines else ()
+    combinations = itertools.product(
+        cli.integers("shot", args.shot), args.kshot, shared_inference(run.protocols())
     )
-    result = scores(totals)
-    out = pathlib.Path(args.out or pathlib.Path(args.checkpoint).parent / "evaluation")
-    out.mkdir(parents=True, exist_ok=True)
-    manifest.write(out / "manifest.jsonl", entries)
-    report = {
-        "protocol": "crnet",
-        "checkpoint": args.checkpoint,
-        "dataset": index.dataset,
-        "records_sha256": index.sha256,
-        "fold": fold,
-        "classes": args.classes,
-        "shot": 1,
-        "episodes": len(entries),
-        "seed": args.seed,
-        "manifest_sha256": manifest.sha256(entries),
-        "select_on": network.config.select_on,
-        "seconds": round(time.time() - started, 1),
-        "scores": result,
-    }
-    shown = {entry.class_id: entry for entry in reversed(entries)}  # the first of each class
-    picture = panels(network, archive, [shown[c] for c in sorted(shown)])
-    photos.write_png(out / "panels.png", picture)
-    files.write_text(out / "scores.md", table(result, index) + "\n")
-    files.write_text(out / "evaluation.json", json.dumps(report, indent=1))
-    print(
-        f"\n{index.dataset} fold {fold}, {args.classes} classes, 1-shot, {len(entries)} "
-        f"episodes, seed {args.seed}, manifest {report['manifest_sha256'][:12]}, "
-        f"run selects on {network.config.select_on}\n\n{table(result, index)}\n\n"
-        f"Written to {out}: evaluation.json, scores.md, manifest.jsonl, panels.png."
-    )
+    for shot, kshot, group in combinations:
+        scored.append(run.score(group, shot, kshot, compared))
+        # After each: a killed run leaves a whole evaluation of what it did.
+        evaluation = run.report(scored)
+        episodes = [line for one in scored for line in one.episodes]
+        results.write(run.out, evaluation, episodes)
+    print(f"\n{results.table(evaluation['rows'], evaluation['class_names'])}\n")
+    if episodes:
+        run.illustrate(evaluation, episodes)
+    print(f"Written to {run.out}: evaluation.json, scores.md, report.html, episodes.jsonl ...")
 
 
 if __name__ == "__main__":
     define_flags()
+    flags.adopt_module_key_flags(fields)
     cli.run(main)

@@ -100,9 +100,11 @@ class FeatureStore:
 
 
 def open_store(
-    network: model.CRNet, index: records.Index, classes, directory, split: str = "train"
+    network: model.CRNet, index: records.Index, classes, directory, unseen=(), split="train"
 ) -> FeatureStore:
     """Opens the store in `directory`, computing what is missing (resumes a killed build).
+
+    Photos that show a class of `unseen` are left out.
 
     Raises:
         ValueError: the store is of other settings.
@@ -111,16 +113,25 @@ def open_store(
     settings: Config = network.config
     directory = pathlib.Path(directory)
     archive = manifest.Archive(index, split, classes)
-    pairs = tuple((c, name) for c, photos in archive.by_class.items() for name in photos)
+    if unseen:
+        episodes.check_remaining(index, split, classes, unseen, shot=1)
+    pairs = tuple(
+        (c, name)
+        for c, photos in archive.by_class.items()
+        for name, serialized in photos.items()
+        if not (unseen and episodes.shows(serialized, unseen))
+    )
     meta = {
         "records_sha256": index.sha256,
         "classes": list(classes),
+        "unseen": list(unseen),
         "weights_size": _size_of(settings.backbone_weights),
         **{name: getattr(settings, name) for name in ENCODER_FIELDS},
     }
     count, views = len(pairs) * settings.feature_views, settings.feature_views
-    shape = (count, 2, *network.parts.encoder.output_shape[1:])
     size = settings.image_size
+    encoded = network.parts.encoder.compute_output_shape((None, size, size, 3))
+    shape = (count, 2, *encoded[1:])
     _prepare(directory, meta, 2 * int(np.prod(shape)) + count * size * size)
     arrays = {
         name: np.memmap(

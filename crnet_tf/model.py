@@ -16,7 +16,16 @@ from keras import ops
 from crnet_tf import backbones, losses
 from crnet_tf.config import Config
 from crnet_tf.layers import Unread, register
-from crnet_tf.parts import Parts, build_parts, compare, condition, encode, train_outputs
+from crnet_tf.parts import (
+    Parts,
+    build_parts,
+    compare,
+    encode,
+    project,
+    segment,
+    support_state,
+    train_outputs,
+)
 
 
 @register
@@ -54,8 +63,8 @@ class CRNet(keras.Model):
         Returns:
             dict: `importance` and `category`, each [B,1,1,C] (absent when ablated).
         """
-        inputs = {"support_image": image, "support_mask": mask}
-        return self.support_state(encode(self.parts, inputs), mask)
+        features = encode(self.parts, {"support_image": image, "support_mask": mask})
+        return support_state(self.parts, project(self.parts, features), mask)
 
     def segment(self, support: dict, query_image, steps: int | None = None):
         """Query branch alone, for an encoded support.
@@ -69,28 +78,9 @@ class CRNet(keras.Model):
             float32 logits [B,T,S,S,2] after each refinement step; the last is the answer.
         """
         features = self.parts.encoder(query_image, training=False)
-        return self.segment_features(support, features, steps)
-
-    def support_state(self, features: dict, mask) -> dict:
-        """`encode_support` from encoder features `support` and `category` [B,h,w,F]."""
-        parts, state = self.parts, {}
-        if parts.cross_reference is not None:
-            projected = parts.projection(features["support"], training=False)
-            state["importance"] = parts.cross_reference.importance(projected)
-        if parts.condition is not None:
-            projected = parts.projection(features["category"], training=False)
-            state["category"] = parts.category(projected, mask)
-        return state
-
-    def segment_features(self, support: dict, features, steps: int | None = None):
-        """`segment` from encoder features [B,h,w,F] of the query."""
-        parts = self.parts
-        query = parts.projection(features, training=False)
-        if parts.cross_reference is not None:
-            query = query * (parts.cross_reference.importance(query) * support["importance"])
-        compared = condition(parts, query, support.get("category"))
+        projected = self.parts.projection(features, training=False)
         steps = steps or self.config.refine_steps
-        return parts.to_image(parts.refinement(compared, steps=steps))
+        return self.parts.to_image(segment(self.parts, support, projected, steps))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Weighted sum of the named losses; `y`: dict of `support_mask` and `query_mask`."""
@@ -149,7 +139,8 @@ def on_features(model: CRNet) -> CRNet:
     support with its background masked), and `support_mask`; for frozen encoders, whose
     features can be computed once.
     """
-    shape = model.parts.encoder.output_shape[1:]
+    size = model.config.image_size
+    shape = model.parts.encoder.compute_output_shape((None, size, size, 3))[1:]
     dtype = model.parts.encoder.compute_dtype
     names = ["support_features", "query_features"]
     names += ["category_features"] if model.config.condition else []

@@ -41,7 +41,7 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
     levels = backbones.FEATURE_LEVELS[config.backbone][config.feature_levels]
     encoder = backbones.build_backbone(
         config.backbone,
-        (size, size, 3),
+        (None, None, 3),  # multi-scale tests come in other sizes
         levels if config.multi_level else levels[-1:],
         config.backbone_weights if load_backbone else "none",
         config.backbone_preprocessing,
@@ -96,15 +96,20 @@ def encode(parts: Parts, inputs: dict) -> dict:
     return {name: parts.encoder(image, training=False) for name, image in images.items()}
 
 
+def project(parts: Parts, features: dict, training: bool = False) -> dict:
+    """Features [B,h,w,F] by name -> the same projected to [B,h,w,C]."""
+    return {
+        name: parts.projection(value, training=training) for name, value in features.items()
+    }
+
+
 def compare(parts: Parts, features: dict, support_mask, training: bool):
     """Projection, cross-reference and condition (Sec. 4.3, 4.4).
 
     Returns:
         Reinforced maps and features for the refinement, each a (support, query) pair.
     """
-    projected = {
-        name: parts.projection(value, training=training) for name, value in features.items()
-    }
+    projected = project(parts, features, training)
     reinforced = projected["support"], projected["query"]
     if parts.cross_reference is not None:
         reinforced = parts.cross_reference(*reinforced)
@@ -121,13 +126,48 @@ def condition(parts: Parts, reinforced, category):
     return parts.concatenate([parts.condition(reinforced, category), reinforced])
 
 
-def train_outputs(parts: Parts, features: dict, support_mask, steps: int) -> dict:
-    """All heads and refinement steps, at the size of the image; see `CRNet`."""
+def support_state(parts: Parts, projected: dict, mask) -> dict:
+    """What the query branch needs of a support: `importance`, `category`, each [B,1,1,C].
+
+    Args:
+        projected: `support` and `category` [B,h,w,C].
+        mask: [B,S,S,1] in {0,1,255} of the support.
+    """
+    state = {}
+    if parts.cross_reference is not None:
+        state["importance"] = parts.cross_reference.importance(projected["support"])
+    if parts.condition is not None:
+        state["category"] = parts.category(projected["category"], mask)
+    return state
+
+
+def segment(parts: Parts, state: dict, projected, steps: int, first_cache=None):
+    """One branch alone: projected [B,h,w,C] of a photo, given the state of its partner.
+
+    Returns:
+        float32 logits [B,T,h,w,2] after each of T refinement steps. For the support branch
+        `state` has the query's importance and the support's own category.
+    """
+    if parts.cross_reference is not None:
+        own = parts.cross_reference.importance(projected)
+        projected = projected * (own * state["importance"])
+    compared = condition(parts, projected, state.get("category"))
+    return parts.refinement(compared, steps=steps, first_cache=first_cache)
+
+
+def train_outputs(
+    parts: Parts, features: dict, support_mask, steps: int, cooccurrence: bool = True
+) -> dict:
+    """All heads and refinement steps, at the size of the image; see `CRNet`.
+
+    Args:
+        cooccurrence: with the heads of Sec. 4.3, where there is a cross-reference module.
+    """
     reinforced, compared = compare(parts, features, support_mask, training=True)
     outputs = {}
     for name, common, branch in zip(("support", "query"), reinforced, compared, strict=True):
         outputs[f"{name}_steps"] = parts.to_image(parts.refinement(branch, steps=steps))
-        if parts.cross_reference is not None:
+        if cooccurrence and parts.cross_reference is not None:
             logits = parts.cross_reference.cooccurrence(common)
             outputs[f"{name}_cooccurrent"] = parts.to_image(logits)
     return outputs

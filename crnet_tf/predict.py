@@ -14,11 +14,12 @@ import pathlib
 
 import keras
 import numpy as np
-import tensorflow as tf
 from absl import flags
 
-from crnet_tf import cli, episodes, model, photos, support, visualize
-from crnet_tf.layers import resize_align_corners
+from crnet_tf import cli, fields, model, photos, support, visualize
+from crnet_tf.features import Photo
+from crnet_tf.fewshot import Learner
+from crnet_tf.options import KSHOT, Options
 
 MAX_PANELS = 16  # rows of panel.png
 
@@ -26,54 +27,54 @@ MAX_PANELS = 16  # rows of panel.png
 class Segmenter:
     """Segments photos after the example of k labelled ones; those are encoded only once.
 
-    For k > 1 the probabilities of the k one-shot answers are averaged, the fusion the
-    paper compares with (Sec. 4.6).
-
     Args:
         network: `crnet_tf.model.load_checkpoint(path)`.
         support_images: k photos, uint8 [H,W,3] RGB, of any sizes.
         support_masks: k masks, uint8 [H,W], 0 background, 1 foreground, 255 void.
         names: what errors call the supports; default "support 1", "support 2" ...
+        options: how several supports are used, test scales and more (`Options`); by default
+            the probabilities of the k one-shot answers are averaged.
 
     Raises:
-        ValueError: no support, another number of masks, or what `support.check_support` raises.
+        ValueError: no support, another number of masks, the same support twice, or what
+            `support.check_support` and `Learner.learn` raise.
     """
 
-    def __init__(self, network, support_images, support_masks, names=None):
+    def __init__(
+        self, network, support_images, support_masks, names=None, options: Options | None = None
+    ):
         if len(support_images) != len(support_masks) or not len(support_images):
             raise ValueError(
                 "Segmenter: expected one mask for each of one or more support photos, received "
                 f"{len(support_images)} photos and {len(support_masks)} masks."
             )
         names = names or [f"support {i + 1}" for i in range(len(support_images))]
-        self.size = network.config.image_size
-        self._segment = tf.function(network.segment)
-        self._states = []
+        supports = []
         for image, mask, name in zip(support_images, support_masks, names, strict=True):
-            support.check_support(image, mask, self.size, name)
-            image = episodes.resize_image(image, self.size)
-            mask = episodes.resize_mask(mask[..., None], self.size)
-            self._states.append(network.encode_support(image[None], mask[None]))
+            support.check_support(image, mask, name)
+            supports.append(Photo(image, mask, name))
+        _check_distinct(supports)
+        self._example = Learner(network, options).learn(supports)
 
     def segment(self, image: np.ndarray) -> np.ndarray:
         """Probability of the foreground, float32 [H,W], of a photo uint8 [H,W,3]."""
-        return self.at_size(self.steps(image)[-1], image.shape[:2])
+        return self.steps(image)[-1]
 
     def steps(self, image: np.ndarray) -> np.ndarray:
-        """Probabilities float32 [T,S,S] after each refinement step, at the network's size."""
+        """Probabilities float32 [T,H,W] after each refinement step, at the photo's size."""
         support.check_photo(image, "query")
-        query = episodes.resize_image(image, self.size)[None]
-        total = 0.0
-        for state in self._states:
-            logits = self._segment(state, query)  # [1,T,S,S,2]
-            total = total + tf.nn.softmax(logits)[0, ..., 1].numpy()
-        return total / len(self._states)
+        return np.clip(self._example.segment(Photo(image, name="query")), 0, 1)
 
-    @staticmethod
-    def at_size(probability: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """A probability map [S,S] -> float32 [H,W], bilinear with aligned corners."""
-        resized = resize_align_corners(tf.constant(probability)[None, ..., None], size)
-        return np.clip(resized[0, ..., 0].numpy(), 0, 1)
+
+def _check_distinct(supports):
+    first = {}
+    for photo in supports:
+        other = first.setdefault(photo.masked_key, photo.name)
+        if other is not photo.name:
+            raise ValueError(
+                f"{photo.name}: expected different supports, received the photo and mask of "
+                f"{other} again. Leave one of them out."
+            )
 
 
 def query_paths(query: photos.PathLike) -> list[pathlib.Path]:
@@ -138,7 +139,7 @@ def predict(
             skipped.append(str(error))
         else:
             steps = segmenter.steps(image)
-            _write(out, name, image, segmenter.at_size(steps[-1], image.shape[:2]), threshold)
+            _write(out, name, image, steps[-1], threshold)
             if len(panels) < MAX_PANELS:
                 row = visualize.panel(*example, image, None, list(steps), threshold=threshold)
                 panels.append(row)
@@ -168,9 +169,11 @@ def define_flags():
     text("query", None, "Photo, or folder of photos, to segment.", required=True)
     text("out", None, "Folder for the results.", required=True)
     number("threshold", 0.5, "Foreground is what is more probable.", 0, upper_bound=1)
+    flags.DEFINE_enum("kshot", "fusion", KSHOT, "Use of several supports.")
+    fields.define_flags(Options)
 
 
-def run(args) -> None:
+def run(args, options: Options | None = None) -> None:
     """The command line: `args` has its flags as attributes."""
     if len(args.support) != len(args.support_mask):
         raise ValueError(
@@ -183,7 +186,7 @@ def run(args) -> None:
     images = [photos.read_photo(path) for path in args.support]
     masks = [support.read_mask(path, args.class_id) for path in args.support_mask]
     network = model.load_checkpoint(args.checkpoint)
-    segmenter = Segmenter(network, images, masks, names=args.support_mask)
+    segmenter = Segmenter(network, images, masks, args.support_mask, options)
     skipped = predict(segmenter, (images[0], masks[0]), queries, out, args.threshold)
     for reason in skipped:
         print(f"Skipped {reason}")
@@ -191,9 +194,11 @@ def run(args) -> None:
 
 
 def main():
-    run(flags.FLAGS)
+    args = flags.FLAGS
+    run(args, fields.from_flags(Options, {"kshot": args.kshot}, args))
 
 
 if __name__ == "__main__":
     define_flags()
+    flags.adopt_module_key_flags(fields)
     cli.run(main)

@@ -43,10 +43,10 @@ class MaskRefinement(layers.Layer):
     """Where the last prediction was confident guides the next one (Sec. 4.5, Fig. 5).
 
     Call: features [B,h,w,C'], number of steps T -> logits float32 [B,T,h,w,2]. All steps
-    share all weights. The cache, zeros at first and then the last step's softmax, is an
-    argument of `step` and never kept. `with_cache=False` removes the cache branch and
-    predicts once (the baseline of Table 3); `cache_gradient` lets gradients flow from a
-    step into the one before.
+    share all weights. The cache [B,h,w,2], `first_cache` (default zeros) and then the last
+    step's softmax, is an argument of `step` and never kept. `with_cache=False` removes the
+    cache branch and predicts once (the baseline of Table 3); `cache_gradient` lets gradients
+    flow from a step into the one before.
     """
 
     def __init__(self, channels, kernel=7, with_cache=True, cache_gradient=False, **kwargs):
@@ -74,13 +74,15 @@ class MaskRefinement(layers.Layer):
             layer.build((*size, self.channels))
         self.combine.build((*size, self.channels * len(self.entry)))
 
-    def call(self, features, steps):
+    def call(self, features, steps, first_cache=None):
         entered = self.entry[0](features)
         if not self.with_cache:
             return ops.stack([self.combined([entered])], axis=1)
         # Nothing of the feature branch depends on the cache up to here: computed once.
         prepared = entered, self.context(0, entered)
-        cache = ops.zeros_like(features[..., :2], dtype="float32")
+        cache = first_cache
+        if cache is None:
+            cache = ops.zeros_like(features[..., :2], dtype="float32")
         results = []
         for _ in range(steps):
             results.append(self.step(prepared, cache))

@@ -11,7 +11,7 @@ import sys
 
 import tensorflow as tf
 
-from crnet_tf import files, folds, records
+from crnet_tf import files, records
 from crnet_tf.config import Config
 
 # What may change when a run is taken up again.
@@ -62,9 +62,7 @@ def describe_run(settings: Config, index: records.Index, notice: str) -> dict:
         "dataset": index.dataset,
         "records": str(index.directory),
         "records_sha256": index.sha256,
-        "test_classes": [
-            index.class_names[c - 1] for c in folds.test_classes(index.dataset, settings.fold)
-        ],
+        "test_classes": [index.class_names[c - 1] for c in index.test_classes(settings.fold)],
         "sessions": [],
     }
 

@@ -3,15 +3,15 @@
 import numpy as np
 from PIL import Image
 
-from crnet_tf import episodes, photos
+from crnet_tf import photos
 from crnet_tf.folds import VOID
+from crnet_tf.frames import Frame
 
 
-def check_support(image: np.ndarray, mask: np.ndarray, image_size: int, name: str) -> None:
+def check_support(image: np.ndarray, mask: np.ndarray, name: str) -> None:
     """Raises ValueError unless photo and mask can serve as support of a network.
 
-    The mask must have the photo's size, the values 0, 1 and 255 (void), and foreground that
-    is still there at the network's input size.
+    The mask must have the photo's size, the values 0, 1 and 255 (void), and foreground.
     """
     check_photo(image, name)
     if mask.shape != image.shape[:2]:
@@ -32,10 +32,14 @@ def check_support(image: np.ndarray, mask: np.ndarray, image_size: int, name: st
             f"{name}: expected a mask with some foreground, received an empty one. Mark the "
             "object in it, or leave this support out."
         )
-    if not np.any(episodes.resize_mask(mask[..., None], image_size).numpy() == 1):
+
+
+def check_visible(mask: np.ndarray, frame: Frame, name: str) -> None:
+    """Raises ValueError when nothing of the foreground is left at the network's input size."""
+    if not np.any(frame.mask(mask).numpy() == 1):
         raise ValueError(
             f"{name}: expected an object that can still be seen at the network's input size, "
-            f"{image_size}x{image_size}, received {np.sum(mask == 1)} foreground pixels in "
+            f"{frame.size}x{frame.size}, received {np.sum(mask == 1)} foreground pixels in "
             f"{_pixels(mask.shape)}, none of which is left. Crop the photo around the object."
         )
 

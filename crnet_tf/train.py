@@ -26,7 +26,7 @@ from crnet_tf import (
     config,
     episodes,
     feature_store,
-    folds,
+    fields,
     manifest,
     model,
     records,
@@ -144,10 +144,11 @@ def training_data(network: model.CRNet, index: records.Index, done: int, feature
     From images that is the network itself; with `feature_views`, its twin on features.
     """
     settings = network.config
-    classes = folds.train_classes(index.dataset, settings.fold)
+    classes = index.train_classes(settings.fold)
     episodes.check_counts(index, "train", classes, 1)
+    unseen = index.test_classes(settings.fold) if settings.drop_novel_images else ()
     if settings.feature_views:
-        store = feature_store.open_store(network, index, classes, feature_dir)
+        store = feature_store.open_store(network, index, classes, feature_dir, unseen)
         twin = model.on_features(network)
         twin.compile(optimizer=network.optimizer, jit_compile=False)
         return twin, store.batches(
@@ -162,6 +163,7 @@ def training_data(network: model.CRNet, index: records.Index, done: int, feature
         augment=settings.augment,
         colour_rotation=settings.colour_rotation,
         skip=done,
+        unseen=unseen,
     )
     return network, drawn.map(episodes.training_pair)
 
@@ -169,8 +171,8 @@ def training_data(network: model.CRNet, index: records.Index, done: int, feature
 def validation_episodes(settings: Config, index: records.Index) -> dict:
     """{"base": (archive, entries), "novel": ...} out of the val split."""
     chosen = {}
-    for name, choose in (("base", folds.train_classes), ("novel", folds.test_classes)):
-        classes = choose(index.dataset, settings.fold)
+    for name, choose in (("base", index.validation_classes), ("novel", index.test_classes)):
+        classes = choose(settings.fold)
         episodes.check_counts(index, "val", classes, 1)
         archive = manifest.Archive(index, "val", classes)
         chosen[name] = archive, manifest.draw(archive, 1, settings.val_episodes, settings.seed)
@@ -246,4 +248,5 @@ def main():
 if __name__ == "__main__":
     define_flags()
     flags.adopt_module_key_flags(config)
+    flags.adopt_module_key_flags(fields)
     cli.run(main)

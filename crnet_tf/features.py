@@ -1,0 +1,179 @@
+"""Each photo through the frozen encoder once: features by photo, mask and frame, kept.
+
+    photo --frame--> image [S,S,3] --encoder--> features [h,w,F]           `PhotoEncoder.photo`
+    photo x mask ---------------------------->  features [h,w,F]           `PhotoEncoder.masked`
+
+What is kept never exceeds `max_bytes` in memory; with a folder it is also on disk, for later
+runs of networks with the same encoder.
+"""
+
+import collections
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import pathlib
+
+import ml_dtypes
+import numpy as np
+import tensorflow as tf
+
+from crnet_tf import backbones, episodes, files
+from crnet_tf.frames import Frame
+from crnet_tf.model import CRNet
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """A photo and, of a support, its mask; known by its pixels, whatever it is called.
+
+    Attributes:
+        image: uint8 [H,W,3] RGB.
+        mask: uint8 [H,W] in {0,1,255}, or None.
+        name: what errors call it.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray | None = None
+    name: str = "photo"
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Hash of the photo."""
+        return _sha256(self.image)
+
+    @functools.cached_property
+    def masked_key(self) -> str:
+        """Hash of the photo and its mask."""
+        return self.key + _sha256(self.mask)
+
+
+def _sha256(array):
+    shape = str(array.shape).encode()
+    return hashlib.sha256(shape + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+class FeatureCache:
+    """Arrays that are expensive to compute, by key; the least recently used go first.
+
+    Args:
+        max_bytes: bound on what is held in memory.
+    """
+
+    def __init__(self, max_bytes: float):
+        self.max_bytes, self.bytes = max_bytes, 0
+        self._arrays = collections.OrderedDict()
+
+    def get(self, key: tuple, compute) -> np.ndarray:
+        """The array of `key`; `compute()` where it is not held."""
+        if key in self._arrays:
+            self._arrays.move_to_end(key)
+            return self._arrays[key]
+        array = compute()
+        if array.nbytes <= self.max_bytes:
+            self._arrays[key] = array
+            self.bytes += array.nbytes
+        while self.bytes > self.max_bytes:
+            self.bytes -= self._arrays.popitem(last=False)[1].nbytes
+        return array
+
+    def clear(self) -> None:
+        """Forgets everything, as it must when weights change."""
+        self._arrays.clear()
+        self.bytes = 0
+
+
+class PhotoEncoder:
+    """The encoder of a network with a memory.
+
+    Args:
+        network: its encoder must not change while this is used.
+        cache: shared with what is derived from the features.
+        directory: folder of features that outlive the process, or "".
+        keep: hold features in memory; off where only what is derived from them comes back.
+    """
+
+    def __init__(self, network: CRNet, cache: FeatureCache, directory: str = "", keep=True):
+        self.network, self.cache, self.keep = network, cache, keep
+        self.directory = pathlib.Path(directory) / fingerprint(network) if directory else None
+        parts = network.parts
+        self._photo = tf.function(lambda image: parts.encoder(image, training=False))
+        self._masked = tf.function(
+            lambda image, mask: parts.encoder(
+                parts.mask_background(image, mask), training=False
+            )
+        )
+
+    def photo(self, photo: Photo, frame: Frame) -> np.ndarray:
+        """Features [h,w,F] of a photo."""
+        return self._kept(
+            ("photo", photo.key, frame), lambda: self._photo(frame.image(photo.image)[None])
+        )
+
+    def masked(self, photo: Photo, frame: Frame) -> np.ndarray:
+        """Features [h,w,F] of a photo whose background is painted over (Sec. 4.4)."""
+        return self._kept(
+            ("masked", photo.masked_key, frame),
+            lambda: self._masked(frame.image(photo.image)[None], frame.mask(photo.mask)[None]),
+        )
+
+    def view(self, photo: Photo, frame: Frame, seed: int):
+        """A flipped, scaled, cropped view: features, masked features [h,w,F], mask [S,S,1]."""
+        image, mask = episodes.flip_scale_crop(
+            tf.constant(photo.image), tf.constant(photo.mask[..., None]), frame.size, [seed, 0]
+        )
+        encoded = self._photo(image[None]), self._masked(image[None], mask[None])
+        return *(features[0].numpy() for features in encoded), mask.numpy()
+
+    def _kept(self, key, encode):
+        def compute():
+            if self.directory is None:
+                return encode()[0].numpy()
+            return self._on_disk(key, encode)
+
+        return self.cache.get(key, compute) if self.keep else compute()
+
+    def _on_disk(self, key, encode):
+        kind, content, frame = key
+        name = _sha256(np.frombuffer(f"{kind} {content} {frame}".encode(), np.uint8))
+        path = self.directory / name[:2] / f"{name}.npy"
+        # NumPy's files do not know bfloat16: its bits are kept.
+        bits = np.uint16 if self._dtype == ml_dtypes.bfloat16 else self._dtype
+        if path.exists():
+            try:
+                return np.load(path).view(self._dtype)
+            except (OSError, ValueError, EOFError) as error:
+                raise ValueError(
+                    f"{path} cannot be read as features ({error}). Remove it."
+                ) from error
+        features = encode()[0].numpy()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        np.save(buffer, features.view(bits))
+        files.write_bytes(path, buffer.getvalue())
+        return features
+
+    @property
+    def _dtype(self):
+        name = self.network.parts.encoder.compute_dtype
+        return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+
+
+def fingerprint(network: CRNet) -> str:
+    """Hash of all that an encoder's features depend on beside the photo."""
+    config, encoder = network.config, network.parts.encoder
+    settings = (
+        config.backbone, config.backbone_preprocessing, config.feature_levels,
+        config.multi_level, encoder.compute_dtype,
+    )  # fmt: skip
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    for weights in encoder.get_weights():
+        digest.update(np.ascontiguousarray(weights).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def base_frame(network: CRNet, size: int | None = None, letterbox: bool = False) -> Frame:
+    """The frame of a network's photos: its own input size, squashed, unless told otherwise."""
+    mean = backbones.PREPROCESSING[network.config.backbone_preprocessing][0]
+    return Frame(size or network.config.image_size, letterbox, mean)

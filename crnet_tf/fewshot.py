@@ -1,0 +1,213 @@
+"""k labelled photos and one network -> answers for other photos (Sec. 4.6, Sec. 6).
+
+    Learner(network, options).learn(supports) -> Example
+        the k supports are encoded, and the network is fine-tuned to them where asked
+    Example.maps(query) -> for each test scale, probabilities after each refinement step
+        one answer a support, fused
+    Learner.restore(maps, size) -> probabilities [T,H,W] at the photo's own size
+
+Evaluation, prediction and export all go this way. A photo is encoded once (`features.py`).
+"""
+
+import contextlib
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from crnet_tf import metrics, support
+from crnet_tf import parts as network_parts
+from crnet_tf.features import FeatureCache, Photo, PhotoEncoder, base_frame
+from crnet_tf.finetune import Adapted, Finetuner, check_count, holding
+from crnet_tf.frames import Frame
+from crnet_tf.layers import resize_align_corners
+from crnet_tf.model import CRNet
+from crnet_tf.options import Options
+from crnet_tf.prior import prior_mask
+
+
+class Learner:
+    """Applies one network by one set of options to any number of examples.
+
+    Args:
+        network: trained; its own weights are in place whenever no method is running.
+        frame: how photos enter at scale 1; default: squashed to the network's input size.
+        cache: of another learner of the same network, to share what both need.
+        keep_features: hold the encoder's features in memory though the options would not
+            use them again.
+
+    Raises:
+        ValueError: a test scale that leaves no feature map, or the prior mask for a network
+            without the cache it would go into.
+    """
+
+    def __init__(
+        self,
+        network: CRNet,
+        options: Options | None = None,
+        frame: Frame | None = None,
+        cache: FeatureCache | None = None,
+        keep_features: bool = False,
+    ):
+        self.network, self.options = network, options or Options()
+        options = self.options
+        self.frame = frame or base_frame(network)
+        self.frames = [self.frame.scaled(scale) for scale in options.scales]
+        if options.prior_mask and not network.config.mask_refinement:
+            raise ValueError(
+                "prior_mask: expected a network with mask refinement, whose cache the prior "
+                "starts; received one trained with --nomask_refinement. Leave --prior_mask off."
+            )
+        self.cache = cache or FeatureCache(options.feature_cache_gb * 2**30)
+        keep = keep_features or options.finetunes or options.prior_mask
+        self.encoder = PhotoEncoder(network, self.cache, options.feature_cache, keep)
+        self.tuner = Finetuner(network, options) if options.finetunes else None
+        parts, steps = network.parts, options.refine_steps or network.config.refine_steps
+        self.project = tf.function(lambda features: parts.projection(features, training=False))
+        self.state = tf.function(functools.partial(network_parts.support_state, parts))
+        self.importance = tf.function(lambda query: parts.cross_reference.importance(query))
+
+        @tf.function
+        def segment(state, projected, first_cache, size):
+            """States of K partners, [1 or K,h,w,C] -> probabilities [K,T,size,size]."""
+            logits = network_parts.segment(parts, state, projected, steps, first_cache)
+            return tf.nn.softmax(resize_align_corners(logits, (size, size)))[..., 1]
+
+        self.segment = segment
+
+    def learn(self, supports: list[Photo]) -> "Example":
+        """Encodes k supports, and adapts to them.
+
+        Raises:
+            ValueError: fine-tuning on one support, or a support without foreground after
+                resizing.
+        """
+        for photo in supports:
+            for frame in self.frames:
+                support.check_visible(photo.mask, frame, photo.name)
+        adapted = self._adapt(supports) if self.tuner else None
+        answering = supports[:1] if self.options.kshot == "finetune" else supports
+        return Example(self, answering, adapted)
+
+    def restore(self, maps: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+        """Mean over the test scales: `Example.maps` -> float32 [T,H,W] at (H, W)."""
+        restored = [
+            frame.restore(value, size) for frame, value in zip(self.frames, maps, strict=True)
+        ]
+        return restored[0] if len(restored) == 1 else np.mean(restored, axis=0)
+
+    def _adapt(self, supports) -> Adapted:
+        encoder, frame = self.encoder, self.frame
+        views = [
+            encoder.view(photo, frame, seed)
+            for photo in supports
+            for seed in range(self.options.finetune_views)
+        ]
+        check_count(len(supports) + len(views))
+        photos = [encoder.photo(photo, frame) for photo in supports]
+        masks = [frame.mask(photo.mask) for photo in supports]
+        category = None
+        if self.network.config.condition:
+            category = [encoder.masked(photo, frame) for photo in supports]
+            category = np.stack(category + [view[1] for view in views])
+        return self.tuner(
+            np.stack(photos + [view[0] for view in views]),
+            category,
+            np.stack(masks + [view[2] for view in views]),
+        )
+
+
+class Example:
+    """k supports that a network has learnt; made by `Learner.learn`.
+
+    Attributes:
+        supports: those that answer. adapted: `finetune.Adapted`, or None.
+    """
+
+    def __init__(self, learner: Learner, supports: list[Photo], adapted: Adapted | None):
+        self.learner, self.supports, self.adapted = learner, supports, adapted
+        self._states = {}  # by frame: a query needs nothing else of the supports
+
+    def maps(self, query: Photo) -> list[np.ndarray]:
+        """Probabilities float32 [T,S,S] of a query, one array for each test scale."""
+        weights = contextlib.nullcontext()
+        if self.adapted is not None:
+            weights = holding(self.learner.tuner.variables, self.adapted.weights)
+        with weights:
+            return [self._fused(query, frame) for frame in self.learner.frames]
+
+    def segment(self, query: Photo) -> np.ndarray:
+        """Probabilities float32 [T,H,W] after each refinement step, at the photo's size."""
+        return self.learner.restore(self.maps(query), query.image.shape[:2])
+
+    def _fused(self, query, frame):
+        learner, options = self.learner, self.learner.options
+        if frame not in self._states:
+            self._states[frame] = self._encoded(frame)
+        state = self._states[frame]
+        projected = self._projected(query, frame)
+        prior = None
+        if options.prior_mask:
+            prior = prior_mask(learner.encoder, self.supports, query, frame)
+        answers = learner.segment(state, projected, prior, frame.size).numpy()
+        if not (options.weighted_fusion or options.early_stop):
+            return answers.mean(axis=0)
+        agreement = self._agreement(state, projected, frame)
+        return fuse(answers, agreement, options.weighted_fusion, options.early_stop)
+
+    def _encoded(self, frame):
+        """States of the supports, each [K,1,1,C]; see `parts.support_state`."""
+        states = []
+        for photo in self.supports:
+            projected = {"support": self._projected(photo, frame)}
+            if self.learner.network.config.condition:
+                projected["category"] = self._projected(photo, frame, "masked")
+            states.append(self.learner.state(projected, frame.mask(photo.mask)[None]))
+        return {name: tf.concat([s[name] for s in states], axis=0) for name in states[0]}
+
+    def _projected(self, photo, frame, kind="photo"):
+        """Projection [1,h,w,C] of a photo or its masked version, remembered where it can be."""
+        learner = self.learner
+
+        def compute():
+            features = getattr(learner.encoder, kind)(photo, frame)
+            return learner.project(features[None]).numpy()
+
+        if self.adapted is not None:  # these weights are this example's alone
+            return compute()
+        content = photo.key if kind == "photo" else photo.masked_key
+        return learner.cache.get(("projected", kind, content, frame), compute)
+
+    def _agreement(self, state, query, frame):
+        """IoU [K,T] of the support head with the known masks, in the light of a query."""
+        learner = self.learner
+        own = np.concatenate([self._projected(photo, frame) for photo in self.supports])
+        partner = dict(state)
+        if learner.network.config.cross_reference:
+            partner["importance"] = learner.importance(query)
+        found = learner.segment(partner, own, None, frame.size).numpy() > 0.5
+        masks = [frame.mask(photo.mask).numpy()[..., 0] for photo in self.supports]
+        return np.array(
+            [
+                [metrics.class_iou(metrics.areas(step, mask)) for step in steps]
+                for steps, mask in zip(found, masks, strict=True)
+            ]
+        )
+
+
+def fuse(answers: np.ndarray, agreement: np.ndarray, weighted: bool, stop: bool) -> np.ndarray:
+    """One answer [T,S,S] out of K answers [K,T,S,S], led by the support head's IoU [K,T].
+
+    Args:
+        weighted: weigh each support by its IoU (all alike where all are 0).
+        stop: at step t take each support's answer of its best step up to t.
+    """
+    rows, steps = np.arange(len(answers))[:, None], agreement.shape[1]
+    if stop:
+        best = np.stack([agreement[:, : t + 1].argmax(axis=1) for t in range(steps)], axis=1)
+        answers, agreement = answers[rows, best], agreement[rows, best]
+    if not weighted:
+        return answers.mean(axis=0)
+    weights = np.where(agreement.sum(axis=0) > 0, agreement, 1.0)
+    weights = weights / weights.sum(axis=0)
+    return np.einsum("ktij,kt->tij", answers, weights.astype(np.float32))

@@ -1,0 +1,54 @@
+"""Dataclasses whose fields are also flags: help, choices and range stand at the field."""
+
+import dataclasses
+
+from absl import flags
+
+
+def field(default, help, choices=None, minimum=None, flag=True):
+    """A field with its help text; `flag=False` keeps it off the command line."""
+    metadata = {"help": help, "choices": choices, "minimum": minimum, "flag": flag}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check(values) -> None:
+    """Raises ValueError when a field is outside its choices or below its minimum."""
+    for entry in dataclasses.fields(values):
+        value, rule = getattr(values, entry.name), entry.metadata
+        if rule["choices"] and value not in rule["choices"]:
+            raise ValueError(
+                f"{entry.name}: expected one of {rule['choices']}, received {value!r}."
+            )
+        if rule["minimum"] is not None and value < rule["minimum"]:
+            raise ValueError(
+                f"{entry.name}: expected at least {rule['minimum']}, received {value!r}."
+            )
+
+
+def define_flags(kind: type, values: flags.FlagValues = flags.FLAGS) -> None:
+    """One absl flag for each field of a dataclass. Call once, in a main module."""
+    for entry in _flag_fields(kind):
+        name, default, meta = entry.name, entry.default, entry.metadata
+        if meta["choices"]:
+            flags.DEFINE_enum(name, default, list(meta["choices"]), meta["help"], values)
+            continue
+        define = {
+            bool: flags.DEFINE_bool,
+            int: flags.DEFINE_integer,
+            float: flags.DEFINE_float,
+            str: flags.DEFINE_string,
+        }[entry.type]
+        define(name, default, meta["help"], flag_values=values)
+
+
+def from_flags(kind: type, preset: dict, values: flags.FlagValues = flags.FLAGS):
+    """The dataclass of a command line: preset first, explicitly given flags over it."""
+    chosen = dict(preset)
+    for entry in _flag_fields(kind):
+        if values[entry.name].present or entry.name not in chosen:
+            chosen[entry.name] = values[entry.name].value
+    return kind(**chosen)
+
+
+def _flag_fields(kind):
+    return [entry for entry in dataclasses.fields(kind) if entry.metadata["flag"]]

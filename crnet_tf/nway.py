@@ -1,0 +1,44 @@
+"""Several classes at once: one against the rest for each, and a decision for the background.
+
+CRNet is asked about one class at a time; N classes are N answers to the same photo. A pixel
+is the most probable class, or background where none is more probable than a half.
+"""
+
+import keras
+import numpy as np
+
+from crnet_tf import metrics, scoring
+from crnet_tf.fewshot import Learner
+from crnet_tf.folds import VOID
+from crnet_tf.manifest import Archive, WayEntry
+from crnet_tf.records import label_value
+
+
+def decide(probabilities: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    """[N,H,W] probabilities of N classes -> uint8 [H,W]: 0 background, n the nth class."""
+    best = probabilities.argmax(axis=0)
+    certain = probabilities.max(axis=0) > threshold
+    return np.where(certain, best + 1, 0).astype(np.uint8)
+
+
+def evaluate_ways(learner: Learner, archive: Archive, entries: list[WayEntry]) -> dict:
+    """Areas of N-way episodes at the photos' own size: {"crnet": {class id: [2,2]}}.
+
+    Every class of an episode is scored, also those the query does not hold: what is taken
+    for them counts against them.
+    """
+    by_class, bar = {}, keras.utils.Progbar(len(entries), unit_name="episode")
+    for entry in entries:
+        answers = []
+        for class_id, names in zip(entry.classes, entry.support, strict=True):
+            supports = [scoring.photo(archive, name, class_id) for name in names]
+            query = scoring.photo(archive, entry.query, class_id)
+            answers.append(learner.learn(supports).segment(query)[-1])
+        decided = decide(np.stack(answers))
+        label = archive.photo(entry.query)[1]
+        for n, class_id in enumerate(entry.classes, 1):
+            truth = np.where(label == VOID, VOID, label == label_value(class_id))
+            area = metrics.areas(decided == n, truth)
+            by_class[class_id] = by_class.get(class_id, 0) + area
+        bar.add(1)
+    return {"crnet": by_class}

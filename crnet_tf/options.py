@@ -1,0 +1,99 @@
+"""How a trained network is applied to k labelled photos; each field is a flag.
+
+`Config` describes a network and its training and travels in the checkpoint; these options
+are chosen anew whenever a checkpoint is evaluated, used or exported.
+"""
+
+import dataclasses
+
+from crnet_tf import fields
+from crnet_tf.fields import field
+
+# `fields.define_flags` needs types to be classes: no `from __future__ import annotations`.
+
+KSHOT = ("fusion", "finetune", "finetune+fusion")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How k supports become one answer.
+
+    Raises:
+        ValueError: a value outside its choices or range (expected, received).
+    """
+
+    kshot: str = field(
+        "fusion",
+        "fusion: mean of the probability maps of the k supports (Sec. 6); finetune: adapt "
+        "all but the encoder to pairs of supports (Sec. 4.6), answer from the first; "
+        "finetune+fusion: adapt, answer from all.",
+        choices=KSHOT,
+        flag=False,  # a list where several methods are compared
+    )
+    test_scales: str = field(
+        "1",
+        "Sizes of the photos, as multiples of the input size, whose answers are averaged; "
+        "the paper's multi-scale test (Sec. 6): 0.75,1,1.25.",
+    )
+    refine_steps: int = field(
+        0, "Refinement steps; 0: as the network is configured.", minimum=0
+    )
+
+    # === Fine-tuning (Sec. 4.6) ===
+    finetune_steps: int = field(20, "Updates on pairs of supports; ours.", minimum=1)
+    finetune_rate: float = field(1e-4, "Step size (Adam); ours.", minimum=0)
+    finetune_batch: int = field(2, "Pairs in an update; ours.", minimum=1)
+    finetune_views: int = field(
+        0,
+        "Flipped, scaled and cropped views of each support to fine-tune on besides; makes "
+        "k = 1 possible; ours.",
+        minimum=0,
+    )
+    finetune_seed: int = field(0, "Seed of the pairs and views.", minimum=0)
+
+    # === Beyond the paper ===
+    prior_mask: bool = field(
+        False,
+        "Start the refinement from PFENet's training-free prior: the cosine of each query "
+        "cell to the nearest cell of the object.",
+    )
+    weighted_fusion: bool = field(
+        False,
+        "Weigh each support in the fusion by how well the support head finds its known mask.",
+    )
+    early_stop: bool = field(
+        False,
+        "Answer with the refinement step, and keep the fine-tuned weights, with which the "
+        "support head finds the known masks best.",
+    )
+
+    # === Features ===
+    feature_cache: str = field(
+        "", "Folder where a frozen encoder's features stay for later runs; default: none."
+    )
+    feature_cache_gb: float = field(
+        4.0, "Bound on the features held in memory, GB; 0: encode each time.", minimum=0
+    )
+
+    def __post_init__(self):
+        fields.check(self)
+        self.scales  # noqa: B018 — checked here
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """`test_scales` as numbers."""
+        try:
+            scales = tuple(float(part) for part in self.test_scales.split(","))
+        except ValueError:
+            scales = ()
+        if not scales or not all(0.1 <= scale <= 4 for scale in scales):
+            raise ValueError(
+                "test_scales: expected numbers from 0.1 to 4 such as 0.75,1,1.25, received "
+                f"{self.test_scales!r}."
+            )
+        return scales
+
+    @property
+    def finetunes(self) -> bool:
+        """Whether the network is adapted to the supports."""
+        return self.kshot != "fusion"

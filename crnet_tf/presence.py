@@ -1,0 +1,42 @@
+"""Is the object in the photo at all? A score, and how well it tells the two cases apart.
+
+Few-shot benchmarks ask only about photos that hold the object; users do not. On negative
+episodes, whose query holds not one pixel of the class, a good score is low.
+"""
+
+import numpy as np
+
+CONFIDENT_SHARE = 0.01  # of the photo
+
+
+def presence(probability: np.ndarray) -> float:
+    """Score in 0..1 of a probability map [H,W]: the mean of its largest hundredth.
+
+    One stray pixel does not make an object; an object of a hundredth of the photo counts
+    fully.
+    """
+    count = max(1, round(CONFIDENT_SHARE * probability.size))
+    return float(np.partition(probability.ravel(), -count)[-count:].mean())
+
+
+def auroc(positive, negative) -> float:
+    """Chance that a photo with the object scores above one without it (ties: a half)."""
+    positive, negative = np.asarray(positive)[:, None], np.asarray(negative)[None]
+    return float(np.mean((positive > negative) + 0.5 * (positive == negative)))
+
+
+def summary(positives: list[dict], negatives: list[dict]) -> dict:
+    """Presence section of an evaluation.
+
+    Args:
+        positives, negatives: lines of `episodes.jsonl`, with `presence` and `predicted` (the
+            share of the photo answered as the object).
+    """
+    return {
+        "auroc": auroc(
+            *([line["presence"] for line in lines] for lines in (positives, negatives))
+        ),
+        "negatives": len(negatives),
+        "false_positive_rate": float(np.mean([line["predicted"] > 0 for line in negatives])),
+        "mean_false_area": float(np.mean([line["predicted"] for line in negatives])),
+    }

@@ -1,0 +1,61 @@
+"""PFENet's training-free prior mask, as the first cache of the refinement.
+
+A query cell is likely the object where some cell of the support's object resembles it: the
+largest cosine between last-level features, stretched to 0..1 over the query (Tian et al.,
+TPAMI 2020, Sec. 3.2). CRNet's refinement starts from zeros; here it starts from that.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from crnet_tf import backbones
+from crnet_tf.features import Photo, PhotoEncoder
+from crnet_tf.frames import Frame
+from crnet_tf.layers import resize_align_corners
+from crnet_tf.model import CRNet
+
+
+def last_level(network: CRNet, features):
+    """The last stage's channels of encoder features [...,F], float32."""
+    config = network.config
+    levels = backbones.FEATURE_LEVELS[config.backbone][config.feature_levels]
+    last = network.parts.encoder.get_layer(config.backbone).get_layer(levels[-1])
+    return tf.cast(features[..., -last.output.shape[-1] :], tf.float32)
+
+
+def prior_mask(
+    encoder: PhotoEncoder, supports: list[Photo], query: Photo, frame: Frame
+) -> tf.Tensor:
+    """First caches float32 [K,h,w,2] (background, foreground) of a query, one a support."""
+    network = encoder.network
+    features = tf.constant(encoder.photo(query, frame))
+    wanted = last_level(network, features)
+    return tf.stack(
+        [
+            _stretched(
+                last_level(network, tf.constant(encoder.photo(photo, frame))),
+                frame.mask(photo.mask),
+                wanted,
+            )
+            for photo in supports
+        ]
+    )
+
+
+@tf.function
+def _stretched(support, mask, query):
+    size = support.shape[:2]
+    foreground = resize_align_corners(tf.cast(mask == 1, tf.float32), tuple(size))[..., 0]
+    # A thin object may fill no cell to the half.
+    cells = foreground >= tf.minimum(0.5, tf.reduce_max(foreground))
+    wanted = tf.boolean_mask(support, cells)
+    channels = query.shape[-1]
+    cosine = tf.matmul(
+        tf.nn.l2_normalize(tf.reshape(query, [-1, channels]), -1),
+        tf.nn.l2_normalize(wanted, -1),
+        transpose_b=True,
+    )
+    nearest = tf.reshape(tf.reduce_max(cosine, axis=1), query.shape[:2])
+    low, high = tf.reduce_min(nearest), tf.reduce_max(nearest)
+    prior = (nearest - low) / tf.maximum(high - low, np.float32(1e-7))
+    return tf.stack([1 - prior, prior], axis=-1)

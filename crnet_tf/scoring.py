@@ -1,0 +1,116 @@
+"""Episodes -> areas of intersection and union, for every method on the same answers."""
+
+import dataclasses
+
+import keras
+import numpy as np
+
+from crnet_tf import baselines, episodes, manifest, metrics, presence, protocols, visualize
+from crnet_tf.features import Photo
+from crnet_tf.fewshot import Learner
+from crnet_tf.folds import VOID
+from crnet_tf.protocols import PROTOCOLS, Protocol
+
+
+@dataclasses.dataclass
+class Found:
+    """Result of `evaluate`.
+
+    Attributes:
+        totals: {protocol: {method: {class id: areas int64 [2,2]}}}; methods are "crnet" (the
+            last refinement step), "crnet_step1" .. and the baselines. See `results.scores`.
+        episodes: a dict each: class_id, support, query, iou, foreground, predicted, presence.
+    """
+
+    totals: dict
+    episodes: list[dict]
+
+    def add(self, protocol: str, method: str, class_id: int, areas: np.ndarray) -> None:
+        """Adds the areas of one episode."""
+        by_class = self.totals.setdefault(protocol, {}).setdefault(method, {})
+        by_class[class_id] = by_class.get(class_id, 0) + areas
+
+
+def evaluate(
+    learner: Learner,
+    archive: manifest.Archive,
+    entries: list[manifest.Entry],
+    *,
+    scoring: tuple[Protocol, ...] = (PROTOCOLS["crnet"],),
+    compared: tuple[str, ...] = (),
+    progress: bool = False,
+) -> Found:
+    """Scores every refinement step of a network, and baselines, on the same episodes.
+
+    Args:
+        learner: the network and how it uses its supports.
+        archive, entries: photos and episodes (`manifest.draw`); a query without one pixel of
+            the class makes a negative episode.
+        scoring: protocols that score the same answers differently.
+        compared: names out of `baselines.BASELINES`.
+    """
+    found = Found({}, [])
+    bar = keras.utils.Progbar(len(entries), unit_name="episode") if progress else None
+    for entry in entries:
+        supports, query = photos_of(archive, entry)
+        maps = learner.learn(supports).maps(query)
+        others = baselines.answers(learner, supports, query, compared)
+        for protocol in scoring:
+            truth = protocols.scored(protocol, query.mask)
+            answer = learner.restore(maps, truth.shape)
+            for method, predicted in _methods(answer, others, learner, truth.shape).items():
+                area = metrics.areas(predicted, truth)
+                found.add(protocol.name, method, entry.class_id, area)
+            if protocol is scoring[0]:
+                found.episodes.append(_line(entry, answer[-1], truth))
+        if bar:
+            bar.add(1)
+    return found
+
+
+def photos_of(archive: manifest.Archive, entry: manifest.Entry) -> tuple[list[Photo], Photo]:
+    """Supports and query of an episode, each with its mask."""
+    return [photo(archive, n, entry.class_id) for n in entry.support], photo(
+        archive, entry.query, entry.class_id
+    )
+
+
+def photo(archive: manifest.Archive, name: str, class_id: int) -> Photo:
+    """A photo of the archive with the mask of a class."""
+    image, label = archive.photo(name)
+    mask = episodes.binary_mask(label[..., None], class_id)
+    return Photo(image, mask.numpy()[..., 0], name)
+
+
+def _methods(answer, others, learner, size):
+    """{method: bool [H,W]} of the probabilities [T,H,W] and of the baselines' maps."""
+    methods = {"crnet": answer[-1] > 0.5}
+    if len(answer) > 1:
+        methods |= {f"crnet_step{t + 1}": step > 0.5 for t, step in enumerate(answer)}
+    for name, margin in others.items():
+        methods[name] = learner.frame.restore(margin, size)[0] > 0
+    return methods
+
+
+def _line(entry, probability, truth):
+    """What `episodes.jsonl` says of an episode."""
+    predicted, valid = probability > 0.5, truth != VOID
+    return {
+        "class_id": entry.class_id,
+        "support": list(entry.support),
+        "query": entry.query,
+        "iou": metrics.class_iou(metrics.areas(predicted, truth)),
+        "foreground": float(np.mean(truth[valid] == 1)) if valid.any() else 0.0,
+        "predicted": float(np.mean(predicted[valid])) if valid.any() else 0.0,
+        "presence": presence.presence(probability),
+    }
+
+
+def panel(learner: Learner, archive: manifest.Archive, entry: manifest.Entry) -> np.ndarray:
+    """Picture uint8 [H,W,3] of an episode: support, query, truth, every refinement step."""
+    supports, query = photos_of(archive, entry)
+    probabilities = learner.learn(supports).segment(query)
+    first = supports[0]
+    return visualize.panel(
+        first.image, first.mask, query.image, query.mask, list(probabilities)
+    )
