@@ -163,8 +163,8 @@ def read_pictures(folder: pathlib.Path) -> tuple[dict, list[tuple[str, np.ndarra
     panels = []
     for kind in KINDS:
         if f"panels-{kind}" in pictures:
-            text = "\n".join([f"{kind} episodes by IoU", *captions.get(kind, [])])
-            panels.append((text.capitalize(), pictures.pop(f"panels-{kind}")))
+            lines = [f"{kind.capitalize()} episodes by IoU", *captions.get(kind, [])]
+            panels.append(("\n".join(lines), pictures.pop(f"panels-{kind}")))
     return pictures, panels
 
 
