@@ -227,7 +227,12 @@ def test_other_things_are_never_deleted(records_dir, tmp_path):
     for overwrite in (False, True):
         with pytest.raises(FileExistsError, match="thesis.txt.*choose another --out"):
             build_small(records_dir, out, overwrite=overwrite)
-    assert (out / "thesis.txt").exists()
+    build_small(records_dir, tmp_path / "ours", tfrecords=False, image_size=None)
+    (tmp_path / "ours" / "notes.txt").write_text("put here later")
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match="notes.txt.*choose another --out"):
+            build_small(records_dir, tmp_path / "ours", overwrite=overwrite)
+    assert (out / "thesis.txt").exists() and (tmp_path / "ours" / "notes.txt").exists()
 
 
 def test_a_failed_build_leaves_nothing(records_dir, tmp_path, monkeypatch):
