@@ -72,8 +72,8 @@ def compare(
     if photos != complete:
         less = f": {_difference(photos, complete)} photos"
         less += f", {_difference(pairs, expected)} pairs" if expected else ""
-        kind = "a subset" if photos < complete else "not just"
-        return f"; {kind} of the {complete:,} of {of}{less}"
+        kind = "a subset of" if photos < complete else "not just"
+        return f"; {kind} the {complete:,} of {of}{less}"
     if index.dataset.startswith("coco"):
         return f"; complete; HSNet's lists have {COCO_HSNET_PAIRS[split]:,} pairs"
     if expected is None:
