@@ -177,14 +177,18 @@ def test_part_of_another_place_is_not_appended(get, server):
     assert server.requests[-1][1] is None  # from the start again
 
 
-@pytest.mark.parametrize("etag", ['"v2"', None])
-def test_a_file_that_changed_meanwhile_is_fetched_anew(get, server, etag):
-    server.content = bytes(reversed(CONTENT))
+@pytest.mark.parametrize(
+    "before, after, requests", [('"v1"', '"v2"', 1), ('"v1"', None, 2), (None, None, 1)]
+)
+def test_a_file_that_changed_meanwhile_is_fetched_anew(get, server, before, after, requests):
+    server.content, server.etag = bytes(reversed(CONTENT)), before
     server.faults = ["breaks off", 404]
     with pytest.raises(OSError):
         get(expected=Expected())
-    server.content, server.etag = CONTENT, etag
+    server.requests.clear()
+    server.content, server.etag = CONTENT, after
     assert get(expected=Expected())[0].read_bytes() == CONTENT
+    assert len(server.requests) == requests  # If-Range spares a second one
 
 
 def test_resumed_onto_a_wrong_part_starts_over(get, server, tmp_path):
@@ -241,7 +245,9 @@ def test_first_download_of_an_unknown_file_binds_later_ones(get, server, tmp_pat
 
 def test_a_length_that_is_too_large_ends(get, server):
     server.faults = ["claims more"]
-    assert get(expected=Expected())[0].read_bytes() == CONTENT  # 416: there is no more
+    assert get(expected=Expected())[0].read_bytes() == CONTENT
+    ranges = [given for _, given in server.requests]
+    assert ranges == [None, "bytes=3000000-"]  # answered with 416: there is no more
 
 
 def test_full_disk_is_said_before(get, server, monkeypatch, tmp_path):
