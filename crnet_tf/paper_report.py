@@ -206,7 +206,7 @@ def _evaluations(place):
     """A line for each evaluation: what was drawn, and how it was scored."""
     lines = []
     for row in place.table.own_rows():
-        for shot in dict.fromkeys(column.shot for column in place.table.columns):
+        for shot in row.shots(place.table.columns):
             for fold in place.table.folds:
                 report = place.report(row, shot, fold)
                 if not report:
@@ -219,6 +219,7 @@ def _evaluations(place):
                         f"{fold}",
                         score["kshot"] if shot > 1 else "",
                         row.test_scales,
+                        _options(report["options"], score["kshot"] if shot > 1 else ""),
                         f"{score['episodes']:,}",
                         ", ".join(map(str, score["seeds"])),
                         ", ".join(sha256[:12] for sha256 in score["manifest_sha256"]),
@@ -227,9 +228,20 @@ def _evaluations(place):
                         f"{report['seconds'] / 3600:.2f}",
                     ]
                 )
-    heads = ["row", "k", "fold", "k-shot", "scales", "episodes", "seeds", "manifest",
-             "protocol, deviations", "classes", "hours"]  # fmt: skip
+    heads = ["row", "k", "fold", "k-shot", "scales", "options", "episodes", "seeds",
+             "manifest", "protocol, deviations", "classes", "hours"]  # fmt: skip
     return _markdown(heads, lines, left=len(heads)) if lines else "Nothing is evaluated."
+
+
+def _options(options, kshot):
+    """The evaluation's other options that are on, and that matter for the way of `kshot`."""
+    apart = ("kshot", "test_scales", "feature_cache", "feature_cache_gb")
+    return ", ".join(
+        f"{name}={value}"
+        for name, value in options.items()
+        if value and name not in apart
+        if "finetune" in kshot or not name.startswith("finetune")
+    )
 
 
 def _percent(value):

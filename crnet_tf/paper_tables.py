@@ -44,6 +44,11 @@ class Row:
     test_scales: str = "1"
     kshot: str = "finetune"
 
+    def shots(self, columns: tuple[Column, ...]) -> tuple[int, ...]:
+        """The numbers of supports that the row has values for."""
+        values = zip(columns, self.paper, strict=True)
+        return tuple(dict.fromkeys(c.shot for c, value in values if value is not None))
+
     def evaluation(self, shot: int) -> tuple[str, ...]:
         """Flags of `crnet_tf.evaluate` for k = `shot` supports."""
         kshot = (f"--kshot={self.kshot}",) if shot > 1 else ()

@@ -204,12 +204,10 @@ def listing(table: Table) -> str:
             for column, value in zip(table.columns, row.paper, strict=True)
         )
         flags_of = " ".join(row.network) or "the full network"
-        shots = dict.fromkeys(
-            column.shot
-            for column, value in zip(table.columns, row.paper, strict=True)
-            if value is not None
-        )
-        tests = ["   tested with " + " ".join(row.evaluation(shot)) for shot in shots]
+        tests = [
+            "   tested with " + " ".join(row.evaluation(shot))
+            for shot in row.shots(table.columns)
+        ]
         lines += [f"{row.name}: {paper}", f"   trained with {flags_of}", *tests]
     return "\n".join(lines)
 

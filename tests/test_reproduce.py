@@ -89,6 +89,7 @@ class Commands:
         report = {
             "fold": int(re.findall(r"fold(\d)", values["checkpoint"])[-1]),
             "records_sha256": INDEX.sha256,
+            "options": {"kshot": "fusion", "finetune_steps": 20, "prior_mask": True},
             "classes": "novel", "seconds": 1800.0,
             "rows": [score | {"method": "prototype", "mean_iou": 0.9}, score],
         }  # fmt: skip
@@ -155,6 +156,13 @@ def test_the_table_says_what_was_run(tmp_path):
     evaluation = line(text, "| both | 1 | 1 |")
     for part in ("300", "43ac7d80cb67", "crnet; a subset", "novel", "0.50"):
         assert part in evaluation
+
+
+def test_what_fine_tuning_was_stands_where_it_matters(tmp_path):
+    _, text = make(workplace(tmp_path, 4), tmp_path, Commands(), only=["fusion", "finetune"])
+    assert "| finetune | 1 | finetune_steps=20, prior_mask=True |" in text
+    assert "| fusion | 1 | prior_mask=True |" in text
+    assert len([found for found in text.splitlines() if "43ac7d80cb67" in found]) == 5
 
 
 def test_a_complete_data_set_is_comparable(tmp_path):
