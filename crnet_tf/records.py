@@ -101,7 +101,7 @@ class Index:
     @property
     def num_folds(self) -> int:
         """How many folds there are, counted from 0."""
-        return len(self.held_out) or folds.NUM_FOLDS
+        return len(self.held_out) or folds.num_folds(self.dataset)
 
     def test_classes(self, fold: int) -> tuple[int, ...]:
         """Class ids that training of `fold` must never look at.

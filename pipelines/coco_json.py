@@ -1,7 +1,7 @@
-"""Annotations in COCO's JSON format, with a folder of photos.
+"""Annotations in COCO's JSON format, of any categories, with a folder of photos.
 
-Polygons and run lengths are filled, smaller objects over larger ones. A crowd (`iscrowd`)
-counts nowhere, except where an object of its own is drawn. Needs pycocotools.
+Drawn as in COCO itself: smaller objects stand before larger ones, a crowd (`iscrowd`) counts
+nowhere except where an object of its own is. Needs pycocotools.
 """
 
 import json
@@ -10,7 +10,8 @@ import pathlib
 import numpy as np
 
 from crnet_tf import records
-from crnet_tf.folds import VOID
+from pipelines import coco
+from pipelines.coco_masks import pycocotools_mask
 from pipelines.listing import Listing, Photo
 
 
@@ -19,30 +20,27 @@ def list_photos(annotations: pathlib.Path, images: pathlib.Path) -> Listing:
 
     Raises:
         FileNotFoundError: there is no such file or folder.
-        ValueError: it is no such JSON file, or names a photo twice.
+        ValueError: it is no such JSON file.
+        RuntimeError: pycocotools is missing.
     """
-    _masks()  # before the long work
+    pycocotools_mask()  # before the long work
     if not images.is_dir():
         raise FileNotFoundError(f"--images: expected a folder of photos, received {images}.")
     photos, categories, drawn = _read(annotations)
-    held = {
-        category for objects in drawn.values() for category, crowd, *_ in objects if not crowd
-    }
+    held = {a.category_id for objects in drawn.values() for a in objects if not a.crowd}
     present = [(i, name) for i, name in sorted(categories.items()) if i in held]
     ids = {category: i for i, (category, _) in enumerate(present, 1)}
+    values = {category: records.label_value(i) for category, i in ids.items()}
     listed, problems = [], []
-    for image_id, (file_name, size) in photos.items():
-        path = images / file_name
+    for image_id, (file_name, height, width) in photos.items():
+        path, objects = images / file_name, tuple(drawn.get(image_id, ()))
         if not path.is_file():
             problems.append(f"{path}: expected a photo that {annotations} names, found none.")
             continue
-        objects = tuple(
-            (VOID if crowd else records.label_value(ids[category]), segmentation)
-            for category, crowd, _, segmentation in _back_to_front(drawn.get(image_id, []))
-        )
-        classes = {ids[c] for c, crowd, *_ in drawn.get(image_id, []) if not crowd}
         name = pathlib.PurePosixPath(file_name).with_suffix("").as_posix()
-        listed.append(Photo(name, path, (size, objects), tuple(sorted(classes))))
+        classes = {ids[a.category_id] for a in objects if not a.crowd}
+        label = coco.Photo(path, height, width, objects), values
+        listed.append(Photo(name, path, label, tuple(sorted(classes))))
     absent = len(categories) - len(present)
     notes = [f"{absent} categories without an object; no classes."] if absent else []
     return Listing(tuple(name for _, name in present), listed, problems, notes)
@@ -50,78 +48,42 @@ def list_photos(annotations: pathlib.Path, images: pathlib.Path) -> Listing:
 
 def read_label(photo: Photo) -> np.ndarray:
     """Label map uint8 [H,W] of a photo, drawn from its objects."""
-    (width, height), objects = photo.label
-    label = np.zeros((height, width), np.uint8)
-    for value, segmentation in objects:
-        try:
-            label[object_mask(segmentation, height, width)] = value
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            raise ValueError(
-                f"{photo.path}: expected polygons or run lengths of {width}x{height} px, "
-                f"received a segmentation that cannot be drawn ({error}). Correct or remove it."
-            ) from error
-    return label
-
-
-def object_mask(segmentation: list | dict, height: int, width: int) -> np.ndarray:
-    """bool [H,W]: a segmentation of COCO's format, polygons or (compressed) run lengths."""
-    mask = _masks()
-    if isinstance(segmentation, list):
-        runs = mask.merge(mask.frPyObjects(segmentation, height, width))
-    elif isinstance(segmentation["counts"], list):
-        runs = mask.frPyObjects(segmentation, *segmentation["size"])
-    else:
-        runs = segmentation
-    pixels = mask.decode(runs)
-    if pixels.shape != (height, width):
-        raise ValueError(f"its size is {pixels.shape[1]}x{pixels.shape[0]}")
-    return pixels > 0
-
-
-def _masks():
-    try:
-        from pycocotools import mask
-    except ImportError as error:
-        raise ValueError(
-            "COCO's format: expected the package pycocotools, received none. Install it: "
-            "pip install -e '.[coco]' (or pip install pycocotools)."
-        ) from error
-    return mask
+    return coco.draw_label(*photo.label)
 
 
 def _read(path):
-    """{image id: (file name, (width, height))}, {category id: name}, and
-    {image id: [(category id, is a crowd, area, segmentation)]} of a JSON file."""
+    """{image id: (file name, height, width)}, {category id: name} and {image id: objects}."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         photos = {
-            image["id"]: (image["file_name"], (int(image["width"]), int(image["height"])))
+            image["id"]: (image["file_name"], int(image["height"]), int(image["width"]))
             for image in content["images"]
         }
         categories = {category["id"]: category["name"] for category in content["categories"]}
         drawn = {}
-        for number, thing in enumerate(content["annotations"]):
-            crowd, area = bool(thing.get("iscrowd")), thing.get("area", 0)
-            if thing["image_id"] not in photos or thing["category_id"] not in categories:
+        for number, given in enumerate(content["annotations"]):
+            image_id, category_id = given["image_id"], given["category_id"]
+            if image_id not in photos or category_id not in categories:
                 raise ValueError(f"annotation {number} is of an unknown image or category")
-            if thing.get("segmentation"):
-                drawn.setdefault(thing["image_id"], []).append(
-                    (thing["category_id"], crowd, area, thing["segmentation"])
+            if given.get("segmentation"):
+                drawn.setdefault(image_id, []).append(
+                    coco.Annotation(
+                        given.get("id", number),
+                        category_id,
+                        given["segmentation"],
+                        bool(given.get("iscrowd")),
+                    )
                 )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path}: expected COCO's JSON format (images, annotations with segmentations, "
             f"categories), received another ({type(error).__name__}: {error}). Export it again."
         ) from error
-    if len(set(categories.values())) < len(categories) or not drawn:
+    names = set(categories.values())
+    if len(names) < len(categories) or not drawn:
         raise ValueError(
             f"{path}: expected objects with a segmentation, and categories of different names, "
             f"received {len(drawn)} photos with such objects and {len(categories)} categories "
-            f"of {len(set(categories.values()))} names. Export it again."
+            f"of {len(names)} names. Export it again."
         )
     return photos, categories, drawn
-
-
-def _back_to_front(objects):
-    """Crowds, then objects from large to small."""
-    return sorted(objects, key=lambda thing: (not thing[1], -thing[2]))

@@ -134,9 +134,7 @@ def _json_rows(text):
 
 def _csv_rows(text):
     rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
-    if rows and not any(cell.isdigit() for cell in rows[0]):
-        rows = rows[1:]  # a heading
-    return [(row[0], row[1:]) for row in rows]
+    return [(row[0], row[1:]) for row in rows if row[:2] not in (["name", "id"], ["name", "r"])]
 
 
 def _keys(path, in_colour):

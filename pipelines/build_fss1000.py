@@ -1,0 +1,210 @@
+"""FSS-1000 -> records.
+
+    python -m pipelines.build_fss1000 --fss_dir=fewshot_data --test_list=fss_test_set.txt \
+        --out=records/fss1000
+
+    fewshot_data/abacus/1.jpg, 1.png ... 10.jpg, 10.png     a photo and its mask, 224x224
+
+The 240 test classes are official (fss_test_set.txt, one name a line). The other 760 train and
+validate; which of them, every author draws anew: give `--val_list`, or 240 of them are taken
+by a hash of their names (ours). All photos of the classes that train go to the train split,
+all others to val. Some published files are broken or misnamed: they are skipped and counted.
+"""
+
+import functools
+import hashlib
+import pathlib
+
+import numpy as np
+from absl import flags
+from PIL import Image
+
+from crnet_tf import cli, photos, records
+from crnet_tf.records import Index
+from pipelines import writer
+from pipelines.listing import Photo, files_of
+
+DATASET = "fss1000"
+NUM_VALIDATION = 240
+THRESHOLD = 128
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".JPG")
+SUFFIXES = (*PHOTO_SUFFIXES, ".png")
+
+
+def build_fss1000(
+    fss_dir: photos.PathLike,
+    out: photos.PathLike,
+    test_list: photos.PathLike,
+    val_list: photos.PathLike | None = None,
+    on_error: str = "skip",
+    overwrite: bool = False,
+    short_side: int | None = None,
+) -> Index:
+    """Builds the records of FSS-1000.
+
+    Args:
+        fss_dir: the folder of class folders.
+        out: folder of records to make.
+        test_list: file of the test classes, a name a line.
+        val_list: file of the classes to select checkpoints on; None draws 240 of the others,
+            or a third where there are fewer.
+        on_error, overwrite, short_side: as in `writer.write_records`.
+
+    Raises:
+        FileNotFoundError, ValueError: the input is not as it should be.
+        FileExistsError, RuntimeError, OSError: see `writer.write_records`.
+    """
+    root = pathlib.Path(fss_dir)
+    names = list_classes(root)
+    test = read_names(test_list, names)
+    rest = [name for name in names if name not in test]
+    validation = read_names(val_list, rest) if val_list else draw_validation(rest)
+    splits = {"train": [], "val": []}
+    for class_id, name in enumerate(names, 1):
+        held_out = name in test or name in validation
+        splits["val" if held_out else "train"] += list_photos(root / name, class_id)
+    return writer.write_records(
+        out,
+        splits,
+        functools.partial(_make_item, num_classes=len(names)),
+        dataset=DATASET,
+        source=str(fss_dir),
+        filter="none",
+        class_names=names,
+        on_error=on_error,
+        overwrite=overwrite,
+        folds=[_ids(names, test)],
+        validation_folds=[_ids(names, validation)],
+        short_side=short_side,
+    )
+
+
+def list_classes(root: pathlib.Path) -> list[str]:
+    """Names of the class folders, sorted: class ids are 1, 2, ... in this order."""
+    names = [
+        folder.name
+        for folder in (sorted(root.iterdir()) if root.is_dir() else [])
+        if folder.is_dir() and any((folder / f"1{suffix}").exists() for suffix in SUFFIXES)
+    ]
+    if not names:
+        raise FileNotFoundError(
+            f"--fss_dir: expected class folders with 1.jpg, 1.png ..., received none in "
+            f"{str(root)!r}. Point it to the folder that holds abacus, ab_wheel ..."
+        )
+    return names
+
+
+def list_photos(folder: pathlib.Path, class_id: int) -> list[Photo]:
+    """Photos and masks of a class folder, in the order of their numbers.
+
+    Where one of the two is missing, the other one is listed all the same: reading it says so.
+    """
+    stems = {path.stem for path in files_of(folder, SUFFIXES)}
+    found = []
+    for stem in sorted(stems, key=lambda name: (len(name), name)):
+        candidates = [folder / f"{stem}{suffix}" for suffix in PHOTO_SUFFIXES]
+        photo = next((path for path in candidates if path.is_file()), candidates[0])
+        label = folder / f"{stem}.png"
+        found.append(Photo(f"{folder.name}/{stem}", photo, label, (class_id,)))
+    return found
+
+
+def draw_validation(names: list[str]) -> set[str]:
+    """240 of 760 names (of fewer a third) by their SHA-256: ours, as no split is official."""
+    by_hash = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    return set(by_hash[: min(NUM_VALIDATION, len(names) // 3)])
+
+
+def read_names(path: photos.PathLike, known: list[str]) -> set[str]:
+    """The class names in a file, one a line; all must be `known`."""
+    lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+    # Some copies hold paths, "/abacus".
+    names = {line.strip().strip("/").rpartition("/")[2] for line in lines} - {""}
+    unknown = sorted(names - set(known))
+    if unknown or not names or len(names) == len(known):
+        raise ValueError(
+            f"{path}: expected names of some class folders, one a line, received {len(names)}, "
+            f"{len(unknown)} of them unknown or used otherwise "
+            f"({', '.join(unknown[:3]) or 'none'}). Complete the folders, or correct the list."
+        )
+    return names
+
+
+def read_label(photo: Photo) -> np.ndarray:
+    """Label map uint8 [H,W]: the class where the grey mask is at least 128."""
+    photos.read_photo(photo.label)  # says what is wrong with a missing or damaged file
+    with Image.open(photo.label) as image:
+        foreground = np.asarray(image.convert("L")) >= THRESHOLD
+    if not foreground.any():
+        raise ValueError(
+            f"{photo.label}: expected a mask with some foreground, received an empty one. "
+            "Leave it out."
+        )
+    return (foreground * records.label_value(photo.classes[0])).astype(np.uint8)
+
+
+def table(index: Index) -> str:
+    """What the records hold, and what was skipped, as text."""
+    lines = [f"{index.directory}: {index.dataset}, {len(index.class_names)} classes"]
+    roles = {
+        "train": ("train", index.train_classes(0)),
+        "validate": ("val", index.validation_classes(0)),
+        "test": ("val", index.test_classes(0)),
+    }
+    for role, (split, classes) in roles.items():
+        counts = [index.count(split, c) for c in classes]
+        short = sum(count < 10 for count in counts)
+        lines.append(
+            f"{role}: {len(classes)} classes, {sum(counts):,} photos"
+            + (f"; {short} classes with fewer than 10" if short else "")
+        )
+    skipped = sum(content["skipped"] for content in index.splits.values())
+    return "\n".join([*lines, f"skipped: {skipped} photos"])
+
+
+def _ids(names, chosen):
+    return [class_id for class_id, name in enumerate(names, 1) if name in chosen]
+
+
+def _make_item(photo, num_classes):
+    return writer.make_example(
+        photo.path,
+        read_label(photo),
+        filter="none",
+        num_classes=num_classes,
+        filename=photo.name,
+        classes=photo.classes,
+    )
+
+
+def define_flags() -> None:
+    """Called when this is the program: other builders have flags of the same names."""
+    text = flags.DEFINE_string
+    text("fss_dir", None, "The folder of class folders.", required=True)
+    text("test_list", None, "fss_test_set.txt: test classes, a name a line.", required=True)
+    text("val_list", None, "Classes to select checkpoints on; default: 240 by a hash.")
+    text("out", None, "Folder of records to make.", required=True)
+    flags.DEFINE_enum(
+        "on_error", "skip", writer.ON_ERROR, "Bad photo: stop, or skip and count."
+    )
+    flags.DEFINE_integer("short_side", None, "Store photos no larger, px.", 1)
+    flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.")
+
+
+def main():
+    given = flags.FLAGS
+    index = build_fss1000(
+        given.fss_dir,
+        given.out,
+        given.test_list,
+        given.val_list,
+        given.on_error,
+        given.overwrite,
+        given.short_side,
+    )
+    print(table(index))
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.run(main)

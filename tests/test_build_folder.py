@@ -1,0 +1,440 @@
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+from test_writer import ROOT, contents
+
+from crnet_tf import photos, records
+from pipelines import build_folder, class_folders, coco_json, label_maps, labelme, own_splits
+from pipelines.listing import Photo
+
+HEIGHT, WIDTH = 36, 48
+CLASSES = ("cat", "dog", "élan")
+COLOURS = {"cat": (128, 0, 0), "dog": (64, 0, 128), "élan": (0, 128, 0)}
+
+
+def boxes(number):
+    """{class id: (top, left, bottom, right)} of scene `number`: two classes, side by side."""
+    first, second = number % 3 + 1, (number + 1) % 3 + 1
+    return {first: (4 + number, 5, 20, 20), second: (6, 26 + number, 30, 44)}
+
+
+def scene(number):
+    """Label map uint8 [H,W] of a scene."""
+    label = np.zeros((HEIGHT, WIDTH), np.uint8)
+    for class_id, (top, left, bottom, right) in boxes(number).items():
+        label[top:bottom, left:right] = class_id
+    return label
+
+
+def write_photo(path, number):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(number).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    Image.fromarray(noise).save(path)
+
+
+def write_folders(root, per_class=5, size=(HEIGHT, WIDTH)):
+    for class_id, name in enumerate(CLASSES, 1):
+        for number in range(per_class):
+            write_photo(root / name / "images" / f"{name}{number}.jpg", number)
+            mask = 255 * (np.indices(size)[0] >= 10 + class_id)
+            (root / name / "masks").mkdir(exist_ok=True)
+            photos.write_png(
+                root / name / "masks" / f"{name}{number}.png", mask.astype(np.uint8)
+            )
+    return root
+
+
+def write_labelme(root, count=6):
+    for number in range(count):
+        write_photo(root / f"p{number}.jpg", number)
+        shapes = [{"label": "dog", "shape_type": "point", "points": [[3, 3]]}]
+        for class_id, (top, left, bottom, right) in boxes(number).items():
+            corners = [[right - 1, top], [left, bottom - 1]]
+            shapes.append(
+                {"label": CLASSES[class_id - 1], "shape_type": "rectangle", "points": corners}
+            )
+        content = {"shapes": shapes, "imagePath": f"..\\elsewhere\\p{number}.jpg"}
+        content |= {"imageWidth": WIDTH, "imageHeight": HEIGHT, "imageData": None}
+        (root / f"p{number}.json").write_text(json.dumps(content), encoding="utf-8")
+    return root
+
+
+def write_label_maps(root, in_colour, count=6):
+    table = np.zeros((256, 3), np.uint8)
+    for class_id, name in enumerate(CLASSES, 1):
+        table[class_id] = COLOURS[name]
+    for number in range(count):
+        write_photo(root / "photos" / f"p{number}.jpg", number)
+        (root / "maps").mkdir(exist_ok=True)
+        label = scene(number)
+        photos.write_png(root / "maps" / f"p{number}.png", table[label] if in_colour else label)
+    rows = [
+        f"{name},{','.join(map(str, colour)) if in_colour else i}"
+        for i, (name, colour) in enumerate(COLOURS.items(), 1)
+    ]
+    heading = "name,r,g,b" if in_colour else "name,id"
+    (root / "table.csv").write_text("\n".join([heading, *rows]), encoding="utf-8")
+    return root / "photos", root / "maps", root / "table.csv"
+
+
+def write_coco(root, count=6):
+    images, annotations = [], []
+    for number in range(count):
+        write_photo(root / "photos" / f"p{number}.jpg", number)
+        images.append(
+            {"id": 7 * number, "file_name": f"p{number}.jpg", "width": WIDTH, "height": HEIGHT}
+        )
+        for class_id, (top, left, bottom, right) in boxes(number).items():
+            polygon = [left, top, right, top, right, bottom, left, bottom]
+            annotations.append(
+                {"image_id": 7 * number, "category_id": 10 * class_id, "iscrowd": 0,
+                 "area": (bottom - top) * (right - left), "segmentation": [polygon]}
+            )  # fmt: skip
+    categories = [{"id": 10 * i, "name": name} for i, name in enumerate(CLASSES, 1)]
+    categories.append({"id": 99, "name": "unicorn"})
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    (root / "instances.json").write_text(json.dumps(content), encoding="utf-8")
+    return root / "instances.json", root / "photos"
+
+
+def build(module, listing, out, **options):
+    return build_folder.build_folder(listing, module.read_label, out, source="x", **options)
+
+
+def parsed(index):
+    """{photo id: label map} of all records, and {split: ids}."""
+    labels, ids = {}, {}
+    for split in index.splits:
+        for class_id in range(1, len(index.class_names) + 1):
+            for data in tf.data.TFRecordDataset(index.files(split, class_id)):
+                record = records.parse(data)
+                name = record["filename"].numpy().decode()
+                labels[name] = record["label"].numpy()[..., 0]
+                ids.setdefault(split, set()).add(name)
+    return labels, ids
+
+
+@pytest.mark.parametrize("kind", ["labelme", "ids", "colours", "coco"])
+def test_all_formats_of_the_same_scenes_give_the_same_label_maps(tmp_path, kind):
+    if kind == "labelme":
+        module, listing = labelme, labelme.list_photos(write_labelme(tmp_path / "in"))
+        assert listing.notes == ["6 shapes of kind point left out."]
+    elif kind == "coco":
+        pytest.importorskip("pycocotools")
+        module, listing = coco_json, coco_json.list_photos(*write_coco(tmp_path / "in"))
+    else:
+        paths = write_label_maps(tmp_path / "in", in_colour=kind == "colours")
+        module, listing = label_maps, label_maps.list_photos(*paths)
+    index = build(module, listing, tmp_path / "out", folds=3)
+    assert index.class_names == CLASSES and index.num_folds == 3
+    labels, ids = parsed(index)
+    assert labels.keys() == {f"p{number}" for number in range(6)}
+    for number in range(6):
+        np.testing.assert_array_equal(labels[f"p{number}"], scene(number))
+    assert not ids["train"] & ids["val"]
+
+
+def test_class_folders(tmp_path):
+    source = write_folders(tmp_path / "in")
+    photos.write_png(  # 0, 1 and void
+        source / "cat" / "masks" / "cat0.png",
+        scene(0) * 255 + (scene(0) == 2).astype(np.uint8) * 2,
+    )
+    index = build(
+        class_folders, class_folders.list_photos(source), tmp_path / "out", test_classes=["dog"]
+    )
+    assert index.dataset == "out" and index.test_classes(0) == (2,)
+    assert index.train_classes(0) == (1, 3)
+    labels, ids = parsed(index)
+    assert set(np.unique(labels["dog/dog1"])) == {0, 2}
+    np.testing.assert_array_equal(labels["dog/dog1"] == 2, np.indices((HEIGHT, WIDTH))[0] >= 12)
+    assert {name for name in ids["val"] if name.startswith("dog")} == {
+        f"dog/dog{n}" for n in range(5)
+    }  # nothing ever trains on them
+    assert sum(name.startswith("cat") for name in ids["val"]) == 2
+    text = build_folder.table(index)
+    assert "too few" not in text and "fold 0 tests on dog" in text
+
+
+def test_masks_with_void(tmp_path):
+    mask = np.array([[0, 1, 255]], np.uint8)
+    photos.write_png(tmp_path / "m.png", mask)
+    label = class_folders.read_label(Photo("a", tmp_path / "a.jpg", tmp_path / "m.png", (7,)))
+    np.testing.assert_array_equal(label, [[0, 7, 255]])
+
+
+def test_labelme_polygons_circles_and_special_labels():
+    shapes = (
+        (5, "circle", ((20.0, 20.0), (20.0, 30.0))),
+        (255, "polygon", ((30.0, 0.0), (40.0, 0.0), (40.0, 10.0), (30.0, 10.0))),
+        (0, "rectangle", ((18.0, 18.0), (22.0, 22.0))),
+    )
+    label = labelme.read_label(Photo("a", None, ((60, 50), shapes), (5,)))
+    assert label.shape == (50, 60) and label.dtype == np.uint8
+    distance = np.hypot(*(np.indices((50, 60)) - 20))
+    assert np.all(label[(distance < 9) & (distance > 3)] == 5)
+    assert not np.any(label[distance > 11] == 5)
+    assert np.all(label[18:23, 18:23] == 0)
+    assert np.all(label[0:11, 30:41] == 255) and np.sum(label == 255) == 121
+
+
+def test_wrong_labelme_files(tmp_path):
+    write_labelme(tmp_path, count=4)
+    (tmp_path / "p0.json").write_text("{")
+    (tmp_path / "p1.jpg").unlink()
+    content = json.loads((tmp_path / "p2.json").read_text())
+    content["shapes"] = [{"label": "cat", "shape_type": "polygon", "points": [[1, 2]]}]
+    (tmp_path / "p2.json").write_text(json.dumps(content))
+    listing = labelme.list_photos(tmp_path)
+    assert len(listing.photos) == 1 and len(listing.problems) == 3
+    for name, problem in zip(("p0", "p1", "p2"), listing.problems, strict=True):
+        assert f"{name}.json: expected" in problem
+    with pytest.raises(ValueError, match="p0.json.*And 2 more. --on_error=skip"):
+        build(labelme, listing, tmp_path / "out")
+
+
+def test_coco_crowds_are_void_and_small_objects_in_front(tmp_path):
+    pytest.importorskip("pycocotools")
+    annotations, images = write_coco(tmp_path)
+    content = json.loads(annotations.read_text())
+    whole = [[0, 0, WIDTH, 0, WIDTH, HEIGHT, 0, HEIGHT]]
+    half = {"size": [HEIGHT, WIDTH], "counts": [0, HEIGHT * WIDTH // 2, HEIGHT * WIDTH // 2]}
+    content["annotations"] += [
+        {"image_id": 0, "category_id": 20, "area": 9999, "iscrowd": 0, "segmentation": whole},
+        {"image_id": 7, "category_id": 20, "area": 1, "iscrowd": 1, "segmentation": half},
+    ]
+    annotations.write_text(json.dumps(content))
+    listing = coco_json.list_photos(annotations, images)
+    first, second = (coco_json.read_label(photo) for photo in listing.photos[:2])
+    np.testing.assert_array_equal(first, np.where(scene(0), scene(0), 2))
+    expected = scene(1)
+    expected[:, : WIDTH // 2][expected[:, : WIDTH // 2] == 0] = 255
+    np.testing.assert_array_equal(second, expected)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda c: c.pop("categories"), "expected COCO's JSON format.*KeyError"),
+        (lambda c: c["annotations"][0].update(image_id=1), "unknown image or category"),
+        (lambda c: c["annotations"].clear(), "received 0 photos"),
+    ],
+)
+def test_wrong_coco_files(tmp_path, change, message):
+    pytest.importorskip("pycocotools")
+    annotations, images = write_coco(tmp_path)
+    content = json.loads(annotations.read_text())
+    change(content)
+    annotations.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=message):
+        coco_json.list_photos(annotations, images)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("cat,1\ndog", "with .0, 1. numbers"),
+        ("cat,1\ncat,2", "2 rows of 1 names"),
+        ("cat,1\ndog,1", "two alike"),
+        ("cat,300", "received 1 rows"),
+        ("cat,one\ndog,2", "expected lines NAME,ID"),
+    ],
+)
+def test_wrong_colour_tables(tmp_path, text, message):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        label_maps.read_table(tmp_path / "t.csv")
+
+
+def test_colour_table_as_json(tmp_path):
+    (tmp_path / "t.json").write_text('{"cat": [1, 2, 3], "void": [255, 255, 255]}')
+    keys = label_maps.read_table(tmp_path / "t.json").keys
+    assert keys == {"cat": 0x010203, "void": 0xFFFFFF}
+
+
+def test_a_colour_outside_the_table_is_named(tmp_path):
+    images, labels, table = write_label_maps(tmp_path, in_colour=True)
+    smooth = np.full((HEIGHT, WIDTH, 3), (1, 2, 3), np.uint8)
+    photos.write_png(labels / "p3.png", smooth)
+    (problem,) = label_maps.list_photos(images, labels, table).problems
+    assert "p3.png: expected the colours" in problem and "(1, 2, 3)" in problem
+
+
+def test_photos_without_labels_and_labels_without_photos(tmp_path, capsys):
+    source = write_folders(tmp_path / "in")
+    (source / "cat" / "masks" / "cat0.png").unlink()
+    (source / "dog" / "images" / "dog0.jpg").unlink()
+    (source / "dog" / "images" / ".hidden.jpg").write_bytes(b"")
+    (source / "dog" / "images" / "Thumbs.db").write_bytes(b"")
+    listing = class_folders.list_photos(source)
+    assert len(listing.problems) == 2
+    with pytest.raises(ValueError, match="cat0.jpg: expected a mask.*And 1 more"):
+        build(class_folders, listing, tmp_path / "out")
+    index = build(class_folders, listing, tmp_path / "out", on_error="skip")
+    assert sum(index.count(split, 1) for split in index.splits) == 4
+    assert "2 files skipped" in capsys.readouterr().out
+
+
+def test_a_class_without_pixels_is_shown(tmp_path):
+    source = write_folders(tmp_path / "in")
+    for path in (source / "dog" / "masks").iterdir():
+        photos.write_png(path, np.zeros((HEIGHT, WIDTH), np.uint8))
+    index = build(class_folders, class_folders.list_photos(source), tmp_path / "out", folds=3)
+    assert index.count("train", 2) == index.count("val", 2) == 0
+    assert "too few" in build_folder.table(index).splitlines()[3]
+
+
+def test_one_class_is_not_enough(tmp_path):
+    write_photo(tmp_path / "in" / "cat" / "images" / "a.jpg", 0)
+    (tmp_path / "in" / "cat" / "masks").mkdir()
+    photos.write_png(tmp_path / "in" / "cat" / "masks" / "a.png", scene(0) // 9 * 0 + 1)
+    with pytest.raises(ValueError, match="expected at least 2 classes.*received 1"):
+        build(class_folders, class_folders.list_photos(tmp_path / "in"), tmp_path / "out")
+
+
+@pytest.mark.parametrize("count, folds", [(7, 3), (4, 4), (20, 4)])
+def test_folds_deal_classes_evenly(count, folds):
+    dealt = own_splits.deal_folds(range(count), folds)
+    assert sum(dealt, []) == list(range(1, count + 1))
+    sizes = [len(classes) for classes in dealt]
+    assert len(dealt) == folds and max(sizes) - min(sizes) <= 1
+
+
+def test_wrong_folds():
+    for count in (1, 4):
+        with pytest.raises(ValueError, match="--folds: expected 2..3"):
+            own_splits.deal_folds("abc", count)
+    for names in (["x"], ["a", "b", "c"], []):
+        with pytest.raises(ValueError, match="--test_classes: expected some of a, b, c"):
+            own_splits.named_fold(list("abc"), names)
+
+
+def some_photos(count):
+    random = np.random.default_rng(0)
+    return [
+        Photo(f"f/{i}", None, None, tuple(sorted({*random.integers(1, 6, 2).tolist()})))
+        for i in range(count)
+    ]
+
+
+def test_split_gives_every_class_its_share_and_does_not_depend_on_the_order():
+    listed = some_photos(200)
+    split = own_splits.split_by_share(listed, 0.3, set())
+    assert sorted(split["train"] + split["val"]) == sorted(listed)
+    for class_id in range(1, 6):
+        held, all_of = (
+            sum(class_id in photo.classes for photo in some) for some in (split["val"], listed)
+        )
+        assert 0.2 < held / all_of < 0.5
+    again = own_splits.split_by_share(listed[::-1], 0.3, set())
+    assert again["val"] == split["val"][::-1]
+
+
+def test_split_of_few_photos_and_of_classes_never_trained_on():
+    few = [Photo(f"a/{i}", None, None, (1,)) for i in range(4)]
+    split = own_splits.split_by_share(few, 0.01, set())
+    assert len(split["val"]) == len(split["train"]) == 2
+    listed = some_photos(100)
+    split = own_splits.split_by_share(listed, 0.3, {2})
+    assert not any(2 in photo.classes for photo in split["train"])
+
+
+def test_split_by_lists(tmp_path):
+    listed = some_photos(6)
+    (tmp_path / "val").write_text("f/1.jpg\n\nf/4\n")
+    split = own_splits.split_by_lists(listed, tmp_path / "val")
+    assert [p.name for p in split["val"]] == ["f/1", "f/4"] and len(split["train"]) == 4
+    (tmp_path / "train").write_text("f/4\nf/5\n")
+    with pytest.raises(ValueError, match="expected no photo of .*received f/4 too"):
+        own_splits.split_by_lists(listed, tmp_path / "val", tmp_path / "train")
+    (tmp_path / "val").write_text("g/1\n")
+    with pytest.raises(ValueError, match="expected names of photos.*received g/1.*'f/0'"):
+        own_splits.split_by_lists(listed, tmp_path / "val")
+
+
+def test_names_of_known_data_sets_are_taken(tmp_path):
+    listing = class_folders.list_photos(write_folders(tmp_path / "in"))
+    with pytest.raises(ValueError, match="--name: expected another name.*'pascal5i'"):
+        build(class_folders, listing, tmp_path / "pascal5i")
+    assert build(class_folders, listing, tmp_path / "demo", name="mine").dataset == "mine"
+
+
+def test_long_and_strange_names_and_links(tmp_path):
+    source = write_folders(tmp_path / "in")
+    names = ["x" * 250, "猫 1", "a.b.c", "-rf", "日本%s"]
+    for name, folder in [(n, f) for n in names for f in ("images", "masks")]:
+        suffix = {"images": ".jpg", "masks": ".png"}[folder]
+        target = source / "cat" / folder / f"cat1{suffix}"
+        os.symlink(target, source / "cat" / folder / f"{name}{suffix}")
+    index = build(class_folders, class_folders.list_photos(source), tmp_path / "out", folds=2)
+    labels, _ = parsed(index)
+    assert {f"cat/{name}" for name in names} <= labels.keys()
+
+
+# Builds, again and again, in children that are killed after ever other times; prints when.
+KILLED = """
+import os, pathlib, random, signal, sys, time
+from crnet_tf import records
+from pipelines import build_folder, class_folders, finished
+
+source, out = map(pathlib.Path, sys.argv[1:])
+def build():
+    listing = class_folders.list_photos(source)
+    build_folder.build_folder(
+        listing, class_folders.read_label, out, source="x", name="mine", overwrite=True
+    )
+start = time.monotonic()
+build()  # overwritten by the others
+duration = time.monotonic() - start
+for kill in range(8):
+    delay = random.Random(kill).uniform(0.02, 1) * duration
+    child = os.fork()
+    if not child:
+        build()
+        os._exit(0)
+    time.sleep(delay)
+    os.kill(child, signal.SIGKILL)
+    died = os.waitpid(child, 0)[1] == signal.SIGKILL
+    left = sorted(path.name for path in out.parent.iterdir())
+    whole = records.load_index(out)
+    for split, content in whole.splits.items():
+        for stream in content["classes"].values():
+            for file in stream["files"]:
+                assert finished.file_sha256(out / split / file["name"]) == file["sha256"]
+    print(f"{delay:.3f} of {duration:.3f} s, killed {died}, left {left}", flush=True)
+build()
+"""
+
+
+def test_killed_builds_leave_whole_records_and_a_rerun_gives_the_same_bytes(tmp_path):
+    source = write_folders(tmp_path / "in", per_class=60)
+    (tmp_path / "out").mkdir()
+    out = tmp_path / "out" / "records"
+    result = subprocess.run(
+        [sys.executable, "-c", KILLED, str(source), str(out)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    kills = [line for line in result.stdout.splitlines() if "killed" in line]
+    assert len(kills) == 8
+    assert any("killed True" in line and ".records.building" in line for line in kills), kills
+    listing = class_folders.list_photos(source)
+    build(class_folders, listing, tmp_path / "undisturbed", name="mine")
+    assert contents(out) == contents(tmp_path / "undisturbed")
+    assert [path.name for path in out.parent.iterdir()] == ["records"]
+
+
+def test_command_names_missing_flags(tmp_path):
+    class Given:
+        format, annotations, images = "coco", None, "photos"
+
+    with pytest.raises(ValueError, match="--format=coco: expected .*received no --annotations"):
+        build_folder.list_photos(Given)
