@@ -18,22 +18,19 @@ from absl import flags
 
 from crnet_tf import (
     baselines,
-    charts,
     cli,
     fields,
-    files,
     manifest,
     model,
-    photos,
     presence,
     protocols,
     records,
     report,
     results,
-    visualize,
 )
 from crnet_tf.features import FeatureCache, base_frame
 from crnet_tf.fewshot import Learner
+from crnet_tf.finetune import check_count
 from crnet_tf.nway import evaluate_ways
 from crnet_tf.options import KSHOT, Options
 from crnet_tf.protocols import PROTOCOLS, Protocol, shared_inference
@@ -91,7 +88,6 @@ class Run:
         self.options = fields.from_flags(Options, {}, args)
         self.cache = FeatureCache(self.options.feature_cache_gb * 2**30)
         self.out = pathlib.Path(args.out or pathlib.Path(args.checkpoint).parent / "evaluation")
-        self.out.mkdir(parents=True, exist_ok=True)
         self.archives = {}
 
     def protocols(self) -> list[Protocol]:
@@ -105,6 +101,34 @@ class Run:
             changes = {"seeds": tuple(range(first, first + count)), "input_size": size}
             changes["episodes"] = args.episodes or asked.episodes
             chosen.append(dataclasses.replace(asked, **changes))
+        return chosen
+
+    def combinations(self) -> list[tuple[int, str, list[Protocol]]]:
+        """(k, k-shot method, protocols that share their answers), in order.
+
+        All are tried before any is computed: a mistake in the last one must not show after
+        hours. A single support cannot be fine-tuned on; beside fusion that is left out.
+
+        Raises:
+            ValueError: flags that do not go together, or what `learner` and `draw` raise.
+        """
+        args, views = self.args, self.options.finetune_views
+        if args.way > 1 and (args.manifest or args.negatives):
+            raise ValueError(
+                f"--way: expected 1 beside --manifest or --negatives, whose episodes ask for "
+                f"one class, received {args.way}. Leave one of them off."
+            )
+        chosen = []
+        for shot, kshot, group in itertools.product(
+            cli.integers("shot", args.shot), args.kshot, shared_inference(self.protocols())
+        ):
+            finetunes = self.learner(group[0], kshot).options.finetunes
+            if finetunes and shot == 1 and not views and "fusion" in args.kshot:
+                continue
+            if finetunes:
+                check_count(shot * (1 + views))
+            self.draw(group[0], shot)
+            chosen.append((shot, kshot, group))
         return chosen
 
     def learner(self, protocol: Protocol, kshot: str) -> Learner:
@@ -124,32 +148,27 @@ class Run:
         return self.archives[split]
 
     def draw(self, protocol: Protocol, shot: int) -> dict[int | str, list]:
-        """Episodes by seed, or those of --manifest by its name; written down in --out."""
+        """Episodes by seed, or those of --manifest by its name."""
         archive, args = self.archive(protocol.split), self.args
         if args.manifest:
-            entries = manifest.read(args.manifest)
+            repeated = protocol.sampling == "pairs_in_order"
+            entries = manifest.read(args.manifest, repeated_supports=repeated)
             manifest.check(entries, archive, args.manifest)
             if len(entries[0].support) != shot:
                 raise ValueError(
                     f"{args.manifest}: expected episodes of {shot} supports, received "
                     f"{len(entries[0].support)}. Give their number as --shot."
                 )
-            drawn = {pathlib.Path(args.manifest).stem: entries}
-        elif args.way > 1:
-            drawn = {
+            return {pathlib.Path(args.manifest).stem: entries}
+        if args.way > 1:
+            return {
                 seed: manifest.draw_ways(archive, args.way, shot, protocol.episodes, seed)
                 for seed in protocol.seeds
             }
-        else:
-            drawn = {
-                seed: manifest.draw(archive, shot, protocol.episodes, seed, protocol.sampling)
-                for seed in protocol.seeds
-            }
-        for seed, entries in drawn.items():
-            manifest.write(
-                self.out / f"manifest-{protocol.name}-{shot}shot-{seed}.jsonl", entries
-            )
-        return drawn
+        return {
+            seed: manifest.draw(archive, shot, protocol.episodes, seed, protocol.sampling)
+            for seed in protocol.seeds
+        }
 
     def score(self, group: list[Protocol], shot: int, kshot: str, compared) -> results.Scored:
         """Protocols that share their answers, for one k and method."""
@@ -157,6 +176,8 @@ class Run:
         drawn, totals, lines, absent = self.draw(group[0], shot), {}, [], []
         scoring_options = {"scoring": tuple(group), "progress": True}
         for seed, entries in drawn.items():
+            name = f"manifest-{group[0].name}-{shot}shot-{seed}.jsonl"
+            manifest.write(self.out / name, entries)
             print(f"{shot}-shot {kshot}, {group[0].name}, seed {seed}", flush=True)
             if self.args.way > 1:
                 totals[seed] = {group[0].name: evaluate_ways(learner, archive, entries)}
@@ -220,27 +241,21 @@ class Run:
             "presence": next((one.presence for one in scored if one.presence), None),
         }
 
-    def illustrate(self, evaluation: dict, episodes: list[dict]) -> None:
-        """Charts, panels of the best, median and worst episodes, `report.html`, `logs/`."""
-        pictures = charts.pictures(evaluation, episodes)
-        first = self.protocols()[0]
-        learner, archive = self.learner(first, episodes[0]["kshot"]), self.archive(first.split)
-        same = [e for e in episodes if e["shot"] == episodes[0]["shot"]]
-        panels = []
-        for kind, chosen in report.chosen(same, PANELS).items():
-            shown = [panel(learner, archive, _entry(episode)) for episode in chosen]
-            captions = [f"{kind}: {self._caption(episode)}" for episode in chosen]
-            panels += zip(captions, shown, strict=True)
-            photos.write_png(self.out / f"panels-{kind}.png", visualize.contact_sheet(shown))
-        for name, picture in pictures.items():
-            photos.write_png(self.out / f"{name}.png", picture)
-        charts.tensorboard(self.out / "logs", evaluation, pictures)
-        page = report.page(evaluation, episodes, pictures, panels)
-        files.write_text(self.out / "report.html", page)
-
-    def _caption(self, episode):
-        name = self.index.class_names[episode["class_id"] - 1]
-        return f"{name} in {episode['query']}, IoU {100 * episode['iou']:.0f} %"
+    def panels(self, episodes: list[dict]) -> dict[str, list]:
+        """{"best" | "median" | "worst": [(caption, picture)]} of the first combination."""
+        if not episodes:  # of several ways
+            return {}
+        first, kshot = self.protocols()[0], episodes[0]["kshot"]
+        learner, archive = self.learner(first, kshot), self.archive(first.split)
+        keys = ("protocol", "shot", "kshot")
+        same = [e for e in episodes if all(e[key] == episodes[0][key] for key in keys)]
+        return {
+            kind: [
+                (report.caption(e, self.index.class_names), panel(learner, archive, _entry(e)))
+                for e in some
+            ]
+            for kind, some in report.chosen(same, PANELS).items()
+        }
 
 
 def _entry(episode):
@@ -251,9 +266,8 @@ def main():
     run = Run(flags.FLAGS)
     args, scored = run.args, []
     compared = baselines.BASELINES if args.baselines else ()
-    combinations = itertools.product(
-        cli.integers("shot", args.shot), args.kshot, shared_inference(run.protocols())
-    )
+    combinations = run.combinations()
+    run.out.mkdir(parents=True, exist_ok=True)
     for shot, kshot, group in combinations:
         scored.append(run.score(group, shot, kshot, compared))
         # After each: a killed run leaves a whole evaluation of what it did.
@@ -261,8 +275,7 @@ def main():
         episodes = [line for one in scored for line in one.episodes]
         results.write(run.out, evaluation, episodes)
     print(f"\n{results.table(evaluation['rows'], evaluation['class_names'])}\n")
-    if episodes:
-        run.illustrate(evaluation, episodes)
+    report.illustrate(run.out, evaluation, run.panels(episodes))
     print(f"Written to {run.out}: evaluation.json, scores.md, report.html, episodes.jsonl ...")
 
 

@@ -69,11 +69,11 @@ class Segmenter:
 def _check_distinct(supports):
     first = {}
     for photo in supports:
-        other = first.setdefault(photo.masked_key, photo.name)
-        if other is not photo.name:
+        other = first.setdefault(photo.masked_key, photo)
+        if other is not photo:
             raise ValueError(
                 f"{photo.name}: expected different supports, received the photo and mask of "
-                f"{other} again. Leave one of them out."
+                f"{other.name} again. Leave one of them out."
             )
 
 

@@ -56,9 +56,10 @@ def _row(method, by_seed, about):
         values = [one[key] for one in found]
         row[key] = float(np.mean(values))
         row[f"{key}_std"] = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    # Few episodes may lack a class: it counts in the seeds that drew it.
     row["class_iou"] = {
-        str(c): float(np.mean([one["class_iou"][c] for one in found]))
-        for c in found[0]["class_iou"]
+        str(c): float(np.mean([one["class_iou"][c] for one in found if c in one["class_iou"]]))
+        for c in sorted({c for one in found for c in one["class_iou"]})
     }
     row["per_seed"] = [{"seed": seed, **one} for seed, one in by_seed.items()]
     return row
@@ -74,7 +75,7 @@ def write(out: pathlib.Path, evaluation: dict, episodes: list[dict]) -> None:
 
 def table(rows: list[dict], class_names: dict[str, str]) -> str:
     """Markdown: a row a method with its protocol, a column a class, IoU in percent."""
-    classes = list(rows[0]["class_iou"])
+    classes = sorted({c for row in rows for c in row["class_iou"]}, key=int)
     head = ["method", "k", "protocol", "seeds", "manifest", "selected on", "mIoU", "FB-IoU"]
     head += [class_names[c] for c in classes]
     lines = ["| " + " | ".join(head) + " |", "|---" * 6 + "|--:" * (len(head) - 6) + "|"]
@@ -83,7 +84,8 @@ def table(rows: list[dict], class_names: dict[str, str]) -> str:
         seeds = ", ".join(map(str, row["seeds"]))
         cells = [row["method"] + _how(row), str(row["shot"]), row["protocol"], seeds, manifests]
         cells += [row["select_on"], _percent(row, "mean_iou"), _percent(row, "fb_iou")]
-        cells += [f"{100 * row['class_iou'][c]:.1f}" for c in classes]
+        found = row["class_iou"]
+        cells += [f"{100 * found[c]:.1f}" if c in found else "" for c in classes]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Scores: by hand, perfect, void-blind, summed before divided; and the command."""
+"""The command: what it draws, scores and writes, and what it refuses before it begins."""
 
 import dataclasses
 import json
@@ -7,19 +7,49 @@ import types
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 import test_model
+from commands import run
+from conftest import write_voc
 
-from crnet_tf import baselines, evaluate, manifest, metrics, model, photos, records
+from crnet_tf import (
+    baselines,
+    cli,
+    evaluate,
+    fewshot,
+    manifest,
+    model,
+    photos,
+    protocols,
+    records,
+    report,
+    scoring,
+)
+from crnet_tf.features import base_frame
+from crnet_tf.options import Options
+from pipelines.build_voc import build_voc
 
 SIZE = test_model.SIZE
-TINY = dataclasses.replace(test_model.TINY, fold=1)
+TINY = dataclasses.replace(test_model.TINY, fold=1, refine_steps=2, dataset="pascal5i")
+NOVEL = range(6, 11)
+PICTURES = {"panels-best.png", "panels-median.png", "panels-worst.png", "iou_by_size.png"}
+
+
+@pytest.fixture(scope="module")
+def larger_dir(tmp_path_factory):
+    """Records with 4 photos of each class in the val split, enough for 3 shots."""
+    root = tmp_path_factory.mktemp("larger")
+    build_voc(write_voc(root / "VOC2012", train=20, val=40), root / "records")
+    return root / "records"
 
 
 @pytest.fixture(scope="module")
 def network():
     keras.utils.set_random_seed(0)
-    return model.build_crnet(TINY)
+    network = model.build_crnet(TINY)
+    for variable in network.trainable_variables:
+        if "classifier" in variable.path:  # starts near 0: any method would answer alike
+            variable.assign(30 * variable)
+    return network
 
 
 @pytest.fixture(scope="module")
@@ -30,245 +60,416 @@ def checkpoint(network, tmp_path_factory):
 
 
 @pytest.fixture
-def archive(records_dir, tmp_path):
-    """Makes an archive of photos that show their own mask: white foreground and void."""
-
-    def make(masks_by_class):
-        archive = manifest.Archive(records.load_index(records_dir), "val", ())
-        for class_id, masks in masks_by_class.items():
-            archive.by_class[class_id] = {}
-            for i, mask in enumerate(masks):
-                files = []
-                label = np.where(mask == 1, class_id, mask).astype(np.uint8)
-                for pixels in (np.stack([np.uint8(mask > 0) * 255] * 3, -1), label):
-                    photos.write_png(tmp_path / "a.png", pixels)
-                    files.append((tmp_path / "a.png").read_bytes())
-                name = f"photo{i}"
-                record = records.serialize(files[0], "png", files[1], name, *mask.shape)
-                archive.by_class[class_id][name] = record
-        return archive
-
-    return make
+def loaded(network, monkeypatch):
+    """Spares the tests of mistakes the reading of the checkpoint."""
+    monkeypatch.setattr(model, "load_checkpoint", lambda path: network)
 
 
-def box(height=SIZE, width=SIZE, rows=10, columns=20, void=0):
-    """uint8 [H,W]: a box of foreground in the corner, rows of void at the bottom."""
-    mask = np.zeros((height, width), np.uint8)
-    mask[:rows, :columns] = 1
-    mask[height - void :] = 255
-    return mask
+@pytest.fixture(scope="module")
+def whole(checkpoint, larger_dir, tmp_path_factory):
+    """Everything at once: two k, two protocols of one inference, two seeds, negatives."""
+    out = tmp_path_factory.mktemp("evaluation") / "out"
+    run(
+        evaluate, f"--checkpoint={checkpoint}", f"--records={larger_dir}", f"--out={out}",
+        "--shot=1,2", "--kshot=fusion", "--protocol=crnet,canet_quick", "--seeds=2",
+        "--negatives", "--episodes=4", f"--input_size={SIZE}",
+    )  # fmt: skip
+    return out
 
 
-def each_query_once(archive, class_id=1):
-    names = sorted(archive.by_class[class_id])
-    pairs = zip(names[1:] + names[:1], names, strict=True)
-    return [manifest.Entry(class_id, (support,), query) for support, query in pairs]
+def content(out):
+    return json.loads((out / "evaluation.json").read_text())
+
+
+def episodes_of(out):
+    return [json.loads(line) for line in (out / "episodes.jsonl").read_text().splitlines()]
+
+
+def row_of(out, method="crnet", **about):
+    (row,) = [
+        row
+        for row in content(out)["rows"]
+        if row["method"] == method and all(row[key] == about[key] for key in about)
+    ]
+    return row
+
+
+# === Everything at once ===
+
+
+def test_a_row_for_every_k_protocol_and_method(whole):
+    found = content(whole)
+    expected = {
+        (shot, protocol, method)
+        for shot in (1, 2)
+        for protocol in ("crnet", "canet_quick")
+        for method in ("crnet", "crnet_step1", "crnet_step2", *baselines.BASELINES)
+    }
+    rows = found["rows"]
+    assert {(row["shot"], row["protocol"], row["method"]) for row in rows} == expected
+    assert len(rows) == len(expected)
+    for row in rows:
+        assert row["kshot"] == "fusion" and row["way"] == 1 and row["select_on"] == "base"
+        assert row["seeds"] == [0, 1] and row["episodes"] == 4
+        assert row["mean_iou_std"] is not None and len(row["per_seed"]) == 2
+        assert all(0 <= value <= 1 for value in row["class_iou"].values())
+    about = {key: found[key] for key in ("dataset", "fold", "classes")}
+    assert about == {"dataset": "pascal5i", "fold": 1, "classes": "novel"}
+    assert found["class_names"] == dict(
+        zip("6 7 8 9 10".split(), "bus car cat chair cow".split(), strict=True)
+    )
+
+
+def test_what_was_drawn_is_written_down_with_its_hash(whole, larger_dir):
+    index = records.load_index(larger_dir)
+    archive = manifest.Archive(index, "val", NOVEL)
+    assert content(whole)["records_sha256"] == index.sha256
+    for shot in (1, 2):
+        hashes = []
+        for seed in (0, 1):
+            entries = manifest.draw(archive, shot, 4, seed)
+            assert manifest.read(whole / f"manifest-crnet-{shot}shot-{seed}.jsonl") == entries
+            hashes.append(manifest.sha256(entries))
+        for protocol in ("crnet", "canet_quick"):  # one inference, one manifest
+            row = row_of(whole, shot=shot, protocol=protocol)
+            assert row["manifest_sha256"] == hashes
+
+
+def test_a_row_says_where_it_departs_from_its_protocol(whole):
+    quick, own = (row_of(whole, shot=1, protocol=p) for p in ("canet_quick", "crnet"))
+    assert quick["deviations"] == [
+        f"input {SIZE} px (protocol: 321)", "4 episodes (protocol: 1000)",
+        "seeds 0,1 (protocol: 0)",
+    ]  # fmt: skip
+    assert own["deviations"] == ["4 episodes (protocol: 1000)", "seeds 0,1 (protocol: 0)"]
+
+
+def test_the_command_scores_as_scoring_does(whole, network, larger_dir):
+    """By hand: one k, both protocols, both seeds; two supports fused."""
+    archive = manifest.Archive(records.load_index(larger_dir), "val", NOVEL)
+    learner = fewshot.Learner(network, Options(), base_frame(network))
+    scored = tuple(protocols.PROTOCOLS[name] for name in ("crnet", "canet_quick"))
+    for i, seed in enumerate((0, 1)):
+        found = scoring.evaluate(
+            learner, archive, manifest.draw(archive, 2, 4, seed), scoring=scored,
+            compared=baselines.BASELINES,
+        )  # fmt: skip
+        for protocol, totals in found.totals.items():
+            for method, by_class in totals.items():
+                one = row_of(whole, method, shot=2, protocol=protocol)["per_seed"][i]
+                for class_id, areas in by_class.items():
+                    iou = areas[1, 0] / max(areas[1, 1], 1)
+                    assert one["class_iou"][str(class_id)] == pytest.approx(iou, abs=1e-3)
+
+
+def test_the_protocols_score_the_same_answers_differently(whole):
+    for method in ("crnet", "all_foreground"):
+        own, quick = (
+            row_of(whole, method, shot=1, protocol=protocol)["mean_iou"]
+            for protocol in ("crnet", "canet_quick")
+        )
+        assert own != quick
+    # Void around the objects counts as background in one of them.
+    assert own > quick
+
+
+def test_every_episode_has_a_line(whole):
+    lines = episodes_of(whole)
+    assert [(e["shot"], e["seed"]) for e in lines] == [
+        (shot, seed) for shot in (1, 2) for seed in (0, 1) for _ in range(4)
+    ]
+    for line in lines:
+        assert line["protocol"] == "crnet" and line["kshot"] == "fusion"
+        assert len(line["support"]) == line["shot"] and line["class_id"] in NOVEL
+        assert 0 < line["foreground"] < 1 and 0 <= line["iou"] <= 1
+    second = [(e["class_id"], e["query"]) for e in lines if e["shot"] == 2]
+    assert second == [(e["class_id"], e["query"]) for e in lines if e["shot"] == 1]
+
+
+def test_the_presence_of_objects_is_asked_for_too(whole):
+    found = content(whole)["presence"]
+    assert found["negatives"] == 8 and 0 <= found["auroc"] <= 1
+    assert 0 <= found["mean_false_area"] <= found["false_positive_rate"] <= 1
+
+
+def test_the_folder_holds_table_charts_panels_page_and_log(whole):
+    names = {path.name for path in whole.iterdir()}
+    assert {"evaluation.json", "scores.md", "episodes.jsonl", "report.html", "logs"} <= names
+    assert PICTURES | {"class_iou.png"} <= names
+    assert list((whole / "logs").glob("events.*"))
+    assert not any(".partial" in name or name.startswith(".") for name in names)
+    for path in whole.glob("*.png"):
+        assert photos.read_photo(path).std() > 1
+    table = (whole / "scores.md").read_text().splitlines()
+    assert len(table) == 2 + len(content(whole)["rows"])
+    for line in table[2:]:
+        assert " 0, 1 |" in line and " base |" in line and " ± " in line
+        assert content(whole)["rows"][0]["manifest_sha256"][0][:12] in line or "| 2 |" in line
+    page = (whole / "report.html").read_text()
+    assert "canet_quick" in page and page.count("data:image/png;base64,") >= 4
+    shown = [line for line in episodes_of(whole)[:8] if line["query"] in page]
+    assert len(shown) == 8  # of eight episodes of a setting, nine are not too many
+
+
+# === Other ways to ask ===
+
+
+def small(checkpoint, records_dir, out, *arguments):
+    run(
+        evaluate, f"--checkpoint={checkpoint}", f"--records={records_dir}",
+        *([f"--out={out}"] if out else []), "--nobaselines", *arguments,
+    )  # fmt: skip
 
 
 @pytest.fixture
-def white_is_foreground(monkeypatch):
-    """A stand-in network that answers what is white."""
-    monkeypatch.setattr(
-        evaluate,
-        "foreground_maps",
-        lambda network, images, prototype: {"crnet": images["query_image"][..., :1] - 127.5},
-    )
-    return types.SimpleNamespace(config=types.SimpleNamespace(image_size=SIZE))
+def no_pictures(monkeypatch):
+    """Charts and panels take longer than the networks of these tests."""
+    monkeypatch.setattr(report, "illustrate", lambda *_: None)
 
 
-# === Methods ===
+@pytest.fixture(scope="module")
+def tuned(checkpoint, larger_dir, tmp_path_factory):
+    """One and two shots, fused and fine-tuned: one shot is fused only."""
+    out = tmp_path_factory.mktemp("tuned")
+    small(
+        checkpoint, larger_dir, out, "--kshot=fusion,finetune+fusion", "--shot=1,2",
+        "--finetune_steps=2", "--finetune_rate=0.01", "--episodes=3", "--seed=7",
+    )  # fmt: skip
+    return out
 
 
-def test_all_foreground_by_hand(archive, white_is_foreground):
-    shown = archive({1: [box(), box(40, 50, 10, 10, void=10)], 2: [box(20, 20, 5, 20)] * 2})
-    entries = each_query_once(shown, 1) + each_query_once(shown, 2)
-    totals = evaluate.evaluate(
-        white_is_foreground, shown, entries, compared=("all_foreground",)
-    )
-    result = evaluate.scores(totals)["all_foreground"]
-    # Foreground over everything but void, summed over the episodes of a class.
-    first, second = (200 + 100) / (33 * 33 + 30 * 50), 100 / 400
-    assert result["class_iou"] == pytest.approx({1: first, 2: second})
-    assert result["mean_iou"] == pytest.approx((first + second) / 2)
-    # No background is found; foreground without regard to the class.
-    assert result["fb_iou"] == pytest.approx((300 + 200) / (33 * 33 + 1500 + 800) / 2)
+def test_fine_tuning_is_compared_with_fusion_on_the_same_episodes(tuned):
+    asked = [(1, "fusion"), (2, "fusion"), (2, "finetune+fusion")]
+    assert [(r["shot"], r["kshot"]) for r in content(tuned)["rows"][::3]] == asked
+    assert len(episodes_of(tuned)) == 9
+    fused, adapted = (row_of(tuned, shot=2, kshot=kshot) for _, kshot in asked[1:])
+    assert fused["manifest_sha256"] == adapted["manifest_sha256"]
+    assert fused["mean_iou"] != adapted["mean_iou"] and fused["seeds"] == [7]
+    assert content(tuned)["options"]["finetune_steps"] == 2
 
 
-def test_areas_are_summed_not_ious_averaged(archive, white_is_foreground):
-    """A large photo counts more than a small one."""
-    shown = archive({1: [box(66, 66, 66, 60), box(10, 10, 1, 1)]})
-    totals = evaluate.evaluate(
-        white_is_foreground, shown, each_query_once(shown), compared=("all_foreground",)
-    )
-    found = evaluate.scores(totals)["all_foreground"]["mean_iou"]
-    assert found == pytest.approx((66 * 60 + 1) / (66 * 66 + 100))
-    assert abs(found - (60 / 66 + 1 / 100) / 2) > 0.3
+def test_the_panels_are_of_one_method_each_episode_once(tuned):
+    captions = json.loads((tuned / "panels.json").read_text())
+    shown = [caption for some in captions.values() for caption in some]
+    assert len(shown) == len(set(shown)) == 3
+    first = episodes_of(tuned)[:3]
+    assert all(any(e["query"] in text for text in shown) for e in first)
 
 
-def test_a_perfect_prediction_scores_1_and_void_does_not_count(archive, white_is_foreground):
-    """The stand-in takes void for foreground: that is no fault."""
-    shown = archive({1: [box(void=7), box(rows=4, void=3)]})
-    totals = evaluate.evaluate(white_is_foreground, shown, each_query_once(shown))
-    result = evaluate.scores(totals)["crnet"]
-    assert result["mean_iou"] == result["fb_iou"] == 1
-    assert totals["crnet"][1].sum(axis=0).tolist() == [33 * 26 + 33 * 30] * 2
+def test_fine_tuning_two_supports(checkpoint, larger_dir, tmp_path, no_pictures):
+    small(
+        checkpoint, larger_dir, tmp_path, "--kshot=finetune+fusion", "--shot=2",
+        "--finetune_steps=2", "--finetune_rate=0.01", "--episodes=1", "--seed=7",
+        "--test_scales=1,1.25", f"--input_size={SIZE + 8}",
+    )  # fmt: skip
+    row = row_of(tmp_path)
+    assert (row["shot"], row["kshot"]) == (2, "finetune+fusion")
+    assert "scales 1,1.25 (protocol: 1)" in row["deviations"]
 
 
-def test_scores_are_of_the_photos_own_size(archive, white_is_foreground):
-    shown = archive({1: [box(100, 80, 50, 40), box(40, 90, 20, 45)]})
-    totals = evaluate.evaluate(white_is_foreground, shown, each_query_once(shown))
-    assert totals["crnet"][1][:, 1].sum() >= 100 * 80 + 40 * 90
-    assert 0.93 < evaluate.scores(totals)["crnet"]["mean_iou"] < 1
+def test_a_manifest_is_evaluated_as_drawn(tuned, checkpoint, larger_dir, tmp_path, no_pictures):
+    path = tuned / "manifest-crnet-2shot-7.jsonl"
+    small(checkpoint, larger_dir, tmp_path, f"--manifest={path}", "--shot=2")
+    row, drawn = row_of(tmp_path), row_of(tuned, shot=2, kshot="fusion")
+    assert row["manifest_sha256"] == drawn["manifest_sha256"] and row["episodes"] == 3
+    assert row["class_iou"] == drawn["class_iou"] and row["seeds"] == [path.stem]
 
 
-def test_the_batch_size_changes_nothing(archive, white_is_foreground):
-    shown = archive({1: [box(30 + 9 * i, 60 - 5 * i, 9 + i, 20, void=i) for i in range(5)]})
-    found = [
-        evaluate.evaluate(
-            white_is_foreground,
-            shown,
-            each_query_once(shown),
-            batch_size=size,
-            compared=("all_foreground",),
-        )
-        for size in (1, 2, 5)
-    ]
-    for other in found[1:]:
-        for name, by_class in found[0].items():
-            np.testing.assert_array_equal(other[name][1], by_class[1])
-
-
-def test_every_refinement_step_is_what_the_network_says(network, archive):
-    shown = archive({1: [box(), box(rows=20, columns=9)]})
-    entries = each_query_once(shown)
-    totals = evaluate.evaluate(network, shown, entries, batch_size=1)
-    assert sorted(totals) == ["crnet", "crnet_step1", "crnet_step2", "crnet_step3"]
-    np.testing.assert_array_equal(totals["crnet"][1], totals["crnet_step3"][1])
-    expected = 0
-    for batch in manifest.batches(shown, entries, SIZE, 1):
-        inputs = {name: batch[name][:, 0] for name in ("support_image", "support_mask")}
-        logits = network(inputs | {"query_image": batch["query_image"]})["query"].numpy()[0]
-        truth = batch["query_truth"].numpy()[0, ..., 0]
-        expected = expected + metrics.areas(logits[..., 1] > logits[..., 0], truth)
-    # Pixels on the edge of 1/2 may fall either way.
-    np.testing.assert_allclose(totals["crnet"][1], expected, atol=5)
-
-
-def test_the_prototype_finds_features_that_are_the_label(network):
-    """Foreground and background are two directions of the last level; void is a third."""
-    random = np.random.default_rng(0)
-    image_masks = []
-    for _ in range(2):
-        mask = np.zeros((2, SIZE, SIZE, 1), np.uint8)
-        mask[:, :16, : random.integers(10, 24)] = 1
-        mask[:, 28:] = 255
-        image_masks.append(mask)
-    features = []
-    for mask in image_masks:
-        value = np.zeros((2, 5, 5, 128), np.float32)
-        value[..., :64] = random.normal(0, 100, (2, 5, 5, 64))  # the level below
-        cells = mask[:, ::8, ::8, 0]
-        for channel, label in enumerate((0, 1, 255)):
-            value[..., 64 + channel] = 3 * (cells == label)
-        features.append(tf.constant(value))
-    found = baselines.prototype(network, features[0], image_masks[0], features[1]).numpy()
-    cells = image_masks[1][:, ::8, ::8]
-    assert found.shape == (2, 5, 5, 1)
-    assert np.all(found[cells == 1] > 0.5) and np.all(found[cells == 0] < -0.5)
-    np.testing.assert_allclose(found[cells == 255], 0, atol=0.2)
-
-
-def test_the_table_has_a_row_a_method_and_a_column_a_class(records_dir):
-    areas = np.array([[50, 100], [30, 40]])
-    result = evaluate.scores({"crnet": {6: areas, 7: areas}})
-    lines = evaluate.table(result, records.load_index(records_dir)).splitlines()
-    assert lines[0] == "| method | mIoU | FB-IoU | bus | car |"
-    assert lines[2] == "| crnet | 75.0 | 62.5 | 75.0 | 75.0 |"
-
-
-# === The command ===
-
-
-def run(monkeypatch, checkpoint, records_dir, out=None, **changed):
-    values = {"classes": "novel", "episodes": 6, "seed": 3, "batch_size": 4, "baselines": True}
-    arguments = types.SimpleNamespace(
-        checkpoint=str(checkpoint),
-        records=str(records_dir),
-        out=out and str(out),
-        **{**values, **changed},
-    )
-    monkeypatch.setattr(evaluate.flags, "FLAGS", arguments)
-    evaluate.main()
-
-
-def test_the_command_writes_scores_and_manifest(
-    checkpoint, records_dir, monkeypatch, tmp_path, capsys
-):
-    run(monkeypatch, checkpoint, records_dir, tmp_path / "out")
-    report = json.loads((tmp_path / "out" / "evaluation.json").read_text())
-    lines = (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()
-    index = records.load_index(records_dir)
-    entries = manifest.draw(manifest.Archive(index, "val", range(6, 11)), 1, 6, seed=3)
-    assert lines == [entry.to_json() for entry in entries]
-    said = {key: report[key] for key in ("protocol", "dataset", "fold", "classes", "shot")}
-    assert list(said.values()) == ["crnet", "pascal5i", 1, "novel", 1]
-    assert report["episodes"] == len(lines) == 6 and report["seed"] == 3
-    assert report["manifest_sha256"] == manifest.sha256(entries)
-    assert report["records_sha256"] == index.sha256 and report["select_on"] == "base"
-    methods = {"crnet", "crnet_step1", "crnet_step3", "all_foreground", "prototype"}
-    assert methods <= set(report["scores"])
-    for row in report["scores"].values():
-        assert set(row["class_iou"]) == {str(entry.class_id) for entry in entries}
-        assert all(0 <= value <= 1 for value in row["class_iou"].values())
-    files = {"evaluation.json", "scores.md", "manifest.jsonl", "panels.png"}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == files
-    assert "| all_foreground |" in capsys.readouterr().out
+def test_several_classes_at_once(checkpoint, larger_dir, tmp_path):
+    small(checkpoint, larger_dir, tmp_path, "--way=2", "--episodes=3", "--seeds=2")
+    (row,) = content(tmp_path)["rows"]
+    assert row["method"] == "crnet" and row["way"] == 2 and row["seeds"] == [0, 1]
+    index = records.load_index(larger_dir)
+    archive = manifest.Archive(index, "val", NOVEL)
+    entries = [manifest.draw_ways(archive, 2, 1, 3, seed) for seed in (0, 1)]
+    assert row["manifest_sha256"] == [manifest.sha256(drawn) for drawn in entries]
+    asked = {str(c) for drawn in entries for entry in drawn for c in entry.classes}
+    assert set(row["class_iou"]) == asked
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"scores.md", "report.html", "manifest-crnet-1shot-1.jsonl"} <= names
 
 
 def test_base_classes_go_beside_the_checkpoint_unless_told(
-    checkpoint, records_dir, monkeypatch
+    checkpoint, records_dir, no_pictures
 ):
-    run(monkeypatch, checkpoint, records_dir, classes="base", baselines=False, episodes=3)
+    small(checkpoint, records_dir, None, "--classes=base", "--episodes=3")
     out = checkpoint.parent / "evaluation"
-    report = json.loads((out / "evaluation.json").read_text())
-    assert report["classes"] == "base" and "prototype" not in report["scores"]
-    ids = [json.loads(x)["class_id"] for x in (out / "manifest.jsonl").read_text().splitlines()]
-    assert len(ids) == 3 and not set(ids) & set(range(6, 11))
+    assert content(out)["classes"] == "base" and len(content(out)["rows"]) == 3
+    ids = [line["class_id"] for line in episodes_of(out)]
+    assert len(ids) == 3 and not set(ids) & set(NOVEL)
 
 
-def test_missing_files_name_the_remedy(checkpoint, records_dir, monkeypatch, tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected a .keras file.*crnet_tf.train"):
-        run(monkeypatch, tmp_path / "none.keras", records_dir)
-    with pytest.raises(FileNotFoundError, match="No index.json.*pipelines.build_voc"):
-        run(monkeypatch, checkpoint, tmp_path / "nothing")
+def test_protocols_of_other_splits_stand_side_by_side(checkpoint, records_dir, tmp_path):
+    """Their photos are not in one archive; the panels are of the first."""
+    small(
+        checkpoint, records_dir, tmp_path, "--protocol=crnet,panet", "--episodes=2",
+        f"--input_size={SIZE}", "--seeds=1",
+    )  # fmt: skip
+    assert [row["protocol"] for row in content(tmp_path)["rows"][::3]] == ["crnet", "panet"]
+    splits = {e["protocol"]: e["query"].split("_")[1] for e in episodes_of(tmp_path)}
+    assert splits == {"crnet": "val", "panet": "train"}
+    (tmp_path / "report.html").stat()
+
+
+# === Mistakes, before anything is computed ===
+
+
+def refused(kind, message, out, *arguments):
+    """Raises what a user sees as one line, and leaves nothing behind."""
+    with pytest.raises(kind, match=message) as error:
+        run(evaluate, f"--out={out}", *arguments)
+    assert cli.is_mistake(error.value) and not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--protocol=crnet,voc"], "protocol: expected one of crnet, .* received 'voc'"),
+        (["--kshot=fusion,both"], "kshot: expected one of .* received 'both'"),
+        (["--shot=1,x"], "--shot: expected numbers from 1 on .* received '1,x'"),
+        (["--shot=0"], "--shot: expected numbers from 1 on"),
+        (["--shot=1,2"], r"2-shot episodes need at least 3 photos.*bus \(6\): 2"),
+        (["--test_scales=1,0.5"], "scales: expected all to give at least 33 px, received 0.5"),
+        (["--kshot=finetune"], "expected at least 2 labelled photos, .*--kshot=fusion"),
+        (["--shot=1,2", "--kshot=finetune+fusion"], "expected at least 2 labelled photos"),
+        (["--way=6"], "way: expected 1..5, .*received 6"),
+        (["--way=2", "--negatives"], "--way: expected 1 beside --manifest or --negatives"),
+        (["--input_size=5"], "expected at least 8 px, received 5"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)  # fmt: skip
+def test_mistakes_are_named_at_once(loaded, records_dir, tmp_path, arguments, message):
+    arguments = ["--checkpoint=any.keras", f"--records={records_dir}", *arguments]
+    refused(ValueError, message, tmp_path / "out", *arguments)
+
+
+@pytest.fixture
+def begun(loaded, monkeypatch):
+    """Combinations that a command tried out, and began to compute; it stops there."""
+    seen = types.SimpleNamespace(tried=[], begun=False)
+    combinations = evaluate.Run.combinations
+
+    def tried(self):
+        seen.tried = [
+            (shot, kshot, *(p.name for p in group)) for shot, kshot, group in combinations(self)
+        ]
+        return combinations(self)
+
+    def score(*_):
+        seen.begun = True
+        raise InterruptedError
+
+    monkeypatch.setattr(evaluate.Run, "combinations", tried)
+    monkeypatch.setattr(evaluate.Run, "score", score)
+    return seen
+
+
+def tried(begun, records_dir, out, *arguments):
+    """What a command would compute: (k, k-shot method, protocols of one inference)."""
+    with pytest.raises(InterruptedError):
+        small("any.keras", records_dir, out, *arguments)
+    return begun.tried
+
+
+@pytest.mark.parametrize("last", ["--shot=1,2,9", "--kshot=fusion,none"])
+def test_a_mistake_in_the_last_combination_stops_before_the_first(
+    begun, larger_dir, tmp_path, last
+):
+    refused(
+        ValueError, "received", tmp_path / "out", "--checkpoint=any.keras",
+        f"--records={larger_dir}", last,
+    )  # fmt: skip
+    assert not begun.begun
+
+
+def test_a_single_support_is_fine_tuned_on_with_views_only(begun, larger_dir, tmp_path):
+    arguments = [begun, larger_dir, tmp_path, "--shot=1,2", "--kshot=finetune,fusion"]
+    without = [(1, "fusion", "crnet"), (2, "finetune", "crnet"), (2, "fusion", "crnet")]
+    assert tried(*arguments) == without
+    assert tried(*arguments, "--finetune_views=1") == [(1, "finetune", "crnet"), *without]
+
+
+def test_protocols_share_an_inference_where_they_can(begun, larger_dir, tmp_path):
+    arguments = ["--protocol=crnet,hsnet,canet_quick", f"--input_size={SIZE}"]
+    found = tried(begun, larger_dir, tmp_path, *arguments)
+    assert found == [(1, "fusion", "crnet", "canet_quick"), (1, "fusion", "hsnet")]
+
+
+def test_manifests_of_other_records_and_shots_are_refused(loaded, records_dir, tmp_path):
+    path, out = tmp_path / "mine.jsonl", tmp_path / "out"
+    arguments = ["--checkpoint=any.keras", f"--records={records_dir}", f"--manifest={path}"]
+    manifest.write(path, [manifest.Entry(6, ("not_here",), "nor_this")])
+    refused(ValueError, "mine.jsonl: a manifest of other records.*not_here", out, *arguments)
+    names = sorted(manifest.Archive(records.load_index(records_dir), "val", [6]).names[6])
+    manifest.write(path, [manifest.Entry(6, (names[0],), names[1])])
+    message = "expected episodes of 2 supports, received 1"
+    refused(ValueError, message, out, *arguments, "--shot=2")
+    refused(ValueError, "--way: expected 1 beside --manifest", out, *arguments, "--way=2")
+    refused(FileNotFoundError, "gone.jsonl", out, *arguments[:2], "--manifest=gone.jsonl")
+
+
+def test_a_manifest_with_repeated_supports_is_hsnets(begun, records_dir, tmp_path):
+    names = sorted(manifest.Archive(records.load_index(records_dir), "val", [6]).names[6])
+    path = tmp_path / "mine.jsonl"
+    manifest.write(path, [manifest.Entry(6, (names[0],) * 3, names[1])])
+    arguments = [f"--manifest={path}", "--shot=3"]
+    with pytest.raises(ValueError, match="has a support twice"):
+        small("any.keras", records_dir, tmp_path / "out", *arguments)
+    assert tried(begun, records_dir, tmp_path / "out", *arguments, "--protocol=hsnet")
+
+
+def test_missing_files_name_the_remedy(checkpoint, records_dir, tmp_path):
+    out = tmp_path / "out"
+    refused(
+        FileNotFoundError, "expected a .keras file.*crnet_tf.train", out,
+        f"--checkpoint={tmp_path}/none.keras", f"--records={records_dir}",
+    )  # fmt: skip
+    refused(
+        FileNotFoundError, "No index.json.*pipelines.build_voc", out,
+        f"--checkpoint={checkpoint}", f"--records={tmp_path}/nothing",
+    )  # fmt: skip
 
 
 def changed_index(records_dir, out, change):
     """A copy of the records' index, changed, beside links to the records."""
-    content = json.loads((records_dir / "index.json").read_text())
-    change(content)
+    text = json.loads((records_dir / "index.json").read_text())
+    change(text)
     out.mkdir()
     for split in ("train", "val"):
         (out / split).symlink_to(records_dir / split)
-    (out / "index.json").write_text(json.dumps(content))
+    (out / "index.json").write_text(json.dumps(text))
     return out
 
 
-def test_records_of_an_unknown_dataset_are_refused(
-    checkpoint, records_dir, monkeypatch, tmp_path
+def test_records_of_another_dataset_than_the_checkpoints_are_refused(
+    loaded, records_dir, tmp_path
 ):
+    """Its unseen classes are known for its own data set only."""
     other = changed_index(
-        records_dir, tmp_path / "other", lambda content: content.update(dataset="coco20i")
+        records_dir, tmp_path / "other", lambda text: text.update(dataset="coco20i")
     )
-    with pytest.raises(ValueError, match="dataset: expected one of .*received 'coco20i'"):
-        run(monkeypatch, checkpoint, other)
+    refused(
+        ValueError, "trained on fold 1 of pascal5i: expected records of it, .* of coco20i",
+        tmp_path / "out", "--checkpoint=any.keras", f"--records={other}",
+    )  # fmt: skip
 
 
-def test_a_class_with_too_few_photos_is_named(checkpoint, records_dir, monkeypatch, tmp_path):
+def test_a_class_with_too_few_photos_is_named(loaded, records_dir, tmp_path):
     other = changed_index(
         records_dir,
         tmp_path / "other",
-        lambda content: content["splits"]["val"]["classes"].pop("8"),
+        lambda text: text["splits"]["val"]["classes"].pop("8"),
     )
-    with pytest.raises(ValueError, match=r"every class in the val split.*cat \(8\): 0"):
-        run(monkeypatch, checkpoint, other)
+    refused(
+        ValueError, r"every class in the val split.*cat \(8\): 0", tmp_path / "out",
+        "--checkpoint=any.keras", f"--records={other}",
+    )  # fmt: skip
+
+
+def test_an_older_checkpoint_that_does_not_know_its_data_set(network, records_dir):
+    index = records.load_index(records_dir)
+    older = type("Older", (), {"config": dataclasses.replace(TINY, dataset="")})
+    assert evaluate.chosen_classes(older, index, "novel") == tuple(NOVEL)
+    base = evaluate.chosen_classes(network, index, "base")
+    assert len(base) == 15 and not set(base) & set(NOVEL)
+    np.testing.assert_array_equal(sorted({*base, *NOVEL}), np.arange(1, 21))
