@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from crnet_tf import cli, episodes, feature_store, folds, losses, model, parts, records
+from crnet_tf import cli, episodes, feature_store, losses, model, parts, records
 from crnet_tf.config import Config
 from pipelines.build_demo import build_demo
 

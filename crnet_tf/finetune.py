@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from crnet_tf import losses
+from crnet_tf.layers import ResizeAlignCorners
 from crnet_tf.model import CRNet
 from crnet_tf.options import Options
 from crnet_tf.parts import encode, train_outputs
@@ -92,17 +93,22 @@ class Finetuner:
 
     Args:
         options: the `finetune_...` fields and `early_stop`.
+
+    Attributes:
+        update: one step on a batch of encoded pairs -> loss. Leaves its mark on the network.
     """
 
     def __init__(self, network: CRNet, options: Options):
         self.network, self.options = network, options
         self.variables = adapted_variables(network)
+        # Updates draw dropout, which counts on: every episode starts where the first did.
+        self._touched = self.variables + network.parts.projection.non_trainable_variables
         self._optimizer = keras.optimizers.Adam(options.finetune_rate)
         if network.config.precision == "mixed_float16":
             self._optimizer = keras.optimizers.LossScaleOptimizer(self._optimizer)
         self._optimizer.build(self.variables)
         self._fresh = [variable.numpy() for variable in self._optimizer.variables]
-        self._step = tf.function(self._update)
+        self.update = tf.function(self._update)
         self._agreement = tf.function(self._support_head)
 
     def __call__(self, support: np.ndarray, category: np.ndarray | None, masks) -> Adapted:
@@ -123,10 +129,10 @@ class Finetuner:
         random = np.random.default_rng(self.options.finetune_seed)
         arrays = {"support": support, "category": category, "mask": masks}
         steps, history, best = self.options.finetune_steps, [], (-1.0, 0, None)
-        with holding(self.variables):
+        with holding(self._touched):
             for step in range(1, steps + 1):
                 pairs = random.integers(0, count, (2, self.options.finetune_batch))
-                history.append(float(self._step(self._batch(arrays, *pairs))))
+                history.append(float(self.update(self._batch(arrays, *pairs))))
                 if self.options.early_stop and step % max(1, steps // CHECKS) == 0:
                     found = self._score(arrays), step, self._values()
                     best = max(best, found, key=lambda candidate: candidate[0])
@@ -144,17 +150,18 @@ class Finetuner:
         masks = {f"{name}_mask": arrays["mask"][rows] for name, rows in names.items()}
         return batch | masks
 
-    def _outputs(self, batch):
+    def _outputs(self, batch, dropout):
         features = {name: v for name, v in batch.items() if not name.endswith("_mask")}
-        steps = self.network.config.train_refine_steps
-        return train_outputs(
-            self.network.parts, features, batch["support_mask"], steps, cooccurrence=False
-        )
+        steps, mask = self.network.config.train_refine_steps, batch["support_mask"]
+        # The photos' frame may have another size than the network's own.
+        to_image = ResizeAlignCorners(tuple(mask.shape[1:3]), dtype="float32")
+        parts = dataclasses.replace(self.network.parts, to_image=to_image)
+        return train_outputs(parts, features, mask, steps, False, dropout)
 
     def _update(self, batch):
         with tf.GradientTape() as tape:
             named = losses.crnet_losses(
-                self._outputs(batch), batch["support_mask"], batch["query_mask"]
+                self._outputs(batch, True), batch["support_mask"], batch["query_mask"]
             )
             loss = losses.total(named, self.network.config)
             scaled = self._optimizer.scale_loss(loss)
@@ -169,7 +176,7 @@ class Finetuner:
         return float(np.mean([self._agreement(batch) for batch in batches]))
 
     def _support_head(self, batch):
-        logits = self._outputs(batch)["support_steps"][:, -1]  # [1,S,S,2]
+        logits = self._outputs(batch, False)["support_steps"][:, -1]  # [1,S,S,2]
         found = logits[..., 1] > logits[..., 0]
         mask = batch["support_mask"][..., 0]
         found, true = found & (mask != 255), mask == 1
@@ -181,8 +188,8 @@ def check_count(count: int) -> None:
     """Raises ValueError when there are too few photos to make a pair."""
     if count < 2:
         raise ValueError(
-            "finetune: expected at least 2 labelled photos, received 1: fine-tuning learns to "
-            "predict one labelled photo from another (the paper has no 1-shot fine-tuning "
-            "either, Table 4). Use --kshot=fusion, or --finetune_views=4 to pair the photo "
-            "with flipped and cropped views of itself."
+            f"finetune: expected at least 2 labelled photos, received {count}: fine-tuning "
+            "learns to predict one labelled photo from another (the paper has no 1-shot "
+            "fine-tuning either, Table 4). Use --kshot=fusion, or --finetune_views=4 to pair "
+            "the photo with flipped and cropped views of itself."
         )
