@@ -55,8 +55,8 @@ def build_coco(
         coco_dir: holds `annotations/` and the folders of photos.
         out: folder of records to make.
         split: which classes a fold tests on, a key of `DATASETS`.
-        filter: as in `filters.listed_classes`. PFENet and HSNet list, as on PASCAL, classes
-            of at least 2 * 32 * 32 px: `area2048`.
+        filter: as in `filters.listed_classes`; default PFENet's, at least 2 * 32 * 32 px of
+            the label at its full size. How HSNet's lists were filtered is not documented.
         year: "2014" or "2017"; None takes the one that is there.
         on_error, overwrite, short_side: as in `writer.write_records`.
 

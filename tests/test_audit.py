@@ -76,6 +76,7 @@ def test_coco(index, dataset):
     verdict = audit.compare(index, "val", 40137, 82000)
     assert verdict == "; complete; HSNet's lists have 82,573 pairs"
     assert "a subset of the 82,081 of COCO 2014" in audit.compare(index, "train", 9, 9)
+    assert audit.compare(index, "train", 117266, 250000) == ""  # of 2017
 
 
 def test_other_data_sets_have_nothing_to_compare_with(index):
