@@ -87,7 +87,8 @@ def build_folder(
     else:
         # Of several folds, each trains on what another one tests on.
         never_trained_on = set(held_out[0]) if len(held_out) == 1 else set()
-        splits = own_splits.split_by_share(listing.photos, val_share, never_trained_on)
+        same = own_splits.copies(listing.photos)
+        splits = own_splits.split_by_share(listing.photos, val_share, never_trained_on, same)
     return writer.write_records(
         out,
         splits,

@@ -16,7 +16,7 @@ from crnet_tf import folds, photos, records
 from pipelines import filters
 
 LARGEST_VALUE = folds.VOID - 1
-_JPEG_QUALITY = 95
+_JPEG_QUALITY = 90
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ def shrink(item: Item, short_side: int) -> Item:
     """The item with its shorter side reduced to `short_side` px, where it is longer.
 
     The label map is resized by nearest neighbour; a class that lost its last pixel is listed
-    no more. A JPEG is encoded again (quality 95), a PNG stays a PNG.
+    no more. A JPEG is encoded again (quality 90), a PNG stays a PNG.
     """
     height, width = item.label.shape
     scale = short_side / min(height, width)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crnet_tf import records
-from pipelines.shards import file_sha256
+from pipelines.disk import sha256_of
 
 
 def holds_records(out: pathlib.Path) -> bool:
@@ -53,7 +53,7 @@ def check_complete(out: pathlib.Path, settings: Mapping[str, Any]) -> None:
         for stream in content["classes"].values():
             for file in stream["files"]:
                 path = out / split / file["name"]
-                if not path.exists() or file_sha256(path) != file["sha256"]:
+                if not path.exists() or sha256_of(path) != file["sha256"]:
                     raise FileExistsError(
                         f"{path}: expected the file that index.json names, received "
                         f"{'another one' if path.exists() else 'none'}. {remedy}"

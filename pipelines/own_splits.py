@@ -3,8 +3,9 @@
 import hashlib
 import math
 import pathlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+from pipelines.disk import sha256_of
 from pipelines.listing import PHOTO_SUFFIXES, Photo
 
 MIN_PHOTOS = 2  # of a class in a split, for an episode of one support
@@ -33,30 +34,63 @@ def named_fold(class_names: Sequence[str], test_classes: Sequence[str]) -> list[
 
 
 def split_by_share(
-    photos: Sequence[Photo], val_share: float, held_out: Collection[int]
+    photos: Sequence[Photo],
+    val_share: float,
+    held_out: Collection[int],
+    same: Mapping[str, str] | None = None,
 ) -> dict[str, list[Photo]]:
     """{"train", "val"}: of every class about a share is held out, by a hash of the names.
 
-    Where a class has four photos or more, both splits get at least two. All photos with a
-    class of `held_out` go to val: nothing ever trains on it. Adding photos moves few others.
+    Where a class has four photos or more, both splits get at least two, as far as copies
+    allow. Adding photos moves few others.
+
+    Args:
+        photos: to split.
+        val_share: more than 0 and less than 1.
+        held_out: classes nothing ever trains on; all photos that hold one go to val.
+        same: of photos that stay together, by name, what they have in common; see `copies`.
     """
     if not 0 < val_share < 1:
         raise ValueError(
-            f"--val_share: expected more than 0, less than 1, received {val_share}."
+            f"--val_share: expected more than 0 and less than 1, received {val_share}."
         )
-    by_class = {}
+    together, by_class = {}, {}
     for photo in sorted(photos, key=_drawn):
+        together.setdefault((same or {}).get(photo.name, photo.name), []).append(photo)
         for class_id in photo.classes:
             by_class.setdefault(class_id, []).append(photo)
-    val = {p.name for p in photos if not held_out.isdisjoint(p.classes)}
-    rarest_first = sorted(by_class, key=lambda c: (len(by_class[c]), c))
-    for members in (by_class[c] for c in rarest_first):
+    group_of = {photo.name: group for group in together.values() for photo in group}
+    val = {
+        member.name
+        for photo in photos
+        if not held_out.isdisjoint(photo.classes)
+        for member in group_of[photo.name]
+    }
+    for class_id in sorted(by_class, key=lambda c: (len(by_class[c]), c)):  # rarest first
+        members = by_class[class_id]
         missing = _quota(len(members), val_share) - sum(p.name in val for p in members)
-        others = [p.name for p in members if p.name not in val]
-        val.update(others[: max(missing, 0)])
+        for photo in members:
+            if missing <= 0:
+                break
+            added = [member for member in group_of[photo.name] if member.name not in val]
+            val.update(member.name for member in added)
+            missing -= sum(class_id in member.classes for member in added)
     return {
-        "train": [p for p in photos if p.name not in val],
-        "val": [p for p in photos if p.name in val],
+        "train": [photo for photo in photos if photo.name not in val],
+        "val": [photo for photo in photos if photo.name in val],
+    }
+
+
+def copies(photos: Sequence[Photo]) -> dict[str, str]:
+    """{photo id: hash of its file} of photos that are there more than once, to the byte."""
+    by_size = {}
+    for photo in photos:
+        by_size.setdefault(photo.path.stat().st_size, []).append(photo)
+    return {
+        photo.name: sha256_of(photo.path)
+        for alike in by_size.values()
+        if len(alike) > 1
+        for photo in alike
     }
 
 
@@ -86,10 +120,9 @@ def _quota(count, share):
 
 
 def _drawn(photo):
-    """Order by a hash: the same photo under one file name in two folders gets one place."""
-    stem = pathlib.PurePosixPath(photo.name).name
-    digest = hashlib.sha256(stem.encode(errors="surrogateescape")).hexdigest()
-    return digest, photo.name
+    """Order by a hash of the name."""
+    name = photo.name.encode(errors="surrogateescape")
+    return hashlib.sha256(name).hexdigest(), photo.name
 
 
 def _read_list(path, names):

@@ -6,11 +6,12 @@ Where a stream is cut depends on its records alone.
 """
 
 import collections
-import hashlib
 import pathlib
 import resource
 
 import tensorflow as tf
+
+from pipelines.disk import sha256_of as file_sha256
 
 SHARD_MB = 512
 MAX_OPEN = 512  # files; more classes than that, and the one not written longest is closed
@@ -94,15 +95,6 @@ class ShardWriter:
 def file_name(class_id: int, number: int, shards: int) -> str:
     """Name of a shard of a class."""
     return f"{_unfinished(class_id, number)}-of-{shards:05d}.tfrecord"
-
-
-def file_sha256(path: pathlib.Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _unfinished(class_id, number):

@@ -7,6 +7,7 @@ Built beside `out` and moved into place at the end, one photo after the other. T
 gives the same bytes (with the same Pillow, which encodes the label maps).
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -64,7 +65,7 @@ def write_records(
         OSError: it cannot be written.
     """
     _check_options(on_error, short_side, shard_mb)
-    out = pathlib.Path(os.path.realpath(out)) if os.path.islink(out) else pathlib.Path(out)
+    out = pathlib.Path(os.path.realpath(out) if os.path.islink(out) else out)
     settings = {
         "format": records.FORMAT_VERSION,
         "dataset": dataset,
@@ -73,8 +74,8 @@ def write_records(
         "class_names": list(class_names),
         "input_sha256": input_sha256(splits),
         # Only where given: records of earlier versions stay what they are.
-        "folds": folds and [list(classes) for classes in folds],
-        "validation_folds": validation_folds and [list(c) for c in validation_folds],
+        "folds": _lists(folds),
+        "validation_folds": _lists(validation_folds),
         "short_side": short_side,
         "shard_mb": None if shard_mb == SHARD_MB else shard_mb,
     }
@@ -83,20 +84,29 @@ def write_records(
             check_complete(out, settings)
             print(f"{out} is complete with these settings: left alone (--overwrite rebuilds).")
             return records.load_index(out)
-
-        def make(given):
-            item = make_item(given)
-            return shrink(item, short_side) if short_side else item
-
-        index = {key: value for key, value in settings.items() if value is not None}
+        make = functools.partial(_make, make_item=make_item, short_side=short_side)
         with replaced(out) as work:
-            index["splits"], names = {}, set()
-            for split, sources in splits.items():
-                index["splits"][split] = _write_split(
-                    work / split, sources, make, on_error, names, shard_mb
-                )
-            (work / records.INDEX_NAME).write_text(json.dumps(index, indent=1) + "\n")
+            _write_all(work, settings, splits, make, on_error, shard_mb)
     return records.load_index(out)
+
+
+def _lists(folds):
+    return None if folds is None else [list(classes) for classes in folds]
+
+
+def _make(source, make_item, short_side):
+    item = make_item(source)
+    return shrink(item, short_side) if short_side else item
+
+
+def _write_all(work, settings, splits, make, on_error, shard_mb):
+    index = {key: value for key, value in settings.items() if value is not None}
+    names = set()
+    index["splits"] = {
+        split: _write_split(work / split, sources, make, on_error, names, shard_mb)
+        for split, sources in splits.items()
+    }
+    (work / records.INDEX_NAME).write_text(json.dumps(index, indent=1) + "\n")
 
 
 def _check_options(on_error, short_side, shard_mb):

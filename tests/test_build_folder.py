@@ -41,7 +41,7 @@ def write_photo(path, number):
 def write_folders(root, per_class=5, size=(HEIGHT, WIDTH)):
     for class_id, name in enumerate(CLASSES, 1):
         for number in range(per_class):
-            write_photo(root / name / "images" / f"{name}{number}.jpg", number)
+            write_photo(root / name / "images" / f"{name}{number}.jpg", [class_id, number])
             mask = 255 * (np.indices(size)[0] >= 10 + class_id)
             (root / name / "masks").mkdir(exist_ok=True)
             photos.write_png(
@@ -345,6 +345,20 @@ def test_split_of_few_photos_and_of_classes_never_trained_on():
     assert not any(2 in photo.classes for photo in split["train"])
 
 
+def test_copies_of_a_photo_stay_in_one_split(tmp_path):
+    listed = []
+    for name, content in [("a", b"1"), ("b", b"2"), ("c", b"33"), ("d", b"1"), ("e", b"4")]:
+        (tmp_path / name).write_bytes(content)
+        listed.append(Photo(name, tmp_path / name, None, (1 + (name > "c"),)))
+    same = own_splits.copies(listed)
+    assert same["a"] == same["d"] != same["b"] and "c" not in same
+    for share in (0.2, 0.4, 0.6, 0.8):
+        split = own_splits.split_by_share(listed, share, set(), same)
+        assert any({"a", "d"} <= {photo.name for photo in part} for part in split.values())
+    split = own_splits.split_by_share(listed, 0.01, {2}, same)
+    assert {"a", "d", "e"} <= {photo.name for photo in split["val"]}
+
+
 def test_split_by_lists(tmp_path):
     listed = some_photos(6)
     (tmp_path / "val").write_text("f/1.jpg\n\nf/4\n")
@@ -381,7 +395,7 @@ def test_long_and_strange_names_and_links(tmp_path):
 KILLED = """
 import os, pathlib, random, signal, sys, time
 from crnet_tf import records
-from pipelines import build_folder, class_folders, finished
+from pipelines import build_folder, class_folders, disk
 
 source, out = map(pathlib.Path, sys.argv[1:])
 def build():
@@ -406,7 +420,7 @@ for kill in range(8):
     for split, content in whole.splits.items():
         for stream in content["classes"].values():
             for file in stream["files"]:
-                assert finished.file_sha256(out / split / file["name"]) == file["sha256"]
+                assert disk.sha256_of(out / split / file["name"]) == file["sha256"]
     print(f"{delay:.3f} of {duration:.3f} s, killed {died}, left {left}", flush=True)
 build()
 """
