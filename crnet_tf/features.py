@@ -118,10 +118,10 @@ class PhotoEncoder:
             lambda: self._masked(frame.image(photo.image)[None], frame.mask(photo.mask)[None]),
         )
 
-    def view(self, photo: Photo, frame: Frame, seed: int):
+    def view(self, photo: Photo, frame: Frame, seed: tuple[int, int]):
         """A flipped, scaled, cropped view: features, masked features [h,w,F], mask [S,S,1]."""
         image, mask = episodes.flip_scale_crop(
-            tf.constant(photo.image), tf.constant(photo.mask[..., None]), frame.size, [seed, 0]
+            tf.constant(photo.image), tf.constant(photo.mask[..., None]), frame.size, seed
         )
         encoded = self._photo(image[None]), self._masked(image[None], mask[None])
         return *(features[0].numpy() for features in encoded), mask.numpy()

@@ -79,9 +79,14 @@ class Learner:
         """Encodes k supports, and adapts to them.
 
         Raises:
-            ValueError: fine-tuning on one support, or a support without foreground after
+            ValueError: no support, fine-tuning on one, or a support without foreground after
                 resizing.
         """
+        if not supports:
+            raise ValueError(
+                "learn: expected at least one labelled photo, received none. Give a photo "
+                "and its mask."
+            )
         for photo in supports:
             for frame in self.frames:
                 support.check_visible(photo.mask, frame, photo.name)
@@ -99,9 +104,9 @@ class Learner:
     def _adapt(self, supports) -> Adapted:
         encoder, frame = self.encoder, self.frame
         views = [
-            encoder.view(photo, frame, seed)
+            encoder.view(photo, frame, (self.options.finetune_seed, number))
             for photo in supports
-            for seed in range(self.options.finetune_views)
+            for number in range(self.options.finetune_views)
         ]
         check_count(len(supports) + len(views))
         photos = [encoder.photo(photo, frame) for photo in supports]

@@ -5,7 +5,7 @@ Fig. 2. Only keras.ops and layers: it runs on the TensorFlow and the JAX back en
 import dataclasses
 
 import keras
-from keras import layers
+from keras import layers, ops
 
 from crnet_tf import backbones
 from crnet_tf.config import Config
@@ -144,6 +144,8 @@ def support_state(parts: Parts, projected: dict, mask) -> dict:
 def segment(parts: Parts, state: dict, projected, steps: int, first_cache=None):
     """One branch alone: projected [B,h,w,C] of a photo, given the state of its partner.
 
+    Either batch may be 1: one photo beside B partners, one partner of B photos.
+
     Returns:
         float32 logits [B,T,h,w,2] after each of T refinement steps. For the support branch
         `state` has the query's importance and the support's own category.
@@ -151,19 +153,27 @@ def segment(parts: Parts, state: dict, projected, steps: int, first_cache=None):
     if parts.cross_reference is not None:
         own = parts.cross_reference.importance(projected)
         projected = projected * (own * state["importance"])
+    else:
+        projected = projected + ops.zeros_like(state["category"])  # one photo, B partners
     compared = condition(parts, projected, state.get("category"))
     return parts.refinement(compared, steps=steps, first_cache=first_cache)
 
 
 def train_outputs(
-    parts: Parts, features: dict, support_mask, steps: int, cooccurrence: bool = True
+    parts: Parts,
+    features: dict,
+    support_mask,
+    steps: int,
+    cooccurrence: bool = True,
+    dropout: bool = True,
 ) -> dict:
     """All heads and refinement steps, at the size of the image; see `CRNet`.
 
     Args:
         cooccurrence: with the heads of Sec. 4.3, where there is a cross-reference module.
+        dropout: off where the outputs are judged and not learnt from.
     """
-    reinforced, compared = compare(parts, features, support_mask, training=True)
+    reinforced, compared = compare(parts, features, support_mask, training=dropout)
     outputs = {}
     for name, common, branch in zip(("support", "query"), reinforced, compared, strict=True):
         outputs[f"{name}_steps"] = parts.to_image(parts.refinement(branch, steps=steps))

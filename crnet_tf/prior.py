@@ -45,8 +45,11 @@ def prior_mask(
 @tf.function
 def _stretched(support, mask, query):
     size = support.shape[:2]
-    foreground = resize_align_corners(tf.cast(mask == 1, tf.float32), tuple(size))[..., 0]
-    # A thin object may fill no cell to the half.
+    foreground = tf.cast(mask == 1, tf.float32)
+    share = tf.image.resize(foreground, size, "area")[..., 0]
+    foreground = resize_align_corners(foreground, tuple(size))[..., 0]
+    # A thin object may fill no cell to the half, or lie between the centres of the cells.
+    foreground = tf.where(tf.reduce_max(foreground) > 0, foreground, share)
     cells = foreground >= tf.minimum(0.5, tf.reduce_max(foreground))
     wanted = tf.boolean_mask(support, cells)
     channels = query.shape[-1]

@@ -25,6 +25,19 @@ def test_features_are_at_one_eighth_with_both_levels(name, channels):
     assert encoder.output_shape[-1] == channels
 
 
+@pytest.mark.parametrize("name", FEATURE_LEVELS)
+def test_an_encoder_without_a_size_takes_any(name):
+    encoder = build_backbone(name, (None, None, 3), FEATURE_LEVELS[name]["paper"])
+    assert encoder.output_shape[:3] == (None, None, None)
+    image = photo(41)
+    fixed = build_backbone(name, (41, 41, 3), FEATURE_LEVELS[name]["paper"])
+    fixed.set_weights(encoder.get_weights())
+    found = keras.ops.convert_to_numpy(encoder(image))
+    np.testing.assert_allclose(found, fixed(image), atol=1e-4 * np.abs(found).max())
+    assert encoder.compute_output_shape((None, 41, 41, 3)) == (*fixed.output_shape,)
+    assert encoder(photo(65)).shape[1] in (8, 9)
+
+
 def test_321_px_give_41_by_41_features():
     encoder = build_backbone("resnet50", (321, 321, 3), FEATURE_LEVELS["resnet50"]["paper"])
     assert encoder.output_shape == (None, 41, 41, 3072)

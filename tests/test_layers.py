@@ -156,6 +156,20 @@ def test_the_cache_is_the_last_softmax():
     np.testing.assert_allclose(steps[:, 1], again, atol=1e-6)
 
 
+def test_the_first_cache_is_zeros_unless_given():
+    layer = refinement.MaskRefinement(4, kernel=3)
+    features = noise(2, 6, 6, 5)
+    plain = layer(features, steps=3)
+    zeros = np.zeros((2, 6, 6, 2), "float32")
+    np.testing.assert_array_equal(layer(features, steps=3, first_cache=zeros), plain)
+    # Going on from the last softmax is what one more step does.
+    going_on = layer(features, steps=2, first_cache=ops.softmax(plain[:, 0]))
+    np.testing.assert_allclose(going_on, plain[:, 1:], atol=1e-6)
+    cache = np.random.default_rng(0).uniform(size=(2, 6, 6, 2)).astype("float32")
+    other = layer(features, steps=1, first_cache=cache)
+    assert np.abs(ops.convert_to_numpy(other - plain[:, :1])).max() > 1e-5
+
+
 def test_without_the_cache_branch_there_is_one_step():
     layer = refinement.MaskRefinement(4, kernel=3, with_cache=False)
     assert layer(noise(1, 6, 6, 5), steps=5).shape == (1, 1, 6, 6, 2)

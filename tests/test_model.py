@@ -118,6 +118,47 @@ def test_segment_is_the_query_branch_of_the_graph(network):
     np.testing.assert_allclose(steps[:, -1], network(inputs)["query"], atol=1e-5)
 
 
+def test_either_head_is_one_branch_with_the_state_of_its_partner(network):
+    inputs = episode()
+    features = parts.encode(network.parts, inputs)
+    projected = parts.project(network.parts, features)
+    state = parts.support_state(network.parts, projected, inputs["support_mask"])
+    importance = network.parts.cross_reference.importance
+    np.testing.assert_allclose(state["importance"], importance(projected["support"]))
+    of_query = {"importance": importance(projected["query"]), "category": state["category"]}
+    for name, partner in (("query", state), ("support", of_query)):
+        logits = parts.segment(network.parts, partner, projected[name], TINY.refine_steps)
+        assert logits.shape == (2, TINY.refine_steps, 5, 5, 2)
+        answer = network.parts.to_image(logits[:, -1])
+        np.testing.assert_allclose(answer, network(inputs)[name], atol=1e-5)
+
+
+def test_a_photo_of_another_size_is_encoded_alike(network):
+    """Where the borders are far, each cell sees the same pixels whatever the size."""
+    encoder = network.parts.encoder
+    assert encoder.output_shape == (None, None, None, 128)
+    assert encoder.compute_output_shape((None, SIZE, SIZE, 3)) == (None, 5, 5, 128)
+    image = np.random.default_rng(0).uniform(0, 255, (1, 129, 97, 3)).astype("float32")
+    whole, part = encoder(image), encoder(image[:, :97])
+    assert whole.shape == (1, 17, 13, 128) and part.shape == (1, 13, 13, 128)
+    np.testing.assert_allclose(whole[:, :7], part[:, :7], atol=1e-4)
+
+
+def test_training_outputs_without_dropout_are_repeatable():
+    network = build(dropout=0.5)
+    inputs = episode()
+    features = parts.encode(network.parts, inputs)
+
+    def steps(dropout):
+        outputs = parts.train_outputs(
+            network.parts, features, inputs["support_mask"], 2, dropout=dropout
+        )
+        return keras.ops.convert_to_numpy(outputs["query_steps"])
+
+    np.testing.assert_array_equal(steps(False), steps(False))
+    assert np.any(steps(True) != steps(True))
+
+
 def test_on_features_shares_every_layer(network):
     inputs = episode()
     features = parts.encode(network.parts, inputs)
