@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from crnet_tf import episodes, folds, model, records, train
+from crnet_tf import episodes, folds, manifest, model, records, train
 from crnet_tf.config import Config
 
 SIZE = 33
@@ -135,12 +135,63 @@ def test_same_seed_same_batches_other_seed_others(records_dir):
     assert not any(equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-@pytest.mark.parametrize("augment", ["canet", "symmetric"])
-def test_skip_goes_on_exactly_where_a_run_stopped(records_dir, augment):
+@pytest.mark.parametrize(("augment", "unseen"), [("canet", ()), ("symmetric", NOVEL)])
+def test_skip_goes_on_exactly_where_a_run_stopped(records_dir, augment, unseen):
     """Past an epoch of each class too: 4 photos are 2 groups."""
-    whole = taken(stream(records_dir, augment=augment), 10)
-    rest = taken(stream(records_dir, augment=augment, skip=7), 3)
+    whole = taken(stream(records_dir, augment=augment, unseen=unseen), 10)
+    rest = taken(stream(records_dir, augment=augment, unseen=unseen, skip=7), 3)
     assert all(equal(a, b) for a, b in zip(whole[7:], rest, strict=True))
+
+
+# === Photos that show a test class ===
+
+
+def shown(records_dir, classes):
+    """{photo id: class ids in its label map} of the training photos of `classes`."""
+    archive = manifest.Archive(records.load_index(records_dir), "train", classes)
+    return {name: set(np.unique(archive.photo(name)[1])) - {0, 255} for name in archive.by_name}
+
+
+def test_photos_that_show_a_test_class_are_left_out_and_no_others(records_dir):
+    index, of_class = records.load_index(records_dir), shown(records_dir, [1])
+    drawn = {}
+    for unseen in ((), NOVEL):
+        groups = episodes.class_groups(index, "train", 1, 1, seed=0, unseen=unseen)
+        records_of = [r for g in groups.take(12).as_numpy_iterator() for r in g["records"]]
+        drawn[unseen] = {records.filename(record) for record in records_of}
+    assert drawn[()] == set(of_class) and len(of_class) == 4
+    kept = {name for name, classes in of_class.items() if not classes & set(NOVEL)}
+    assert drawn[NOVEL] == kept and len(kept) == 2
+
+
+@pytest.mark.parametrize(("unseen", "some"), [((), True), (NOVEL, False)])
+def test_no_episode_shows_a_test_class_where_it_must_not(records_dir, unseen, some):
+    """Resized without augmentation, a photo is known by its pixels."""
+    archive = manifest.Archive(records.load_index(records_dir), "train", BASE)
+    forbidden = {
+        episodes.resize_image(archive.photo(name)[0], SIZE).numpy().tobytes()
+        for name, classes in shown(records_dir, BASE).items()
+        if classes & set(NOVEL)
+    }
+    assert len(forbidden) == 20
+    drawn = stream(records_dir, classes=BASE, batch_size=40, augment="none", unseen=unseen)
+    seen = {
+        image.tobytes()
+        for batch in taken(drawn, 3)
+        for image in (*batch["support_image"][:, 0], *batch["query_image"])
+    }
+    assert bool(seen & forbidden) == some and len(seen) > 15
+
+
+def test_too_few_photos_without_a_test_class_are_named(records_dir):
+    message = (
+        r"drop_novel_images: expected at least 3 photos of aeroplane \(1\) that show no "
+        "held-out class, received 2. Keep those photos"
+    )
+    with pytest.raises(ValueError, match=message):
+        stream(records_dir, classes=(1,), shot=2, unseen=NOVEL)
+    stream(records_dir, classes=(1,), shot=2)
+    stream(records_dir, classes=(1,), shot=1, unseen=NOVEL)
 
 
 # === Test classes ===
@@ -181,9 +232,9 @@ def test_training_works_without_the_files_of_the_test_classes(records_dir, tmp_p
         taken(stream(copy, classes=NOVEL), 1)
 
 
-@pytest.mark.parametrize("feature_views", [0, 1])
+@pytest.mark.parametrize(("feature_views", "drop"), [(0, False), (0, True), (1, False)])
 def test_a_training_run_opens_no_training_file_of_a_test_class(
-    records_dir, opened, monkeypatch, tmp_path, feature_views
+    records_dir, opened, monkeypatch, tmp_path, feature_views, drop
 ):
     """All of `train.train` but the steps: 3 batches are drawn instead."""
     monkeypatch.setattr(
@@ -197,6 +248,7 @@ def test_a_training_run_opens_no_training_file_of_a_test_class(
         channels=4,
         aspp_rates="1",
         feature_views=feature_views,
+        drop_novel_images=drop,
         val_episodes=1,
     )
     index = records.load_index(records_dir)

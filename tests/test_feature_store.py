@@ -112,6 +112,30 @@ def test_the_same_settings_give_the_same_features(network, index, store, tmp_pat
     np.testing.assert_array_equal(again.masks, store.masks)
 
 
+@pytest.fixture
+def no_encoding(monkeypatch):
+    """What a store holds is known before anything is encoded."""
+    monkeypatch.setattr(feature_store, "_fill", lambda *_: None)
+
+
+def test_photos_that_show_a_test_class_are_left_out_and_no_others(
+    network, index, store, tmp_path, no_encoding
+):
+    unseen = (6, 8)
+    left = feature_store.open_store(network, index, CLASSES, tmp_path / "store", unseen)
+    archive = manifest.Archive(index, "train", CLASSES)
+    shows = {pair for pair in store.pairs if np.isin(archive.photo(pair[1])[1], unseen).any()}
+    assert set(left.pairs) == set(store.pairs) - shows and len(shows) == 2
+    assert len(left.features) == len(left.pairs) * VIEWS
+
+
+def test_too_few_photos_without_a_test_class_are_named(network, index, tmp_path, no_encoding):
+    message = r"drop_novel_images: expected at least 2 photos of aeroplane \(1\).*received 1"
+    with pytest.raises(ValueError, match=message):
+        feature_store.open_store(network, index, CLASSES, tmp_path / "store", (6, 7, 16))
+    assert not (tmp_path / "store").exists()
+
+
 # === Batches ===
 
 
@@ -247,6 +271,8 @@ def test_a_store_of_other_settings_is_refused(index, directory, change, message)
 def test_a_store_of_other_classes_or_records_is_refused(network, index, directory):
     with pytest.raises(ValueError, match=r"classes was \[1, 2\], now \[1, 3\]"):
         feature_store.open_store(network, index, (1, 3), directory)
+    with pytest.raises(ValueError, match=r"unseen was \[\], now \[6\]"):
+        feature_store.open_store(network, index, CLASSES, directory, (6,))
     other = dataclasses.replace(index, sha256="0")
     with pytest.raises(ValueError, match="records_sha256 was .*, now '0'"):
         feature_store.open_store(network, other, CLASSES, directory)

@@ -1,38 +1,39 @@
-"""Own photos in, masks out; with a stand-in network that compares colours."""
+"""Own photos in, masks out: the files with a stand-in that compares colours, the rest real."""
 
+import dataclasses
 import pathlib
-import types
 
+import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+import test_model
+from commands import run
 from PIL import Image
 
-from crnet_tf import model, photos, predict, support
-from crnet_tf.config import Config
+from crnet_tf import cli, model, photos, predict
+from crnet_tf.options import Options
 
-SIZE = 33
+SIZE = test_model.SIZE
 RED, BLUE, GREEN = (220, 30, 30), (30, 30, 220), (30, 160, 30)
 
 
-class ColourNetwork:
-    """Foreground is what has the mean colour of the support's foreground; two steps."""
+class ColourLearner:
+    """Foreground is what has the mean colour of the supports' foreground; two steps."""
 
-    config = types.SimpleNamespace(image_size=SIZE)
+    learnt = 0
 
-    def __init__(self):
-        self.encoded = 0
+    def __init__(self, network, options=None):
+        pass
 
-    def encode_support(self, image, mask):
-        self.encoded += 1
-        weights = tf.cast(mask == 1, tf.float32)
-        colour = tf.reduce_sum(image * weights, (1, 2), True) / tf.reduce_sum(weights)
-        return {"category": colour}
+    def learn(self, supports):
+        type(self).learnt += 1
+        self.colours = [photo.image[photo.mask == 1].mean(axis=0) for photo in supports]
+        return self
 
-    def segment(self, state, query):
-        distance = tf.reduce_mean(tf.abs(query - state["category"]), -1)
-        margin = tf.stack([40 - distance, 60 - distance], 1) / 10  # [B,T,S,S]
-        return tf.stack([tf.zeros_like(margin), margin], -1)
+    def segment(self, query):
+        distance = np.min([np.abs(query.image - c).mean(-1) for c in self.colours], axis=0)
+        margins = np.stack([40 - distance, 60 - distance]) / 10
+        return (1 / (1 + np.exp(-margins))).astype(np.float32)
 
 
 def photo(colour, height=40, width=60):
@@ -46,75 +47,57 @@ def photo(colour, height=40, width=60):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Photos of one and the same stem, something that is no photo, and a support."""
+    """Photos of one and the same stem, something that is no photo, and two supports."""
     queries = tmp_path / "queries"
     queries.mkdir()
     Image.fromarray(photo(RED, 50, 80)[0]).save(queries / "a.jpg", quality=95)
     photos.write_png(queries / "a.png", photo(BLUE, 30, 20)[0])
     photos.write_png(queries / "b.png", photo(RED, 70, 45)[0])
     (queries / "notes.txt").write_text("no photo")
-    image, mask = photo(RED)
-    photos.write_png(tmp_path / "support.png", image)
-    photos.write_png(tmp_path / "mask.png", 255 * mask)
+    for name, (image, mask) in {"red": photo(RED), "blue": photo(BLUE, 50, 30)}.items():
+        photos.write_png(tmp_path / f"{name}.png", image)
+        photos.write_png(tmp_path / f"{name}_mask.png", 255 * mask)
     return tmp_path
 
 
-def arguments(folder, **changed):
-    values = {
-        "checkpoint": "none.keras",
-        "support": [str(folder / "support.png")],
-        "support_mask": [str(folder / "mask.png")],
-        "class_id": None,
-        "query": str(folder / "queries"),
-        "out": str(folder / "out"),
-        "threshold": 0.5,
-    }
-    return types.SimpleNamespace(**{**values, **changed})
+def command(folder, *arguments, supports=("red",), out="out", query="queries"):
+    """The command on the photos of `folder`; later flags win."""
+    images = ",".join(f"{folder}/{name}.png" for name in supports)
+    masks = ",".join(f"{folder}/{name}_mask.png" for name in supports)
+    run(
+        predict, "--checkpoint=any.keras", f"--support={images}", f"--support_mask={masks}",
+        f"--query={folder / query}", f"--out={folder / out}", *arguments,
+    )  # fmt: skip
 
 
 @pytest.fixture
-def network(monkeypatch):
-    network = ColourNetwork()
+def colours(monkeypatch):
+    monkeypatch.setattr(predict, "Learner", ColourLearner)
+    monkeypatch.setattr(ColourLearner, "learnt", 0)
+    monkeypatch.setattr(model, "load_checkpoint", lambda path: None)
+
+
+@pytest.fixture(scope="module")
+def network():
+    keras.utils.set_random_seed(0)
+    network = model.build_crnet(dataclasses.replace(test_model.TINY, refine_steps=2))
+    for variable in network.trainable_variables:
+        if "classifier" in variable.path:  # starts near 0: it would answer 1/2 everywhere
+            variable.assign(30 * variable)
+    return network
+
+
+@pytest.fixture
+def loaded(network, monkeypatch):
     monkeypatch.setattr(model, "load_checkpoint", lambda path: network)
     return network
 
 
-@pytest.mark.parametrize("size", [(20, 90), (90, 20), (SIZE, SIZE), (1, 1)])
-def test_probability_has_the_size_of_the_photo(size):
-    image, mask = photo(RED)
-    segmenter = predict.Segmenter(ColourNetwork(), [image], [mask])
-    probability = segmenter.segment(photo(RED, *size)[0])
-    assert probability.shape == size and probability.dtype == np.float32
-    assert 0 <= probability.min() and probability.max() <= 1
+# === Files ===
 
 
-def test_finds_the_labelled_thing_and_not_the_other():
-    image, mask = photo(RED)
-    segmenter = predict.Segmenter(ColourNetwork(), [image], [mask])
-    query, truth = photo(RED, 90, 70)
-    agree = (segmenter.segment(query) > 0.5) == truth
-    assert agree.mean() > 0.93
-    assert (segmenter.segment(photo(BLUE)[0]) < 0.5).all()
-
-
-def test_supports_are_encoded_once_for_many_queries():
-    network = ColourNetwork()
-    segmenter = predict.Segmenter(network, *zip(photo(RED), photo(BLUE), strict=True))
-    for height in (20, 30, 40):
-        segmenter.segment(photo(RED, height)[0])
-    assert network.encoded == 2
-
-
-def test_fusion_is_the_mean_of_the_one_shot_probabilities():
-    supports = [photo(RED), photo(BLUE, 30, 30), photo(GREEN)]
-    query = photo(RED, 50, 50)[0]
-    single = [predict.Segmenter(ColourNetwork(), [i], [m]).segment(query) for i, m in supports]
-    fused = predict.Segmenter(ColourNetwork(), *zip(*supports, strict=True)).segment(query)
-    np.testing.assert_allclose(fused, np.mean(single, axis=0), atol=1e-6)
-
-
-def test_results_have_the_size_of_each_query_and_names_of_their_own(folder, network, capsys):
-    predict.run(arguments(folder))
+def test_results_have_the_size_of_each_query_and_names_of_their_own(folder, colours, capsys):
+    command(folder)
     out = folder / "out"
     names = {"a.jpg": (50, 80), "a.png": (30, 20), "b": (70, 45)}
     kinds = ("mask", "probability", "overlay")
@@ -127,14 +110,23 @@ def test_results_have_the_size_of_each_query_and_names_of_their_own(folder, netw
         assert set(np.unique(mask)) <= {0, 255}
         assert photos.read_photo(out / f"{name}_overlay.png").shape == (*size, 3)
         assert ((probability > 128) <= (mask == 255)).all()
+    found, truth = photos.read_label(out / "b_mask.png") > 0, photo(RED, 70, 45)[1] == 1
+    np.testing.assert_array_equal(found, truth)  # the other class's photo has nothing
+    assert not photos.read_label(out / "a.png_mask.png").any()
     assert "Skipped" in (printed := capsys.readouterr().out) and "notes.txt" in printed
-    assert network.encoded == 1
+    assert ColourLearner.learnt == 1  # once for all queries
 
 
-def test_threshold_moves_the_mask(folder, network):
+def test_every_support_is_learnt_from(folder, colours):
+    command(folder, supports=("red", "blue"))
+    assert photos.read_label(folder / "out" / "a.png_mask.png").any()
+    assert photos.read_label(folder / "out" / "b_mask.png").any()
+
+
+def test_threshold_moves_the_mask(folder, colours):
     area = []
-    for threshold in (0.01, 0.5, 0.999):
-        predict.run(arguments(folder, threshold=threshold, out=str(folder / f"{threshold}")))
+    for threshold in (0.001, 0.5, 0.999):
+        command(folder, f"--threshold={threshold}", out=f"{threshold}")
         area.append((photos.read_label(folder / f"{threshold}" / "b_mask.png") > 0).sum())
     assert area[0] >= area[1] >= area[2] and area[0] > area[2]
 
@@ -147,54 +139,62 @@ def test_output_names_never_collide():
 
 
 @pytest.mark.parametrize(
-    "changed, message",
+    ("arguments", "message"),
     [
-        ({"query": "nowhere"}, "expected a photo or a folder"),
-        ({"support": ["a.png", "b.png"]}, "as many --support_mask as --support"),
-        ({"support": ["missing.png"]}, "missing.png"),
+        (["--query=nowhere"], "expected a photo or a folder"),
+        (["--support=a.png,b.png"], "as many --support_mask as --support, received 1 and 2"),
+        (["--support=missing.png"], "missing.png"),
+        (["--support_mask=missing.png"], "missing.png"),
+        (["--test_scales=none"], "test_scales: expected numbers .* received 'none'"),
     ],
 )
-def test_wrong_arguments_are_named(folder, network, changed, message):
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
-        predict.run(arguments(folder, **changed))
-    assert not (folder / "out").exists()
+def test_wrong_arguments_are_named(folder, colours, arguments, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+        command(folder, *arguments)
+    assert cli.is_mistake(error.value) and not (folder / "out").exists()
 
 
-def test_results_do_not_go_among_the_queries(folder, network):
+def test_results_do_not_go_among_the_queries(folder, colours):
     with pytest.raises(ValueError, match="another folder"):
-        predict.run(arguments(folder, out=str(folder / "queries") + "/"))
+        command(folder, out="queries/")
 
 
-def test_a_single_query_that_is_no_photo_is_an_error(folder, network):
+def test_a_single_query_that_is_no_photo_is_an_error(folder, colours):
     with pytest.raises(ValueError, match="notes.txt"):
-        predict.run(arguments(folder, query=str(folder / "queries" / "notes.txt")))
+        command(folder, query="queries/notes.txt")
 
 
-def test_mask_may_be_0_1_or_0_255_or_one_class_of_a_label_map(tmp_path):
-    _, mask = photo(RED)
-    labels = 7 * mask
-    labels[0], labels[-1] = 255, 3
-    for name, array in {"one": mask, "full": 255 * mask, "labels": labels}.items():
-        photos.write_png(tmp_path / f"{name}.png", array, photos.voc_palette())
-    photos.write_png(tmp_path / "rgb.png", np.repeat(255 * mask[..., None], 3, axis=-1))
-    for name in ("one", "full", "rgb"):
-        np.testing.assert_array_equal(support.read_mask(tmp_path / f"{name}.png"), mask)
-    chosen = support.read_mask(tmp_path / "labels.png", class_id=7)
-    np.testing.assert_array_equal(chosen == 1, mask == 1)
-    assert (chosen[0] == 255).all() and (chosen[-1] == 0).all()
-    with pytest.raises(ValueError, match="--class_id=N"):
-        support.read_mask(tmp_path / "labels.png")
-    with pytest.raises(ValueError, match="holds class 5, received the ids 0, 3, 7, 255"):
-        support.read_mask(tmp_path / "labels.png", class_id=5)
+# === The network ===
 
 
-def test_coloured_mask_is_refused(tmp_path):
-    photos.write_png(tmp_path / "colour.png", photo(RED)[0])
-    with pytest.raises(ValueError, match="mode RGB"):
-        support.read_mask(tmp_path / "colour.png")
+@pytest.mark.parametrize("size", [(20, 90), (90, 20), (SIZE, SIZE), (1, 1)])
+def test_probability_has_the_size_of_the_photo(network, size):
+    segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))
+    steps = segmenter.steps(photo(RED, *size)[0])
+    assert steps.shape == (2, *size) and steps.dtype == np.float32
+    assert 0 <= steps.min() and steps.max() <= 1
+    np.testing.assert_array_equal(segmenter.segment(photo(RED, *size)[0]), steps[-1])
 
 
-def bad_supports():
+def test_fusion_is_the_mean_of_the_one_shot_probabilities(network):
+    supports = [photo(RED), photo(BLUE, 30, 30), photo(GREEN)]
+    query = photo(RED, 50, 50)[0]
+    single = [predict.Segmenter(network, [i], [m]).steps(query) for i, m in supports]
+    fused = predict.Segmenter(network, *zip(*supports, strict=True)).steps(query)
+    np.testing.assert_allclose(fused, np.mean(single, axis=0), atol=1e-6)
+    assert np.abs(single[0] - single[1]).max() > 0.01
+
+
+def test_the_same_support_twice_is_refused(network):
+    """It would only count double; another mask of the photo is another support."""
+    image, mask = photo(RED)
+    for names in (None, ["a", "b", "c"], ["same"] * 3):
+        with pytest.raises(ValueError, match="different supports, received the photo and mask"):
+            predict.Segmenter(network, [image, photo(BLUE)[0], image], [mask] * 3, names)
+    predict.Segmenter(network, [image] * 2, [mask, np.roll(mask, 5, axis=1)])
+
+
+def unusable():
     image, mask = photo(RED, 400, 600)
     dot = np.zeros_like(mask)
     dot[1, 1] = 1
@@ -202,38 +202,75 @@ def bad_supports():
         "photo's size": (image, mask[:-1]),
         "Turn it": (image, mask.T),
         "empty": (image, 0 * mask),
-        "received 0, 2": (image, 2 * mask),
         "none of which is left": (image, dot),
         "uint8": (image / 255, mask),
     }
 
 
-@pytest.mark.parametrize("message", bad_supports())
-def test_unusable_supports_are_errors(message):
-    image, mask = bad_supports()[message]
-    with pytest.raises(ValueError, match=message):
-        predict.Segmenter(ColourNetwork(), [image], [mask])
+@pytest.mark.parametrize("message", unusable())
+def test_unusable_supports_are_errors_with_their_name(network, message):
+    image, mask = unusable()[message]
+    with pytest.raises(ValueError, match=f"(?s)^support 2: .*{message}"):
+        predict.Segmenter(network, [photo(RED)[0], image], [photo(RED)[1], mask])
 
 
-def test_segmenter_needs_a_mask_for_each_photo():
+def test_segmenter_needs_a_mask_for_each_photo(network):
     with pytest.raises(ValueError, match="one mask for each"):
-        predict.Segmenter(ColourNetwork(), [photo(RED)[0]], [])
+        predict.Segmenter(network, [photo(RED)[0]], [])
     with pytest.raises(ValueError, match="one or more"):
-        predict.Segmenter(ColourNetwork(), [], [])
+        predict.Segmenter(network, [], [])
 
 
-def test_the_real_network_segments_after_a_checkpoint(tmp_path):
-    settings = Config(
-        backbone="tiny", backbone_weights="none", image_size=SIZE, channels=8, refine_steps=3
-    )
-    network = model.build_crnet(settings)
+def test_a_query_that_is_no_photo_is_an_error(network):
+    segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))
+    with pytest.raises(ValueError, match="query: expected a photo uint8"):
+        segmenter.segment(photo(RED)[0] / 255)
+
+
+def probability(folder, out):
+    return photos.read_label(folder / out / "b_probability.png").astype(float)
+
+
+def test_scales_are_averaged(folder, loaded):
+    for scales in ("1", "1.25", "1,1.25"):
+        command(folder, f"--test_scales={scales}", out=scales, query="queries/b.png")
+    first, second, both = (probability(folder, out) for out in ("1", "1.25", "1,1.25"))
+    np.testing.assert_allclose(both, (first + second) / 2, atol=1.01)
+    assert np.abs(first - second).max() > 3
+    with pytest.raises(ValueError, match="scales: expected all to give at least 33 px"):
+        command(folder, "--test_scales=0.5")
+
+
+def test_fine_tuning_through_the_command(folder, loaded):
+    """Answers change, the network does not; a single support is refused with the remedy."""
+    before = [variable.numpy() for variable in loaded.variables]
+    flags = ["--finetune_steps=2", "--finetune_rate=0.01"]
+    for kshot in ("fusion", "finetune+fusion"):
+        arguments = [f"--kshot={kshot}", *flags]
+        command(folder, *arguments, supports=("red", "blue"), out=kshot, query="queries/b.png")
+    fused, adapted = (probability(folder, out) for out in ("fusion", "finetune+fusion"))
+    assert np.abs(fused - adapted).max() > 3
+    for variable, value in zip(loaded.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    with pytest.raises(ValueError, match="expected at least 2 labelled .*--kshot=fusion"):
+        command(folder, "--kshot=finetune", *flags)
+
+
+def test_the_segmenter_takes_options(network):
+    image, mask = photo(RED)
+    query = photo(BLUE, 51, 47)[0]
+    one = predict.Segmenter(network, [image], [mask], options=Options(refine_steps=1))
+    two = predict.Segmenter(network, [image], [mask])
+    assert one.steps(query).shape == (1, 51, 47)
+    np.testing.assert_allclose(one.segment(query), two.steps(query)[0], atol=1e-6)
+
+
+def test_a_saved_network_segments_alike(network, tmp_path):
     network.save(tmp_path / "best.keras")
     image, mask = photo(RED)
     segmenters = [
         predict.Segmenter(net, [image], [mask])
         for net in (network, model.load_checkpoint(tmp_path / "best.keras"))
     ]
-    query = photo(BLUE, 51, 47)[0]
-    before, after = (segmenter.segment(query) for segmenter in segmenters)
-    assert before.shape == (51, 47) and segmenters[0].steps(query).shape == (3, SIZE, SIZE)
+    before, after = (segmenter.segment(photo(BLUE, 51, 47)[0]) for segmenter in segmenters)
     np.testing.assert_allclose(before, after, atol=1e-6)

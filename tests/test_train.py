@@ -14,9 +14,10 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from commands import run
 from test_model import TINY
 
-from crnet_tf import callbacks, folds, model, records, runs, train
+from crnet_tf import callbacks, cli, feature_store, folds, model, records, runs, train
 
 SMALL = [
     "--backbone=tiny", "--backbone_weights=none", "--train_backbone", "--image_size=33",
@@ -126,30 +127,68 @@ def test_another_configuration_does_not_overwrite_a_run(straight, records_dir):
     assert (straight / "last.keras").read_bytes() == before
 
 
-def test_without_records_the_demo_set_is_built_and_said(tmp_path):
-    run = command("--steps=2", "--out=run", cwd=tmp_path)
-    assert run.returncode == 0, run.stderr[-3000:]
-    assert run.stdout.startswith("No --records given: training on the embedded")
+def test_without_records_the_demo_set_is_built_and_said(tmp_path, monkeypatch, capsys):
+    """All but the steps."""
+    trained = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
+    monkeypatch.setattr(train, "train", lambda *arguments: trained.append(arguments))
+    run(train, "--steps=2", "--steps_per_epoch=2", "--out=run")
+    ((settings, index, out, _),) = trained
+    assert settings.backbone == "tiny" and index.dataset == "demo" == settings.dataset
+    assert capsys.readouterr().out.startswith("No --records given: training on the embedded")
     notice = json.loads((tmp_path / "run" / "run.json").read_text())["notice"]
     assert "pipelines.build_voc" in notice and "not on PASCAL-5i" in notice
+
+
+def test_a_mistake_is_one_line():
+    run = command("--records=nowhere", "--out=nowhere")
+    assert run.returncode == 1
+    assert "error: No index.json in 'nowhere'" in run.stderr and "Traceback" not in run.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--records=nowhere"], "No index.json in 'nowhere'"),
-        (["--fold=4"], "fold: expected one of 0..3 (counted from 0), received 4"),
-        (["--steps=3"], "steps: expected a multiple of steps_per_epoch (2), received 3"),
+        (["--fold=4"], "fold: expected one of 0..3 .* received 4"),
+        (["--steps=3"], "steps: expected a multiple of steps_per_epoch .2., received 3"),
         (
-            ["--backbone=resnet50", "--backbone_weights=gone.npz"],
+            ["--backbone=resnet50", "--backbone_weights=gone.npz", "--notrain_backbone"],
             "backbone_weights: no file 'gone.npz'",
         ),
     ],
 )
-def test_mistakes_are_one_line_that_says_what_to_do(arguments, message, records_dir, tmp_path):
-    run = command(f"--records={records_dir}", f"--out={tmp_path}/run", *arguments)
-    assert run.returncode == 1
-    assert f"error: {message}" in run.stderr and "Traceback" not in run.stderr
+def test_mistakes_say_what_to_do(arguments, message, records_dir, tmp_path):
+    with pytest.raises((ValueError, OSError), match=message) as error:
+        run(train, f"--records={records_dir}", f"--out={tmp_path}/run", *SMALL, *arguments)
+    assert cli.is_mistake(error.value)
+
+
+@pytest.mark.parametrize("feature_views", [0, 1])
+def test_photos_of_test_classes_are_dropped_where_asked(
+    records_dir, tmp_path, monkeypatch, feature_views
+):
+    """Through the store and without it: what training gets of `--drop_novel_images`."""
+    index = records.load_index(records_dir)
+    monkeypatch.setattr(feature_store, "_fill", lambda *_: None)
+    asked = []
+    for module, name in ((train.episodes, "episodes"), (feature_store, "open_store")):
+        original = getattr(module, name)
+
+        def spy(*arguments, original=original, **options):
+            unseen = options["unseen"] if "unseen" in options else arguments[-1]
+            asked.append(unseen)
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(module, name, spy)
+    for drop in (False, True):
+        settings = dataclasses.replace(
+            TINY, fold=1, feature_views=feature_views, drop_novel_images=drop
+        )
+        network = model.build_crnet(settings)
+        network.compile("sgd", jit_compile=False)
+        train.training_data(network, index, 0, tmp_path / f"store{drop}")
+    assert asked == [(), index.test_classes(1)]
 
 
 # === Inside a run ===

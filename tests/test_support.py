@@ -1,0 +1,99 @@
+"""Support photos and masks as users bring them: read, or refused with the remedy."""
+
+import numpy as np
+import pytest
+
+from crnet_tf import photos, support
+from crnet_tf.frames import Frame
+
+
+def labelled(height=40, width=60):
+    """A photo and its mask: a box in the middle."""
+    image = np.full((height, width, 3), 90, np.uint8)
+    mask = np.zeros((height, width), np.uint8)
+    box = slice(height // 4, 3 * height // 4), slice(width // 4, 3 * width // 4)
+    image[box], mask[box] = (220, 30, 30), 1
+    return image, mask
+
+
+# === Files ===
+
+
+def test_mask_may_be_0_1_or_0_255_or_one_class_of_a_label_map(tmp_path):
+    _, mask = labelled()
+    labels = 7 * mask
+    labels[0], labels[-1] = 255, 3
+    for name, array in {"one": mask, "full": 255 * mask, "labels": labels}.items():
+        photos.write_png(tmp_path / f"{name}.png", array, photos.voc_palette())
+    photos.write_png(tmp_path / "rgb.png", np.repeat(255 * mask[..., None], 3, axis=-1))
+    for name in ("one", "full", "rgb"):
+        np.testing.assert_array_equal(support.read_mask(tmp_path / f"{name}.png"), mask)
+    chosen = support.read_mask(tmp_path / "labels.png", class_id=7)
+    np.testing.assert_array_equal(chosen == 1, mask == 1)
+    assert (chosen[0] == 255).all() and (chosen[-1] == 0).all()
+    with pytest.raises(ValueError, match="--class_id=N"):
+        support.read_mask(tmp_path / "labels.png")
+    with pytest.raises(ValueError, match="holds class 5, received the ids 0, 3, 7, 255"):
+        support.read_mask(tmp_path / "labels.png", class_id=5)
+
+
+def test_255_is_void_beside_a_1_and_foreground_without(tmp_path):
+    _, mask = labelled()
+    mask[0] = 255
+    photos.write_png(tmp_path / "void.png", mask)
+    np.testing.assert_array_equal(support.read_mask(tmp_path / "void.png"), mask)
+    photos.write_png(tmp_path / "full.png", np.where(mask == 1, 0, mask))
+    np.testing.assert_array_equal(support.read_mask(tmp_path / "full.png"), mask == 255)
+
+
+def test_coloured_mask_is_refused(tmp_path):
+    photos.write_png(tmp_path / "colour.png", labelled()[0])
+    with pytest.raises(ValueError, match="mode RGB"):
+        support.read_mask(tmp_path / "colour.png")
+
+
+def test_a_missing_mask_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="gone.png"):
+        support.read_mask(tmp_path / "gone.png")
+
+
+# === Photo and mask together ===
+
+
+def unusable():
+    image, mask = labelled()
+    return {
+        "mask of the photo's size": (image, mask[:-1]),
+        "Turn it": (image, mask.T),
+        "some foreground": (image, 0 * mask),
+        "foreground, received an empty one": (image, np.where(mask == 1, 255, mask)),
+        "received 0, 2": (image, 2 * mask),
+        "expected a photo uint8 .* received float64": (image / 255, mask),
+        r"expected a photo uint8 .* \[40, 60\]": (image[..., 0], mask),
+    }
+
+
+@pytest.mark.parametrize("message", unusable())
+def test_what_cannot_be_a_support_is_named(message):
+    image, mask = unusable()[message]
+    with pytest.raises(ValueError, match=f"cat.png: .*{message}"):
+        support.check_support(image, mask, "cat.png")
+
+
+def test_what_can_be_a_support():
+    image, mask = labelled()
+    support.check_support(image, mask, "cat.png")
+    mask[-1] = 255
+    support.check_support(image, mask, "cat.png")
+
+
+@pytest.mark.parametrize("letterbox", [False, True])
+def test_an_object_too_small_for_the_networks_input(letterbox):
+    _, mask = labelled(400, 600)
+    dot = np.zeros_like(mask)
+    dot[1, 1] = 1
+    frame = Frame(33, letterbox)
+    support.check_visible(mask, frame, "cat.png")
+    with pytest.raises(ValueError, match="33x33, received 1 .*none of which is left"):
+        support.check_visible(dot, frame, "cat.png")
+    support.check_visible(dot, Frame(801, letterbox), "cat.png")
