@@ -1,5 +1,6 @@
 """Which photos of one's own are held out, and which classes a fold tests on."""
 
+import collections
 import hashlib
 import math
 import pathlib
@@ -41,8 +42,8 @@ def split_by_share(
 ) -> dict[str, list[Photo]]:
     """{"train", "val"}: of every class about a share is held out, by a hash of the names.
 
-    Where a class has four photos or more, both splits get at least two, as far as copies
-    allow. Adding photos moves few others.
+    Both splits get at least two photos of a class if possible, train before val. Adding
+    photos moves few others.
 
     Args:
         photos: to split.
@@ -66,15 +67,18 @@ def split_by_share(
         if not held_out.isdisjoint(photo.classes)
         for member in group_of[photo.name]
     }
+    left = {c: sum(p.name not in val for p in members) for c, members in by_class.items()}
     for class_id in sorted(by_class, key=lambda c: (len(by_class[c]), c)):  # rarest first
-        members = by_class[class_id]
-        missing = _quota(len(members), val_share) - sum(p.name in val for p in members)
-        for photo in members:
-            if missing <= 0:
+        count = len(by_class[class_id])
+        wanted = count - max(math.floor(count * val_share + 0.5), MIN_PHOTOS)
+        for photo in by_class[class_id]:
+            if left[class_id] <= wanted:
                 break
             added = [member for member in group_of[photo.name] if member.name not in val]
-            val.update(member.name for member in added)
-            missing -= sum(class_id in member.classes for member in added)
+            taken = collections.Counter(c for member in added for c in member.classes)
+            if all(left[c] - n >= MIN_PHOTOS or c in held_out for c, n in taken.items()):
+                val.update(member.name for member in added)
+                left = {c: n - taken[c] for c, n in left.items()}
     return {
         "train": [photo for photo in photos if photo.name not in val],
         "val": [photo for photo in photos if photo.name in val],
@@ -111,12 +115,6 @@ def split_by_lists(
         "train": [photo for photo in photos if photo.name in train],
         "val": [photo for photo in photos if photo.name in val],
     }
-
-
-def _quota(count, share):
-    if count < 2 * MIN_PHOTOS:
-        return math.floor(count * share + 0.5)
-    return min(max(math.floor(count * share + 0.5), MIN_PHOTOS), count - MIN_PHOTOS)
 
 
 def _drawn(photo):

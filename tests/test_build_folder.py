@@ -338,8 +338,13 @@ def test_split_gives_every_class_its_share_and_does_not_depend_on_the_order():
 
 def test_split_of_few_photos_and_of_classes_never_trained_on():
     few = [Photo(f"a/{i}", None, None, (1,)) for i in range(4)]
-    split = own_splits.split_by_share(few, 0.01, set())
-    assert len(split["val"]) == len(split["train"]) == 2
+    for share in (0.01, 0.99):
+        split = own_splits.split_by_share(few, share, set())
+        assert len(split["val"]) == len(split["train"]) == 2
+    crowded = [Photo(f"a/{i}", None, None, (i % 3 + 1, (i + 1) % 3 + 1)) for i in range(9)]
+    split = own_splits.split_by_share(crowded, 0.4, set())
+    for part in split.values():  # a photo for one class is one for another, too
+        assert all(sum(c in p.classes for p in part) >= 2 for c in (1, 2, 3))
     listed = some_photos(100)
     split = own_splits.split_by_share(listed, 0.3, {2})
     assert not any(2 in photo.classes for photo in split["train"])
