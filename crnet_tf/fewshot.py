@@ -75,8 +75,11 @@ class Learner:
 
         self.segment = segment
 
-    def learn(self, supports: list[Photo]) -> "Example":
+    def learn(self, supports: list[Photo], adapted: Adapted | None = None) -> "Example":
         """Encodes k supports, and adapts to them.
+
+        Args:
+            adapted: of another learner's example that was fine-tuned to the same supports.
 
         Raises:
             ValueError: no support, fine-tuning on one, or a support without foreground after
@@ -90,7 +93,10 @@ class Learner:
         for photo in supports:
             for frame in self.frames:
                 support.check_visible(photo.mask, frame, photo.name)
-        adapted = self._adapt(supports) if self.tuner else None
+        if self.tuner is None:
+            adapted = None
+        elif adapted is None:
+            adapted = self._adapt(supports)
         answering = supports[:1] if self.options.kshot == "finetune" else supports
         return Example(self, answering, adapted)
 

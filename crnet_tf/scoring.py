@@ -49,23 +49,45 @@ def evaluate(
         scoring: protocols that score the same answers differently.
         compared: names out of `baselines.BASELINES`.
     """
-    found = Found({}, [])
+    options = {"scoring": scoring, "compared": compared, "progress": progress}
+    return evaluate_together([learner], archive, entries, **options)[0]
+
+
+def evaluate_together(
+    learners: list[Learner],
+    archive: manifest.Archive,
+    entries: list[manifest.Entry],
+    *,
+    scoring: tuple[Protocol, ...],
+    compared: tuple[str, ...] = (),
+    progress: bool = False,
+) -> list[Found]:
+    """`evaluate` of learners that fine-tune alike or not at all: each episode only once."""
+    found = [Found({}, []) for _ in learners]
     bar = keras.utils.Progbar(len(entries), unit_name="episode") if progress else None
     for entry in entries:
         supports, query = photos_of(archive, entry)
-        maps = learner.learn(supports).maps(query)
-        others = baselines.answers(learner, supports, query, compared)
-        for protocol in scoring:
-            truth = protocols.scored(protocol, query.mask)
-            answer = learner.restore(maps, truth.shape)
-            for method, predicted in _methods(answer, others, learner, truth.shape).items():
-                area = metrics.areas(predicted, truth)
-                found.add(protocol.name, method, entry.class_id, area)
-            if protocol is scoring[0]:
-                found.episodes.append(_line(entry, answer[-1], truth))
+        others = baselines.answers(learners[0], supports, query, compared)
+        adapted = None
+        for learner, result in zip(learners, found, strict=True):
+            example = learner.learn(supports, adapted)
+            adapted = example.adapted
+            _score(learner, example.maps(query), others, entry, query.mask, scoring, result)
         if bar:
             bar.add(1)
     return found
+
+
+def _score(learner, maps, others, entry, mask, scoring, found):
+    """Adds one episode, whose answers are `maps` and `others`, to `found`."""
+    for protocol in scoring:
+        truth = protocols.scored(protocol, mask)
+        answer = learner.restore(maps, truth.shape)
+        for method, predicted in _methods(answer, others, learner, truth.shape).items():
+            area = metrics.areas(predicted, truth)
+            found.add(protocol.name, method, entry.class_id, area)
+        if protocol is scoring[0]:
+            found.episodes.append(_line(entry, answer[-1], truth))
 
 
 def photos_of(archive: manifest.Archive, entry: manifest.Entry) -> tuple[list[Photo], Photo]:

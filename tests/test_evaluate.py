@@ -15,6 +15,7 @@ from crnet_tf import (
     baselines,
     cli,
     evaluate,
+    evaluation,
     fewshot,
     manifest,
     model,
@@ -469,7 +470,7 @@ def test_a_class_with_too_few_photos_is_named(loaded, records_dir, tmp_path):
 def test_an_older_checkpoint_that_does_not_know_its_data_set(network, records_dir):
     index = records.load_index(records_dir)
     older = type("Older", (), {"config": dataclasses.replace(TINY, dataset="")})
-    assert evaluate.chosen_classes(older, index, "novel") == tuple(NOVEL)
-    base = evaluate.chosen_classes(network, index, "base")
+    assert evaluation.chosen_classes(older, index, "novel") == tuple(NOVEL)
+    base = evaluation.chosen_classes(network, index, "base")
     assert len(base) == 15 and not set(base) & set(NOVEL)
     np.testing.assert_array_equal(sorted({*base, *NOVEL}), np.arange(1, 21))

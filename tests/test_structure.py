@@ -23,6 +23,7 @@ LEVELS = [
     "finetune prior",
     "fewshot baselines",
     "scoring nway",
+    "evaluation",
     "evaluate callbacks",
     "train predict reproduce",
 ]

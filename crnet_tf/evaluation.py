@@ -1,0 +1,247 @@
+"""One evaluation: which episodes, by which protocols and methods, and what is said of them."""
+
+import dataclasses
+import itertools
+import pathlib
+import time
+
+from crnet_tf import cli, fields, manifest, model, presence, protocols, records, report, results
+from crnet_tf.features import FeatureCache, base_frame
+from crnet_tf.fewshot import Learner
+from crnet_tf.finetune import check_count
+from crnet_tf.nway import evaluate_ways
+from crnet_tf.options import Options
+from crnet_tf.protocols import Protocol, shared_inference
+from crnet_tf.scoring import Found, evaluate_together, panel
+
+PANELS = 3  # best, median and worst episodes each that the report shows
+
+
+def chosen_classes(network: model.CRNet, index: records.Index, kind: str) -> tuple[int, ...]:
+    """The "novel" or "base" classes of the fold a network was trained on.
+
+    "base": those that a checkpoint may be selected on; training classes, where the data set
+    has none for that.
+
+    Raises:
+        ValueError: the records are of another data set.
+    """
+    trained_on, fold = network.config.dataset, network.config.fold
+    if trained_on and trained_on != index.dataset:
+        raise ValueError(
+            f"The checkpoint was trained on fold {fold} of {trained_on}: expected records of "
+            f"it, received records of {index.dataset} in {index.directory}. Which classes are "
+            "unseen is known for its own data set only."
+        )
+    return index.test_classes(fold) if kind == "novel" else index.validation_classes(fold)
+
+
+class Run:
+    """One command: a network on some records, by the flags."""
+
+    def __init__(self, args):
+        self.args, self.started = args, time.time()
+        self.network = model.load_checkpoint(args.checkpoint)
+        self.index = records.load_index(args.records)
+        self.classes = chosen_classes(self.network, self.index, args.classes)
+        self.options = fields.from_flags(Options, {}, args)
+        self.cache = FeatureCache(self.options.feature_cache_gb * 2**30)
+        self.out = pathlib.Path(args.out or pathlib.Path(args.checkpoint).parent / "evaluation")
+        self.archives = {}
+
+    def protocols(self) -> list[Protocol]:
+        """The protocols asked for, with what the flags change in them."""
+        args, chosen = self.args, []
+        for name in args.protocol:
+            asked = protocols.protocol(name, self.index.dataset)
+            first = asked.seeds[0] if args.seed is None else args.seed
+            count = args.seeds or (len(asked.seeds) if args.seed is None else 1)
+            size = args.input_size or asked.input_size or self.network.config.image_size
+            changes = {"seeds": tuple(range(first, first + count)), "input_size": size}
+            changes["episodes"] = args.episodes or asked.episodes
+            chosen.append(dataclasses.replace(asked, **changes))
+        return chosen
+
+    def combinations(self) -> list[tuple[int, str, list[Protocol]]]:
+        """(k, k-shot method, protocols that share their answers), in order.
+
+        All are tried before any is computed: a mistake in the last one must not show after
+        hours. A single support cannot be fine-tuned on; beside fusion that is left out.
+
+        Raises:
+            ValueError: flags that do not go together, or what `learner` and `draw` raise.
+        """
+        args, views = self.args, self.options.finetune_views
+        if args.way > 1 and (args.manifest or args.negatives):
+            raise ValueError(
+                f"--way: expected 1 beside --manifest or --negatives, whose episodes ask for "
+                f"one class, received {args.way}. Leave one of them off."
+            )
+        chosen = []
+        for shot, group, kshot in itertools.product(
+            cli.integers("shot", args.shot), shared_inference(self.protocols()), args.kshot
+        ):
+            finetunes = self.learner(group[0], kshot).options.finetunes
+            if finetunes and shot == 1 and not views and "fusion" in args.kshot:
+                continue
+            if finetunes:
+                check_count(shot * (1 + views))
+            self.draw(group[0], shot)
+            chosen.append((shot, kshot, group))
+        return chosen
+
+    def learner(self, protocol: Protocol, kshot: str) -> Learner:
+        """The network as a protocol shows it photos."""
+        return Learner(
+            self.network,
+            dataclasses.replace(self.options, kshot=kshot),
+            base_frame(self.network, protocol.input_size, protocol.letterbox),
+            cache=self.cache,
+            keep_features=self.args.baselines,
+        )
+
+    def archive(self, split: str) -> manifest.Archive:
+        """Photos of the chosen classes, read once."""
+        if split not in self.archives:
+            self.archives[split] = manifest.Archive(self.index, split, self.classes)
+        return self.archives[split]
+
+    def draw(self, protocol: Protocol, shot: int) -> dict[int | str, list]:
+        """Episodes by seed, or those of --manifest by its name."""
+        archive, args = self.archive(protocol.split), self.args
+        if args.manifest:
+            repeated = protocol.sampling == "pairs_in_order"
+            entries = manifest.read(args.manifest, repeated_supports=repeated)
+            manifest.check(entries, archive, args.manifest)
+            if len(entries[0].support) != shot:
+                raise ValueError(
+                    f"{args.manifest}: expected episodes of {shot} supports, received "
+                    f"{len(entries[0].support)}. Give their number as --shot."
+                )
+            return {pathlib.Path(args.manifest).stem: entries}
+        if args.way > 1:
+            return {
+                seed: manifest.draw_ways(archive, args.way, shot, protocol.episodes, seed)
+                for seed in protocol.seeds
+            }
+        return {
+            seed: manifest.draw(archive, shot, protocol.episodes, seed, protocol.sampling)
+            for seed in protocol.seeds
+        }
+
+    def score(
+        self, group: list[Protocol], shot: int, kshots: list[str], compared
+    ) -> list[results.Scored]:
+        """Protocols that share their answers, for one k and methods that fine-tune alike."""
+        learners = [self.learner(group[0], kshot) for kshot in kshots]
+        archive, drawn = self.archive(group[0].split), self.draw(group[0], shot)
+        found = {kshot: {} for kshot in kshots}  # {kshot: {seed: scoring.Found}}
+        absent = {kshot: [] for kshot in kshots}
+        options = {"scoring": tuple(group), "progress": True}
+        for seed, entries in drawn.items():
+            name = f"manifest-{group[0].name}-{shot}shot-{seed}.jsonl"
+            manifest.write(self.out / name, entries)
+            print(f"{shot}-shot {', '.join(kshots)}, {group[0].name}, seed {seed}", flush=True)
+            if self.args.way > 1:
+                for learner, kshot in zip(learners, kshots, strict=True):
+                    totals = evaluate_ways(learner, archive, entries)
+                    found[kshot][seed] = Found({group[0].name: totals}, [])
+                continue
+            together = evaluate_together(
+                learners, archive, entries, compared=compared, **options
+            )
+            for kshot, one in zip(kshots, together, strict=True):
+                found[kshot][seed] = one
+            if self.args.negatives:
+                asked = manifest.negatives(archive, entries, self.options.finetune_seed)
+                for kshot, one in zip(
+                    kshots, evaluate_together(learners, archive, asked, **options), strict=True
+                ):
+                    absent[kshot] += one.episodes
+        return [
+            self._scored(group, shot, kshot, drawn, found[kshot], absent[kshot])
+            for kshot in kshots
+        ]
+
+    def _scored(self, group, shot, kshot, drawn, found, absent):
+        """Rows, episodes and presence out of one method's {seed: Found}."""
+        of_run = {"shot": shot, "kshot": kshot}
+        lines = [
+            {"seed": seed, **line, "protocol": group[0].name} | of_run
+            for seed, one in found.items()
+            for line in one.episodes
+        ]
+        rows = [
+            row
+            for protocol in group
+            if protocol.name in next(iter(found.values())).totals
+            for row in results.rows(
+                {seed: one.totals[protocol.name] for seed, one in found.items()},
+                {"protocol": protocol.name, **of_run} | self.about(protocol, drawn),
+            )
+        ]
+        return results.Scored(rows, lines, presence.summary(lines, absent) if absent else None)
+
+    def about(self, protocol: Protocol, drawn: dict) -> dict:
+        """What every row says of its episodes and of how it departs from its protocol."""
+        config, count = self.network.config, len(next(iter(drawn.values())))
+        deviations = protocols.deviations(
+            protocols.protocol(protocol.name, self.index.dataset),
+            index_filter=self.index.filter,
+            photo_list="pairs",
+            novel_images="dropped" if config.drop_novel_images else "kept",
+            input_size=protocol.input_size,
+            episodes=count,
+            seeds=protocol.seeds,
+            scales=self.options.test_scales,
+        )
+        return {
+            "way": self.args.way,
+            "seeds": list(drawn),
+            "episodes": count,
+            "manifest_sha256": [manifest.sha256(entries) for entries in drawn.values()],
+            "select_on": config.select_on,
+            "deviations": deviations,
+        }
+
+    def report(self, scored: list[results.Scored]) -> dict:
+        """Content of `evaluation.json`."""
+        args, names = self.args, self.index.class_names
+        return {
+            "checkpoint": args.checkpoint,
+            "dataset": self.index.dataset,
+            "records_sha256": self.index.sha256,
+            "fold": self.network.config.fold,
+            "classes": args.classes,
+            "class_names": {str(c): names[c - 1] for c in self.classes},
+            "options": dataclasses.asdict(self.options) | {"input_size": args.input_size},
+            "seconds": round(time.time() - self.started, 1),
+            "rows": [row for one in scored for row in one.rows],
+            "presence": next((one.presence for one in scored if one.presence), None),
+        }
+
+    def panels(self, episodes: list[dict]) -> dict[str, list]:
+        """{"best" | "median" | "worst": [(caption, picture)]} of the first combination."""
+        if not episodes:  # of several ways
+            return {}
+        first, kshot = self.protocols()[0], episodes[0]["kshot"]
+        learner, archive = self.learner(first, kshot), self.archive(first.split)
+        keys = ("protocol", "shot", "kshot")
+        same = [e for e in episodes if all(e[key] == episodes[0][key] for key in keys)]
+        return {
+            kind: [
+                (report.caption(e, self.index.class_names), panel(learner, archive, _entry(e)))
+                for e in some
+            ]
+            for kind, some in report.chosen(same, PANELS).items()
+        }
+
+
+def together(combination):
+    """What combinations have in common that are computed together."""
+    shot, kshot, group = combination
+    return shot, group, kshot == "fusion"
+
+
+def _entry(episode):
+    return manifest.Entry(episode["class_id"], tuple(episode["support"]), episode["query"])
