@@ -10,6 +10,7 @@ import test_model
 from crnet_tf import manifest, metrics, photos, records, results, scoring
 from crnet_tf.fewshot import Learner
 from crnet_tf.frames import Frame
+from crnet_tf.options import Options
 from crnet_tf.protocols import PROTOCOLS
 
 SIZE = test_model.SIZE
@@ -56,9 +57,9 @@ class WhiteLearner:
     """Answers what is white, at one scale and in one step; notes what it learnt from."""
 
     def __init__(self):
-        self.frame, self.learnt = Frame(SIZE), []
+        self.frame, self.learnt, self.adapted = Frame(SIZE), [], None
 
-    def learn(self, supports):
+    def learn(self, supports, adapted=None):
         self.learnt.append(supports)
         return self
 
@@ -199,6 +200,29 @@ def test_protocols_scored_together_equal_separate_runs(archive):
     assert together.episodes == apart[0].episodes != apart[1].episodes
     shares = [scores(together, "all_foreground", p.name)["mean_iou"] for p in asked]
     assert len({round(share, 6) for share in shares}) == 3
+
+
+def test_learners_that_adapt_alike_learn_an_episode_once(archive, network, monkeypatch):
+    """From the first support or fused: what they say apart, after one adaptation each."""
+    masks = [box(30 + 9 * i, 60 - 5 * i, 9 + i, 20, void=i) for i in range(3)]
+    shown = archive({1: masks})
+    entries = [manifest.Entry(1, ("photo1_0", "photo1_1"), "photo1_2")]
+    learners = [
+        Learner(network, Options(kshot=kshot, finetune_steps=1, finetune_rate=0.01))
+        for kshot in ("finetune", "finetune+fusion")
+    ]
+    apart = [evaluated(shown, learner=learner, entries=entries) for learner in learners]
+    count, adapt = [], Learner._adapt
+    monkeypatch.setattr(
+        Learner, "_adapt", lambda self, supports: count.append(1) or adapt(self, supports)
+    )
+    together = scoring.evaluate_together(learners, shown, entries, scoring=(CRNET,))
+    assert len(count) == 1
+    for one, other in zip(together, apart, strict=True):
+        assert one.episodes == other.episodes
+        for method, by_class in one.totals["crnet"].items():
+            np.testing.assert_array_equal(by_class[1], other.totals["crnet"][method][1])
+    assert apart[0].episodes != apart[1].episodes
 
 
 # === Steps, lines, pictures ===
