@@ -188,7 +188,7 @@ class Run:
         deviations = protocols.deviations(
             protocols.protocol(protocol.name, self.index.dataset),
             index_filter=self.index.filter,
-            photo_list="pairs",
+            photo_list=self.index.photo_list,
             novel_images="dropped" if config.drop_novel_images else "kept",
             input_size=protocol.input_size,
             episodes=count,

@@ -19,7 +19,7 @@ def check(values) -> None:
             raise ValueError(
                 f"{entry.name}: expected one of {rule['choices']}, received {value!r}."
             )
-        if rule["minimum"] is not None and value < rule["minimum"]:
+        if rule["minimum"] is not None and not value >= rule["minimum"]:  # NaN neither
             raise ValueError(
                 f"{entry.name}: expected at least {rule['minimum']}, received {value!r}."
             )

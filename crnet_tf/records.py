@@ -94,9 +94,15 @@ class Index:
     class_names: tuple[str, ...]
     splits: dict  # {split: {"photos": n, "classes": {"7": {"records": n, "files": [...]}}}}
     sha256: str
+    source: str = ""  # what the records were made from
     # Class ids a fold ("folds", "validation_folds"); empty where folds.py knows the data set.
     held_out: tuple[tuple[int, ...], ...] = ()
     validation: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def photo_list(self) -> str:
+        """Which of PASCAL's lists of training photos: "pairs" (CANet, HSNet) or "pfenet"."""
+        return "pfenet" if self.source.endswith("list pfenet") else "pairs"
 
     @property
     def num_folds(self) -> int:
@@ -130,6 +136,8 @@ class Index:
 
         Classes of their own where the data set has such (FSS-1000), else the training ones.
         """
+        if not self.held_out:
+            return folds.validation_classes(self.dataset, fold)
         if self.validation:
             self.test_classes(fold)  # checks the number
             return self.validation[fold]
@@ -189,6 +197,7 @@ def load_index(directory) -> Index:
                 class_names=tuple(content["class_names"]),
                 splits=content["splits"],
                 sha256=hashlib.sha256(text).hexdigest(),
+                source=content.get("source", ""),
                 held_out=_class_lists(content, "folds"),
                 validation=_class_lists(content, "validation_folds"),
             )
