@@ -45,7 +45,7 @@ demo: $(READY)  ## build the demo set, train on it, evaluate, predict (under 15 
 	@echo "  TensorBoard    $(VENV)/bin/tensorboard --logdir=$(DEMO_RUN)/logs"
 
 test: $(READY)  ## run the tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n auto --dist=loadfile
 
 lint: $(READY)  ## check the style
 	$(RUN) -m ruff check .
