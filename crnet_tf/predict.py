@@ -4,11 +4,15 @@
         --support_mask=cat_mask.png --query=photos/ --out=found
 
 Writes, for each query photo and at its own size, `NAME_mask.png` (0 or 255),
-`NAME_probability.png` (0..255) and `NAME_overlay.png`; and `panel.png`, the first queries
-with every refinement step. Needs no training: the support photos are all it learns from.
+`NAME_probability.png` (0..255) and `NAME_overlay.png`; `panel.png`, the first queries with
+every refinement step; and `photos.csv`: how sure it is that the object is there (0..1), and
+its share of the photo. Needs no training: the support photos are all it learns from.
 """
 
 import collections
+import csv
+import io
+import json
 import os
 import pathlib
 
@@ -16,12 +20,14 @@ import keras
 import numpy as np
 from absl import flags
 
-from crnet_tf import cli, fields, model, photos, support, visualize
+from crnet_tf import cli, fields, files, model, nway, photos, support, visualize
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.options import KSHOT, Options
+from crnet_tf.presence import presence
 
 MAX_PANELS = 16  # rows of panel.png
+TABLE = "photos.csv"
 
 
 class Segmenter:
@@ -130,32 +136,71 @@ def predict(
         ValueError: no query is a photo.
     """
     out.mkdir(parents=True, exist_ok=True)
+    panels, lines, skipped = [], [], []
+    for path, name, image in _readable(queries, skipped):
+        steps = segmenter.steps(image)
+        mask = (steps[-1] > threshold).astype(np.uint8)
+        photos.write_png(out / f"{name}_mask.png", 255 * mask)
+        photos.write_png(out / f"{name}_probability.png", np.uint8(np.round(255 * steps[-1])))
+        photos.write_png(out / f"{name}_overlay.png", visualize.overlay(image, mask))
+        lines.append([path.name, f"{presence(steps[-1]):.3f}", f"{mask.mean():.4f}"])
+        if len(panels) < MAX_PANELS:
+            row = visualize.panel(*example, image, None, list(steps), threshold=threshold)
+            panels.append(row)
+    photos.write_png(out / "panel.png", visualize.contact_sheet(panels))
+    _write_table(out / TABLE, ["photo", "presence", "share"], lines)
+    return skipped
+
+
+def predict_classes(
+    segmenters: dict[str, Segmenter],
+    queries: list[pathlib.Path],
+    out: pathlib.Path,
+    threshold: float = 0.5,
+) -> list[str]:
+    """Writes a label map and an overlay of every query, and a legend, into `out`.
+
+    Args:
+        segmenters: by class name; the nth class has the value n in `NAME_classes.png`, 0 is
+            background.
+
+    Returns, raises: as `predict`.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    lines, skipped, palette = [], [], photos.voc_palette()
+    for path, name, image in _readable(queries, skipped):
+        found = np.stack([segmenter.segment(image) for segmenter in segmenters.values()])
+        classes = nway.decide(found, threshold)
+        photos.write_png(out / f"{name}_classes.png", classes, palette)
+        overlay = visualize.overlay_classes(image, classes, palette)
+        photos.write_png(out / f"{name}_overlay.png", overlay)
+        lines.append([path.name, *(f"{presence(one):.3f}" for one in found)])
+    names = {n: name for n, name in enumerate(segmenters, 1)}
+    files.write_text(out / "classes.json", json.dumps(names, indent=1))
+    _write_table(out / TABLE, ["photo", *(f"presence of {name}" for name in segmenters)], lines)
+    return skipped
+
+
+def _readable(queries, skipped):
+    """(path, name of results, photo) of every query; why one is left out goes to `skipped`."""
     progress = keras.utils.Progbar(len(queries), unit_name="photo")
-    panels, skipped = [], []
     for path, name in zip(queries, output_names(queries), strict=True):
         try:
             image = photos.read_photo(path)
         except (OSError, ValueError) as error:
             skipped.append(str(error))
         else:
-            steps = segmenter.steps(image)
-            _write(out, name, image, steps[-1], threshold)
-            if len(panels) < MAX_PANELS:
-                row = visualize.panel(*example, image, None, list(steps), threshold=threshold)
-                panels.append(row)
+            yield path, name, image
         progress.add(1)
-    if not panels:
+    if len(skipped) == len(queries):
         reasons = "\n".join(skipped[:5])
         raise ValueError(f"Expected at least one photo to segment, received none.\n{reasons}")
-    photos.write_png(out / "panel.png", visualize.contact_sheet(panels))
-    return skipped
 
 
-def _write(out, name, image, probability, threshold):
-    mask = (probability > threshold).astype(np.uint8)
-    photos.write_png(out / f"{name}_mask.png", 255 * mask)
-    photos.write_png(out / f"{name}_probability.png", np.uint8(np.round(255 * probability)))
-    photos.write_png(out / f"{name}_overlay.png", visualize.overlay(image, mask))
+def _write_table(path, head, lines):
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([head, *lines])
+    files.write_text(path, text.getvalue())
 
 
 def define_flags():
@@ -165,6 +210,9 @@ def define_flags():
     flags.DEFINE_list("support_mask", None, "Mask of each support photo.", required=True)
     flags.DEFINE_integer(
         "class_id", None, "Class to take from masks that are label maps.", 1, upper_bound=254
+    )
+    flags.DEFINE_list(
+        "support_class", None, "Class name of each support, to tell several apart: cat,cat,dog."
     )
     text("query", None, "Photo, or folder of photos, to segment.", required=True)
     text("out", None, "Folder for the results.", required=True)
@@ -180,17 +228,38 @@ def run(args, options: Options | None = None) -> None:
             "Expected as many --support_mask as --support, received "
             f"{len(args.support_mask)} and {len(args.support)}."
         )
+    if args.support_class and len(args.support_class) != len(args.support):
+        raise ValueError(
+            "Expected as many --support_class as --support, received "
+            f"{len(args.support_class)} and {len(args.support)}."
+        )
     out, queries = pathlib.Path(args.out), query_paths(args.query)
     if os.path.realpath(out) == os.path.realpath(args.query):
         raise ValueError("--out: expected another folder than --query, received the same one.")
     images = [photos.read_photo(path) for path in args.support]
     masks = [support.read_mask(path, args.class_id) for path in args.support_mask]
     network = model.load_checkpoint(args.checkpoint)
-    segmenter = Segmenter(network, images, masks, args.support_mask, options)
-    skipped = predict(segmenter, (images[0], masks[0]), queries, out, args.threshold)
+    if args.support_class:
+        supports = zip(args.support_class, images, masks, args.support_mask, strict=True)
+        segmenters = _by_class(network, list(supports), options)
+        skipped = predict_classes(segmenters, queries, out, args.threshold)
+    else:
+        segmenter = Segmenter(network, images, masks, args.support_mask, options)
+        skipped = predict(segmenter, (images[0], masks[0]), queries, out, args.threshold)
     for reason in skipped:
         print(f"Skipped {reason}")
-    print(f"{len(queries) - len(skipped)} photos segmented. Picture of them: {out}/panel.png")
+    print(f"{len(queries) - len(skipped)} photos segmented, see {out}. Scores: {out}/{TABLE}")
+
+
+def _by_class(network, supports, options):
+    """{class name: Segmenter} of (class name, photo, mask, name of the mask) each."""
+    grouped = {}
+    for class_name, *example in supports:
+        grouped.setdefault(class_name, []).append(example)
+    return {
+        class_name: Segmenter(network, *zip(*examples, strict=True), options=options)
+        for class_name, examples in grouped.items()
+    }
 
 
 def main():

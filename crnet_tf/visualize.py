@@ -37,6 +37,13 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.round(picture).astype(np.uint8)
 
 
+def overlay_classes(image: np.ndarray, classes: np.ndarray, palette: bytes) -> np.ndarray:
+    """A photo [H,W,3] with classes [H,W] (0 background, 1..N) over it, coloured by palette."""
+    colours = np.frombuffer(palette, np.uint8).reshape(-1, 3)[classes].astype(np.float32)
+    opacity = OPACITY * (classes > 0)[..., None]
+    return np.round(image + opacity * (colours - image)).astype(np.uint8)
+
+
 def _contour(foreground, thickness):
     """Pixels of a bool area [H,W] at most `thickness` away from its outside."""
     inner = foreground

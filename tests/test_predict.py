@@ -1,6 +1,8 @@
 """Own photos in, masks out: the files with a stand-in that compares colours, the rest real."""
 
+import csv
 import dataclasses
+import json
 import pathlib
 
 import keras
@@ -101,7 +103,10 @@ def test_results_have_the_size_of_each_query_and_names_of_their_own(folder, colo
     out = folder / "out"
     names = {"a.jpg": (50, 80), "a.png": (30, 20), "b": (70, 45)}
     kinds = ("mask", "probability", "overlay")
-    expected = {f"{name}_{kind}.png" for name in names for kind in kinds} | {"panel.png"}
+    expected = {f"{name}_{kind}.png" for name in names for kind in kinds} | {
+        "panel.png",
+        "photos.csv",
+    }
     assert {path.name for path in out.iterdir()} == expected
     for name, size in names.items():
         mask = photos.read_label(out / f"{name}_mask.png")
@@ -121,6 +126,34 @@ def test_every_support_is_learnt_from(folder, colours):
     command(folder, supports=("red", "blue"))
     assert photos.read_label(folder / "out" / "a.png_mask.png").any()
     assert photos.read_label(folder / "out" / "b_mask.png").any()
+
+
+def test_photos_without_the_object_score_lower(folder, colours):
+    command(folder)
+    head, *lines = csv.reader((folder / "out" / "photos.csv").read_text().splitlines())
+    assert head == ["photo", "presence", "share"]
+    found = {name: (float(score), float(share)) for name, score, share in lines}
+    assert sorted(found) == ["a.jpg", "a.png", "b.png"]
+    assert found["a.png"][0] < 0.5 < min(found["a.jpg"][0], found["b.png"][0])
+    assert found["a.png"][1] == 0 < found["b.png"][1] < 0.5
+
+
+def test_classes_are_told_apart(folder, colours):
+    supports = {"supports": ("red", "blue")}
+    command(folder, "--support_class=fire,water", **supports)
+    out = folder / "out"
+    assert json.loads((out / "classes.json").read_text()) == {"1": "fire", "2": "water"}
+    values = {name: set(np.unique(photos.read_label(out / f"{name}_classes.png")))
+              for name in ("a.jpg", "a.png", "b")}  # fmt: skip
+    assert values == {"a.jpg": {0, 1}, "a.png": {0, 2}, "b": {0, 1}}
+    overlay = photos.read_photo(out / "b_overlay.png")
+    assert overlay.shape == (70, 45, 3) and tuple(overlay[0, 0]) == GREEN
+    assert tuple(overlay[35, 22]) != RED
+
+
+def test_each_support_needs_its_class(folder, colours):
+    with pytest.raises(ValueError, match="as many --support_class.*received 1 and 2"):
+        command(folder, "--support_class=fire", supports=("red", "blue"))
 
 
 def test_threshold_moves_the_mask(folder, colours):
