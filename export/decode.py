@@ -1,0 +1,108 @@
+"""Encoded photos and masks -> pixels, in graph code that an exported model takes along.
+
+The size in a file's header is checked before the file is decoded: a small file that promises
+a gigantic photo fails with InvalidArgument and takes no memory.
+"""
+
+import tensorflow as tf
+
+JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+HEADER_BYTES = 33  # of a PNG: its signature and the chunk IHDR
+PALETTE = 3  # IHDR's colour type
+
+
+def photo(content, max_pixels: int):
+    """Bytes of a JPEG or PNG (string scalar) -> uint8 [H,W,3] RGB.
+
+    Rotation by EXIF is not applied, transparency is dropped.
+
+    Raises:
+        InvalidArgumentError: neither JPEG nor PNG, damaged, or of more than `max_pixels`.
+    """
+    known = is_png(content) | (tf.strings.substr(content, 0, len(JPEG)) == JPEG)
+    content = after(
+        content,
+        tf.debugging.Assert(
+            known,
+            [
+                "photo: expected the bytes of a JPEG or PNG file, received",
+                tf.strings.length(content),
+                "bytes of something else.",
+            ],
+        ),
+    )
+    content = _checked(content, _size(content), max_pixels, "photo")
+    # decode_jpeg reads PNG as well; the default DCT is fast and inexact.
+    return tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def mask(content, max_pixels: int):
+    """Bytes of a grey PNG (string scalar) -> uint8 [H,W,1].
+
+    In a file of 0 and 255 alone, 255 is foreground; beside a 1, it is void.
+
+    Raises:
+        InvalidArgumentError: no PNG, a palette PNG, damaged, or of more than `max_pixels`.
+    """
+    content = after(
+        content,
+        tf.debugging.Assert(
+            is_png(content),
+            ["mask: expected the bytes of a PNG file, received something else."],
+        ),
+    )
+    content = _checked(content, _png_size(content), max_pixels, "mask")
+    colour_type = tf.io.decode_raw(tf.strings.substr(content, 25, 1), tf.uint8)[0]
+    content = after(
+        content,
+        tf.debugging.Assert(
+            colour_type != PALETTE,
+            ["mask: expected a grey PNG, received a palette. Save it as 8-bit grey."],
+        ),
+    )
+    pixels = tf.io.decode_png(content, channels=1)
+    foreground = tf.cast(pixels == 255, tf.uint8)
+    two_valued = tf.reduce_all((pixels == 0) | (pixels == 255))
+    return tf.where(two_valued, foreground, pixels)
+
+
+def after(tensor, *checks):
+    """The same tensor, once the checks have passed (None: passed already, eagerly)."""
+    with tf.control_dependencies([check for check in checks if check is not None]):
+        return tf.identity(tensor)
+
+
+def is_png(content):
+    """Whether a string scalar begins as PNG files do, with a whole header."""
+    starts = tf.strings.substr(content, 0, len(PNG)) == PNG
+    return starts & (tf.strings.length(content) >= HEADER_BYTES)
+
+
+def _size(content):
+    return tf.cond(
+        is_png(content),
+        lambda: _png_size(content),
+        lambda: tf.image.extract_jpeg_shape(content)[:2],
+    )
+
+
+def _png_size(content):
+    """Height and width, int32 [2]: IHDR is the first chunk and begins with both."""
+    numbers = tf.io.decode_raw(tf.strings.substr(content, 16, 8), tf.int32, little_endian=False)
+    return tf.reverse(tf.reshape(numbers, [2]), [0])
+
+
+def _checked(content, size, max_pixels, name):
+    pixels = tf.reduce_prod(tf.cast(size, tf.int64))
+    fits = tf.reduce_all(size > 0) & (pixels <= max_pixels)
+    return after(
+        content,
+        tf.debugging.Assert(
+            fits,
+            [
+                f"{name}: expected at most {max_pixels} pixels, received height and width",
+                size,
+                "in the file's header. Shrink it.",
+            ],
+        ),
+    )

@@ -1,0 +1,54 @@
+"""What an exported model says of itself: one JSON text, in a signature and in a file."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+
+from crnet_tf import files, runs
+from crnet_tf.model import CRNet
+from export.settings import Settings
+
+# Beside TF Serving's own extras, which it leaves alone.
+FILE = pathlib.Path("assets.extra", "metadata.json")
+
+
+def describe(
+    network: CRNet,
+    checkpoint: str | os.PathLike,
+    settings: Settings,
+    version: int,
+    **more,
+) -> str:
+    """JSON of a version: configuration, input size, git revision, checkpoint's sha256.
+
+    Args:
+        checkpoint: file the network was loaded from.
+        more: what is particular to a kind of export.
+    """
+    session, path = runs.describe_session(), pathlib.Path(checkpoint)
+    return json.dumps(
+        {
+            "model": "crnet",
+            "version": version,
+            "exported": session["started"],
+            "git": session["git"],
+            "versions": session["versions"],
+            "checkpoint": {
+                "name": path.name,
+                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            },
+            "input_size": network.config.image_size,
+            "settings": dataclasses.asdict(settings),
+            "config": dataclasses.asdict(network.config),
+            **more,
+        },
+        indent=1,
+    )
+
+
+def write(folder: pathlib.Path, text: str) -> None:
+    """Puts the text beside the SavedModel in `folder`."""
+    (folder / FILE.parent).mkdir(exist_ok=True)
+    files.write_text(folder / FILE, text)

@@ -1,0 +1,39 @@
+"""What an exported model is told once and for all; each field is a flag."""
+
+import dataclasses
+
+from crnet_tf import fields, model
+from crnet_tf.fields import field
+
+# `fields.define_flags` needs types to be classes: no `from __future__ import annotations`.
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Choices baked into an export.
+
+    Raises:
+        ValueError: a value outside its choices or range (expected, received).
+    """
+
+    threshold: float = field(0.5, "Foreground is what is more probable than this.", minimum=0)
+    max_pixels: int = field(
+        2**25,
+        "Largest encoded photo a server accepts, px; its header is read before it is decoded.",
+        minimum=1,
+    )
+
+    def __post_init__(self):
+        fields.check(self)
+        if self.threshold >= 1:
+            raise ValueError(f"threshold: expected less than 1, received {self.threshold}.")
+
+
+def in_float32(network: model.CRNet) -> model.CRNet:
+    """The same weights in float32 arithmetic, whatever the network was trained in."""
+    if network.config.precision == "float32":
+        return network
+    config = dataclasses.replace(network.config, precision="float32")
+    twin = model.build_crnet(config, load_backbone=False)
+    twin.set_weights(network.get_weights())
+    return twin

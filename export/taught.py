@@ -1,0 +1,158 @@
+"""A network that has learnt one class or several, as graph functions: photos in, masks out.
+
+    serving_default   photos of one size -> probability, mask, presence
+    segment_encoded   the same with JPEG and PNG files of any sizes
+    metadata          -> JSON, with the names of the classes
+
+What was learnt is a few hundred numbers a support, and after fine-tuning a copy of all but
+the encoder. A photo passes the encoder once (at each test scale), whatever the number of
+classes and supports.
+"""
+
+import contextlib
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from crnet_tf.features import Photo
+from crnet_tf.fewshot import Example, Learner
+from crnet_tf.finetune import adapted_variables, holding
+from crnet_tf.parts import Parts
+from export import answers, framing
+from export.settings import Settings
+from export.signatures import Signature, files_spec, photos_spec
+
+
+@dataclasses.dataclass(frozen=True)
+class TaughtClass:
+    """One class.
+
+    Attributes:
+        parts: the network's, or a fine-tuned copy that shares its encoder.
+        states: for each test scale, the state of K supports, [K,1,1,C] each.
+        example: what answers in Keras.
+    """
+
+    name: str
+    parts: Parts
+    states: list[dict]
+    example: Example
+
+
+def learn(learner: Learner, name: str, supports: list[Photo]) -> TaughtClass:
+    """Teaches a class; the network has its own weights back after.
+
+    Raises:
+        ValueError: see `Learner.learn`.
+    """
+    check_options(learner.options)
+    example, network = learner.learn(supports), learner.network
+    weights = contextlib.nullcontext()
+    if example.adapted is not None:
+        weights = holding(adapted_variables(network), example.adapted.weights)
+    with weights:
+        parts = network.parts if example.adapted is None else copied(network.parts)
+        states = [_state(network, example.supports, frame) for frame in learner.frames]
+    return TaughtClass(name, parts, states, example)
+
+
+def check_options(options) -> None:
+    """Raises ValueError for options that need the supports again with every query."""
+    for name in ("prior_mask", "weighted_fusion", "early_stop"):
+        if getattr(options, name):
+            raise ValueError(
+                f"{name}: expected off, because a taught model keeps a few numbers of its "
+                "supports and not the photos. Leave it off, or use crnet_tf.predict."
+            )
+
+
+def _state(network, supports, frame):
+    states = [
+        network.encode_support(frame.image(photo.image)[None], frame.mask(photo.mask)[None])
+        for photo in supports
+    ]
+    return {name: tf.concat([state[name] for state in states], 0) for name in states[0]}
+
+
+def copied(parts: Parts) -> Parts:
+    """Parts with the weights of now, that share only the encoder."""
+    layers = {
+        name: getattr(parts, name)
+        for name in ("projection", "cross_reference", "condition", "refinement")
+    }
+    return dataclasses.replace(
+        parts, **{name: _copy(layer) for name, layer in layers.items() if layer is not None}
+    )
+
+
+def _copy(layer):
+    twin = type(layer).from_config(layer.get_config())
+    if not twin.built:
+        twin.build_from_config(layer.get_build_config())
+    twin.set_weights(layer.get_weights())
+    return twin
+
+
+class Taught:
+    """Several classes of one network as graph functions.
+
+    Args:
+        classes: N, made by `learn` with `learner`.
+    """
+
+    def __init__(self, learner: Learner, classes: list[TaughtClass], settings: Settings):
+        self.classes, self.settings = classes, settings
+        self.encoder: keras.Model = learner.network.parts.encoder
+        self.sizes = tuple(frame.size for frame in learner.frames)
+        self.steps = learner.options.refine_steps or learner.network.config.refine_steps
+
+    def maps(self, framed) -> list:
+        """Photos [B,S,S,3] of each test scale -> probabilities [B,S,S,N] of each."""
+        results = []
+        for scale, (photos, size) in enumerate(zip(framed, self.sizes, strict=True)):
+            features, projected = self.encoder(photos, training=False), {}
+            answered = []
+            for one in self.classes:
+                key = id(one.parts)  # the same for all classes without fine-tuning
+                if key not in projected:
+                    projected[key] = one.parts.projection(features, training=False)
+                answered.append(
+                    answers.fused(
+                        one.parts, one.states[scale], projected[key], self.steps, size
+                    )
+                )
+            results.append(tf.stack(answered, axis=-1))
+        return results
+
+    def segment(self, image):
+        """uint8 [B,H,W,3] -> probability [B,H,W,N], mask [B,H,W] of 0..N, presence [B,N]."""
+        maps = self.maps([framing.photos(image, size) for size in self.sizes])
+        shape = tf.shape(image)
+        probability = answers.restored(maps, shape[1], shape[2])
+        return {
+            "probability": probability,
+            "mask": answers.decided(probability, self.settings.threshold),
+            "presence": answers.presence(probability),
+        }
+
+    def segment_encoded(self, image_bytes):
+        """Strings [B] -> PNG files of the mask [B] and of probabilities [B,N], presence."""
+        framed, sizes = framing.encoded_photos(
+            image_bytes, self.sizes, self.settings.max_pixels
+        )
+        masks, probabilities, presence = answers.encoded(
+            self.maps(framed), sizes, self.settings.threshold, mask_scale=1
+        )
+        return {
+            "mask_png_bytes": masks,
+            "probability_png_bytes": probabilities,
+            "presence": presence,
+        }
+
+    def signatures(self) -> list[Signature]:
+        """All of them but `metadata`."""
+        return [
+            Signature("serving_default", self.segment, [photos_spec("image")]),
+            Signature("segment_encoded", self.segment_encoded, [files_spec("image_bytes")]),
+        ]

@@ -1,0 +1,105 @@
+"""Teaches a class from labelled photos, and exports a model that finds it in any photo.
+
+    python -m export.teach --checkpoint=runs/demo/best.keras --support_dir=mugs \\
+        --out=models/mugs
+
+`mugs/` holds photos and masks: `a.jpg` with `a_mask.png`, or with `masks/a.png`. The class is
+called as the folder is; folders within it are several classes. The SavedModel takes photos and
+gives masks: 0 background, n the nth class. It is compared with the checkpoint on the labelled
+photos themselves (or on `--query`); one that answers otherwise is removed.
+"""
+
+import os
+import pathlib
+
+from absl import flags
+
+from crnet_tf import cli, fields, model
+from crnet_tf.features import Photo
+from crnet_tf.fewshot import Learner
+from crnet_tf.options import KSHOT, Options
+from export import labelled_folder, metadata, parity, signatures, taught, versions
+from export.saved_model import read_queries
+from export.settings import Settings, in_float32
+
+
+def teach(
+    checkpoint: str | os.PathLike,
+    classes: dict[str, list[Photo]],
+    out: str | os.PathLike,
+    options: Options | None = None,
+    settings: Settings | None = None,
+    version: int | None = None,
+    queries: list[Photo] = (),
+) -> pathlib.Path:
+    """Writes a version folder of a model that knows these classes.
+
+    Args:
+        classes: labelled photos by name; see `labelled_folder.read_classes`.
+        out: the folder above the versions. version: its number; default: the next one.
+        queries: photos to compare on; default: the first labelled one of each class.
+
+    Returns:
+        The folder written.
+
+    Raises:
+        RuntimeError: it answers other than the checkpoint does.
+        FileExistsError, ValueError: see `versions.new_version`, `taught.learn`.
+    """
+    options, settings = options or Options(), settings or Settings()
+    taught.check_options(options)
+    network = in_float32(model.load_checkpoint(checkpoint))
+    learner = Learner(network, options)
+    learnt = [taught.learn(learner, name, photos) for name, photos in classes.items()]
+    exported = taught.Taught(learner, learnt, settings)
+    with versions.new_version(pathlib.Path(out), version) as (number, work):
+        text = metadata.describe(
+            network,
+            checkpoint,
+            settings,
+            number,
+            kind="taught",
+            class_names=list(classes),
+            refine_steps=exported.steps,
+            supports={name: len(photos) for name, photos in classes.items()},
+            kshot=options.kshot,
+            test_scales=list(options.scales),
+        )
+        archive = signatures.archive(exported.signatures(), text)
+        archive.write_out(str(work), verbose=False)
+        metadata.write(work, text)
+        queries = queries or [photos[0] for photos in classes.values()]
+        examples = [one.example for one in learnt]
+        parity.check(parity.taught(work, examples, settings, queries))
+    return pathlib.Path(out) / str(number)
+
+
+def define_flags():
+    text = flags.DEFINE_string
+    text("checkpoint", None, "A .keras file written by training.", required=True)
+    text("support_dir", None, "Folder of labelled photos, or of classes.", required=True)
+    text("out", None, "Folder above the numbered versions.", required=True)
+    flags.DEFINE_integer("version", None, "Number of this version; default: the next one.", 1)
+    text("query", None, "Photo, or folder of photos, to compare on.")
+    flags.DEFINE_enum("kshot", "fusion", KSHOT, "Use of several supports.")
+    fields.define_flags(Options)
+    fields.define_flags(Settings)
+
+
+def main():
+    args = flags.FLAGS
+    options = fields.from_flags(Options, {"kshot": args.kshot}, args)
+    settings = fields.from_flags(Settings, {}, args)
+    classes = labelled_folder.read_classes(args.support_dir)
+    for number, (name, supports) in enumerate(classes.items(), 1):
+        print(f"Class {number}: {name}, {len(supports)} labelled photos")
+    queries = read_queries(args.query) if args.query else []
+    print("Largest difference between signature and checkpoint:")
+    folder = teach(args.checkpoint, classes, args.out, options, settings, args.version, queries)
+    print(f"Written: {folder}")
+
+
+if __name__ == "__main__":
+    define_flags()
+    flags.adopt_module_key_flags(fields)
+    cli.run(main)

@@ -1,0 +1,75 @@
+"""A folder of numbered versions, as TF Serving watches it: each is whole or not there."""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def new_version(
+    out: pathlib.Path, version: int | None = None
+) -> Iterator[tuple[int, pathlib.Path]]:
+    """Gives a number and an empty work folder, which becomes `out/<number>` at the end.
+
+    When the block raises, nothing is left of it, nor of folders made for it. The next number
+    is one more than the largest there is.
+
+    Raises:
+        FileExistsError: that version is there; versions are never replaced.
+        RuntimeError: another process is exporting to `out`.
+        ValueError: `out` is itself a version.
+    """
+    out = pathlib.Path(out)
+    made = [path for path in (out, *out.parents) if not path.exists()]
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with _alone(out):
+            for leftover in out.glob(".*.building"):  # of a killed export
+                shutil.rmtree(leftover)
+            number = _number(out, version)
+            work = out / f".{number}.building"
+            work.mkdir()
+            try:
+                yield number, work
+                os.rename(work, out / str(number))
+            finally:
+                shutil.rmtree(work, ignore_errors=True)
+    finally:
+        with contextlib.suppress(OSError):  # not empty: it succeeded
+            for path in made:
+                path.rmdir()
+
+
+def _number(out, version):
+    if (out / "saved_model.pb").exists():
+        raise ValueError(
+            f"{out}: expected the folder above the versions, received a version. Give "
+            f"--out={out.parent}."
+        )
+    taken = [int(path.name) for path in out.iterdir() if path.name.isdecimal()]
+    following = max(taken, default=0) + 1
+    if version in taken:
+        raise FileExistsError(
+            f"{out}: expected a new version, received {version}, which is there and may be "
+            f"served. Leave --version out to write {following}, or remove that folder."
+        )
+    return version or following
+
+
+@contextlib.contextmanager
+def _alone(out):
+    """A lock that ends with its process, however that ends (POSIX)."""
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise RuntimeError(
+            f"{out}: expected to write alone, but another process is exporting to it. Wait "
+            "for it, or choose another --out."
+        ) from error
+    finally:
+        os.close(folder)
