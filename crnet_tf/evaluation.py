@@ -97,7 +97,7 @@ class Run:
             dataclasses.replace(self.options, kshot=kshot),
             base_frame(self.network, protocol.input_size, protocol.letterbox),
             cache=self.cache,
-            keep_features=self.args.baselines,
+            keep_features=self.args.baselines or self.args.negatives,
         )
 
     def archive(self, split: str) -> manifest.Archive:

@@ -15,7 +15,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from crnet_tf import metrics, support
+from crnet_tf import metrics, presence, support
 from crnet_tf import parts as network_parts
 from crnet_tf.features import FeatureCache, Photo, PhotoEncoder, base_frame
 from crnet_tf.finetune import Adapted, Finetuner, check_count, holding
@@ -23,7 +23,7 @@ from crnet_tf.frames import Frame
 from crnet_tf.layers import resize_align_corners
 from crnet_tf.model import CRNet
 from crnet_tf.options import Options
-from crnet_tf.prior import prior_mask
+from crnet_tf.prior import last_level, object_average, prior_mask
 
 
 class Learner:
@@ -137,6 +137,7 @@ class Example:
 
     def __init__(self, learner: Learner, supports: list[Photo], adapted: Adapted | None):
         self.learner, self.supports, self.adapted = learner, supports, adapted
+        self._prototypes = None
         self._states = {}  # by frame: a query needs nothing else of the supports
 
     def maps(self, query: Photo) -> list[np.ndarray]:
@@ -150,6 +151,22 @@ class Example:
     def segment(self, query: Photo) -> np.ndarray:
         """Probabilities float32 [T,H,W] after each refinement step, at the photo's size."""
         return self.learner.restore(self.maps(query), query.image.shape[:2])
+
+    def presence(self, query: Photo) -> float:
+        """How sure it is that a query holds the object at all; see `presence.presence`."""
+        encoder, frame = self.learner.encoder, self.learner.frame
+        if self._prototypes is None:
+            self._prototypes = np.stack(
+                [
+                    object_average(
+                        last_level(encoder.network, encoder.photo(photo, frame)),
+                        frame.mask(photo.mask),
+                    )
+                    for photo in self.supports
+                ]
+            )
+        found = last_level(encoder.network, encoder.photo(query, frame))
+        return presence.presence(self._prototypes, found.numpy())
 
     def _fused(self, query, frame):
         learner, options = self.learner, self.learner.options

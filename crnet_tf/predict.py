@@ -24,7 +24,6 @@ from crnet_tf import cli, fields, files, model, nway, photos, support, visualize
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.options import KSHOT, Options
-from crnet_tf.presence import presence
 
 MAX_PANELS = 16  # rows of panel.png
 TABLE = "photos.csv"
@@ -60,7 +59,7 @@ class Segmenter:
             support.check_support(image, mask, name)
             supports.append(Photo(image, mask, name))
         _check_distinct(supports)
-        self._example = Learner(network, options).learn(supports)
+        self._example = Learner(network, options, keep_features=True).learn(supports)
 
     def segment(self, image: np.ndarray) -> np.ndarray:
         """Probability of the foreground, float32 [H,W], of a photo uint8 [H,W,3]."""
@@ -70,6 +69,10 @@ class Segmenter:
         """Probabilities float32 [T,H,W] after each refinement step, at the photo's size."""
         support.check_photo(image, "query")
         return np.clip(self._example.segment(Photo(image, name="query")), 0, 1)
+
+    def presence(self, image: np.ndarray) -> float:
+        """How sure it is that the object is in a photo at all, up to 1 (`presence.py`)."""
+        return self._example.presence(Photo(image, name="query"))
 
 
 def _check_distinct(supports):
@@ -143,7 +146,7 @@ def predict(
         photos.write_png(out / f"{name}_mask.png", 255 * mask)
         photos.write_png(out / f"{name}_probability.png", np.uint8(np.round(255 * steps[-1])))
         photos.write_png(out / f"{name}_overlay.png", visualize.overlay(image, mask))
-        lines.append([path.name, f"{presence(steps[-1]):.3f}", f"{mask.mean():.4f}"])
+        lines.append([path.name, f"{segmenter.presence(image):.3f}", f"{mask.mean():.4f}"])
         if len(panels) < MAX_PANELS:
             row = visualize.panel(*example, image, None, list(steps), threshold=threshold)
             panels.append(row)
@@ -170,11 +173,12 @@ def predict_classes(
     lines, skipped, palette = [], [], photos.voc_palette()
     for path, name, image in _readable(queries, skipped):
         found = np.stack([segmenter.segment(image) for segmenter in segmenters.values()])
+        sure = [segmenter.presence(image) for segmenter in segmenters.values()]
         classes = nway.decide(found, threshold)
         photos.write_png(out / f"{name}_classes.png", classes, palette)
         overlay = visualize.overlay_classes(image, classes, palette)
         photos.write_png(out / f"{name}_overlay.png", overlay)
-        lines.append([path.name, *(f"{presence(one):.3f}" for one in found)])
+        lines.append([path.name, *(f"{score:.3f}" for score in sure)])
     names = {n: name for n, name in enumerate(segmenters, 1)}
     files.write_text(out / "classes.json", json.dumps(names, indent=1))
     _write_table(out / TABLE, ["photo", *(f"presence of {name}" for name in segmenters)], lines)

@@ -1,7 +1,8 @@
 """Is the object in the photo at all? A score, and how well it tells the two cases apart.
 
 Few-shot benchmarks ask only about photos that hold the object; users do not. On negative
-episodes, whose query holds not one pixel of the class, a good score is low.
+episodes, whose query holds not one pixel of the class, a good score is low. The answer itself
+is a poor witness: it finds something everywhere. Frozen features tell better.
 """
 
 import numpy as np
@@ -9,7 +10,22 @@ import numpy as np
 CONFIDENT_SHARE = 0.01  # of the photo
 
 
-def presence(probability: np.ndarray) -> float:
+def presence(prototypes: np.ndarray, query: np.ndarray) -> float:
+    """Cosine of the query's most similar cell to the object, mean over the supports.
+
+    Args:
+        prototypes: [K,F], the object's average feature in each support.
+        query: [h,w,F] features.
+    """
+    prototypes, query = _normalised(prototypes), _normalised(query)
+    return float((query @ prototypes.T).max(axis=(0, 1)).mean())
+
+
+def _normalised(features):
+    return features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-6)
+
+
+def confidence(probability: np.ndarray) -> float:
     """Score in 0..1 of a probability map [H,W]: the mean of its largest hundredth.
 
     One stray pixel does not make an object; an object of a hundredth of the photo counts

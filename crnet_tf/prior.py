@@ -23,6 +23,13 @@ def last_level(network: CRNet, features):
     return tf.cast(features[..., -last.output.shape[-1] :], tf.float32)
 
 
+@tf.function
+def object_average(features, mask):
+    """Average of features [h,w,F] over the object of a mask [S,S,1]: [F]."""
+    share = tf.image.resize(tf.cast(mask == 1, tf.float32), features.shape[:2], "area")
+    return tf.reduce_sum(features * share, (0, 1)) / tf.maximum(tf.reduce_sum(share), 1e-6)
+
+
 def prior_mask(
     encoder: PhotoEncoder, supports: list[Photo], query: Photo, frame: Frame
 ) -> tf.Tensor:

@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from crnet_tf import baselines, episodes, manifest, metrics, presence, protocols, visualize
+from crnet_tf import baselines, episodes, manifest, metrics, protocols, visualize
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.folds import VOID
@@ -73,6 +73,9 @@ def evaluate_together(
             example = learner.learn(supports, adapted)
             adapted = example.adapted
             _score(learner, example.maps(query), others, entry, query.mask, scoring, result)
+            # Without kept features the encoder would run again for it.
+            kept = learner.encoder.keep
+            result.episodes[-1]["presence"] = example.presence(query) if kept else None
         if bar:
             bar.add(1)
     return found
@@ -124,7 +127,6 @@ def _line(entry, probability, truth):
         "iou": metrics.class_iou(metrics.areas(predicted, truth)),
         "foreground": float(np.mean(truth[valid] == 1)) if valid.any() else 0.0,
         "predicted": float(np.mean(predicted[valid])) if valid.any() else 0.0,
-        "presence": presence.presence(probability),
     }
 
 

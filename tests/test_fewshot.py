@@ -396,3 +396,23 @@ def test_one_photo_beside_many_partners_is_many_pairs(network):
         repeated = tf.repeat(projected, 3, axis=0)
         many = parts.segment(other.parts, partner, repeated, steps=2)
         np.testing.assert_allclose(many[1], alone[0], atol=1e-5)
+
+
+# === Is it there? ===
+
+
+def test_presence_is_of_the_object_and_of_frozen_features(network):
+    """The support's own photo surely holds it; fine-tuning does not change the features."""
+    example = Learner(network).learn(SUPPORTS[:1])
+    learner, support = example.learner, SUPPORTS[0]
+    features = learner.encoder.photo(support, learner.frame)[..., -64:]
+    mask = tf.image.resize(
+        tf.cast(learner.frame.mask(support.mask) == 1, tf.float32), features.shape[:2], "area"
+    ).numpy()
+    average = (features * mask).sum((0, 1)) / mask.sum()
+    cosine = features @ average / (np.linalg.norm(features, axis=-1) * np.linalg.norm(average))
+    assert example.presence(support) == pytest.approx(cosine.max(), abs=1e-5)
+    tuned = Learner(network, Options(kshot="finetune", **TUNED)).learn(SUPPORTS)
+    assert tuned.presence(QUERY) == pytest.approx(example.presence(QUERY), abs=1e-6)
+    both = [Learner(network).learn([one]).presence(QUERY) for one in SUPPORTS]
+    assert Learner(network).learn(SUPPORTS).presence(QUERY) == pytest.approx(np.mean(both))

@@ -24,7 +24,7 @@ class ColourLearner:
 
     learnt = 0
 
-    def __init__(self, network, options=None):
+    def __init__(self, network, options=None, keep_features=False):
         pass
 
     def learn(self, supports):
@@ -36,6 +36,9 @@ class ColourLearner:
         distance = np.min([np.abs(query.image - c).mean(-1) for c in self.colours], axis=0)
         margins = np.stack([40 - distance, 60 - distance]) / 10
         return (1 / (1 + np.exp(-margins))).astype(np.float32)
+
+    def presence(self, query):
+        return float(self.segment(query).max())
 
 
 def photo(colour, height=40, width=60):

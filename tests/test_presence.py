@@ -8,23 +8,32 @@ import pytest
 from crnet_tf import presence
 
 
-def test_presence_is_the_mean_of_the_largest_hundredth():
+def test_confidence_is_the_mean_of_the_largest_hundredth():
     probability = np.zeros((20, 50))  # ten pixels count
     probability[3, :10] = np.linspace(0.1, 1, 10)
-    assert presence.presence(probability) == pytest.approx(0.55)
-    assert presence.presence(np.roll(probability, 77)) == pytest.approx(0.55)
+    assert presence.confidence(probability) == pytest.approx(0.55)
+    assert presence.confidence(np.roll(probability, 77)) == pytest.approx(0.55)
 
 
 def test_one_stray_pixel_makes_no_object():
     probability = np.full((40, 50), 0.2)
     probability[0, 0] = 1
-    assert presence.presence(probability) == pytest.approx(0.24)
+    assert presence.confidence(probability) == pytest.approx(0.24)
     probability[:4, :5] = 1
-    assert presence.presence(probability) == 1
+    assert presence.confidence(probability) == 1
 
 
 def test_a_tiny_map_has_its_largest_value():
-    assert presence.presence(np.array([[0.3, 0.8]])) == pytest.approx(0.8)
+    assert presence.confidence(np.array([[0.3, 0.8]])) == pytest.approx(0.8)
+
+
+def test_presence_is_the_cosine_of_the_most_similar_cell():
+    query = np.zeros((2, 3, 2))
+    query[0, 1], query[1, 2] = (3, 4), (5, 0)
+    assert presence.presence(np.array([[1.0, 0.0]]), query) == pytest.approx(1)
+    assert presence.presence(np.array([[0.0, 2.0]]), query) == pytest.approx(0.8)
+    both = presence.presence(np.array([[1.0, 0.0], [0.0, 2.0]]), query)
+    assert both == pytest.approx(0.9)  # mean over the supports, each with its own cell
 
 
 def test_auroc_by_hand_with_ties():

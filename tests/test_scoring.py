@@ -1,6 +1,7 @@
 """Areas of episodes: by hand, void-blind, of the right size, alike for several protocols."""
 
 import dataclasses
+import types
 
 import keras
 import numpy as np
@@ -58,6 +59,7 @@ class WhiteLearner:
 
     def __init__(self):
         self.frame, self.learnt, self.adapted = Frame(SIZE), [], None
+        self.encoder = types.SimpleNamespace(keep=True)
 
     def learn(self, supports, adapted=None):
         self.learnt.append(supports)
@@ -71,6 +73,9 @@ class WhiteLearner:
 
     def segment(self, query):
         return self.restore(self.maps(query), query.image.shape[:2])
+
+    def presence(self, query):
+        return float(query.image.mean() / 255)
 
 
 class ConstantLearner(WhiteLearner):
@@ -275,8 +280,14 @@ def test_the_line_of_an_episode_by_hand(archive):
         "iou": pytest.approx(5 / 15),
         "foreground": pytest.approx(10 / 26),  # shares of what is not void
         "predicted": pytest.approx(10 / 26),
-        "presence": 1.0,
+        "presence": pytest.approx(17 / 33),  # rows that are white
     }
+
+
+def test_presence_is_left_out_where_it_would_encode_again(archive):
+    shown, learner = archive({1: [box(), box()]}), WhiteLearner()
+    learner.encoder.keep = False
+    assert all(line["presence"] is None for line in evaluated(shown, learner=learner).episodes)
 
 
 def test_an_episode_without_the_object_counts_what_is_found(archive):
