@@ -5,7 +5,18 @@ import itertools
 import pathlib
 import time
 
-from crnet_tf import cli, fields, manifest, model, presence, protocols, records, report, results
+from crnet_tf import (
+    cli,
+    fields,
+    manifest,
+    model,
+    presence,
+    protocols,
+    records,
+    report,
+    results,
+    runs,
+)
 from crnet_tf.features import FeatureCache, base_frame
 from crnet_tf.fewshot import Learner
 from crnet_tf.finetune import check_count
@@ -153,7 +164,7 @@ class Run:
             for kshot, one in zip(kshots, together, strict=True):
                 found[kshot][seed] = one
             if self.args.negatives:
-                asked = manifest.negatives(archive, entries, self.options.finetune_seed)
+                asked = manifest.negatives(archive, entries, 0 if self.args.manifest else seed)
                 for kshot, one in zip(
                     kshots, evaluate_together(learners, archive, asked, **options), strict=True
                 ):
@@ -195,6 +206,11 @@ class Run:
             seeds=protocol.seeds,
             scales=self.options.test_scales,
         )
+        if self.args.way > 1:
+            deviations.append(
+                f"{self.args.way} classes at once, at the photo's own size, void ignored "
+                "(protocol: one)"
+            )
         return {
             "way": self.args.way,
             "seeds": list(drawn),
@@ -214,7 +230,9 @@ class Run:
             "fold": self.network.config.fold,
             "classes": args.classes,
             "class_names": {str(c): names[c - 1] for c in self.classes},
-            "options": dataclasses.asdict(self.options) | {"input_size": args.input_size},
+            "session": runs.describe_session(),
+            "options": dataclasses.asdict(self.options)
+            | {"kshot": ",".join(args.kshot), "input_size": args.input_size},
             "seconds": round(time.time() - self.started, 1),
             "rows": [row for one in scored for row in one.rows],
             "presence": next((one.presence for one in scored if one.presence), None),

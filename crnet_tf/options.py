@@ -40,7 +40,7 @@ class Options:
     )
 
     # === Fine-tuning (Sec. 4.6) ===
-    finetune_steps: int = field(20, "Updates on pairs of supports; ours.", minimum=1)
+    finetune_steps: int = field(10, "Updates on pairs of supports; ours.", minimum=1)
     finetune_rate: float = field(1e-4, "Step size (Adam); ours.", minimum=0)
     finetune_batch: int = field(2, "Pairs in an update; ours.", minimum=1)
     finetune_views: int = field(
