@@ -1,25 +1,68 @@
-"""Projected queries -> probabilities, masks, presence at the photos' size, in graph code."""
+"""Framed supports -> state; features of queries -> probabilities, masks and presence at the
+photos' own size: graph code that an exported model takes along.
+"""
 
 import tensorflow as tf
 
 from crnet_tf.layers import resize_align_corners
-from crnet_tf.parts import Parts, segment
-from crnet_tf.presence import CONFIDENT_SHARE
+from crnet_tf.model import CRNet
+from crnet_tf.parts import Parts, encode, project, segment, support_state
+from crnet_tf.prior import last_level, object_average
+
+PROTOTYPE = "prototype"
+
+
+def state_of(network: CRNet, image, mask) -> dict:
+    """All that answers need of K supports.
+
+    Args:
+        image: [K,S,S,3] RGB 0..255. mask: uint8 [K,S,S,1] in {0,1,255}.
+
+    Returns:
+        `importance` and `category` [K,1,1,C] (absent when ablated; see
+        `parts.support_state`), and `prototype` [K,F], the object's average feature.
+    """
+    features = encode(network.parts, {"support_image": image, "support_mask": mask})
+    state = support_state(network.parts, project(network.parts, features), mask)
+
+    def prototype(pair):
+        return object_average(last_level(network, pair[0]), pair[1])
+
+    width = last_level(network, tf.zeros([features["support"].shape[-1]])).shape[-1]
+    state[PROTOTYPE] = tf.map_fn(
+        prototype, (features["support"], mask), fn_output_signature=tf.TensorSpec([width])
+    )
+    return state
+
+
+def presence(network: CRNet, prototypes, features):
+    """Prototypes [K,F], features [B,h,w,F'] -> [B], the score of `crnet_tf.presence`."""
+    cells, wanted = _normalised(last_level(network, features)), _normalised(prototypes)
+    cosine = tf.tensordot(cells, wanted, [[-1], [-1]])  # [B,h,w,K]
+    return tf.reduce_mean(tf.reduce_max(cosine, axis=(1, 2)), axis=-1)
+
+
+def _normalised(features):
+    return features / tf.maximum(tf.norm(features, axis=-1, keepdims=True), 1e-6)
 
 
 def fused(parts: Parts, state: dict, projected, steps: int, size: int):
     """Mean of the answers that each of K supports gives (Sec. 6).
 
     Args:
-        state: of K supports, `importance` and `category` [K,1,1,C]; see `parts.support_state`.
+        state: of K supports; see `state_of`.
         projected: [B,h,w,C] of B queries. size: side S of the probability maps.
 
     Returns:
         Probabilities float32 [B,S,S] after the last refinement step.
     """
-    shots = tf.shape(next(iter(state.values())))[0]
+    shots = tf.shape(state[PROTOTYPE])[0]
     batch = tf.shape(projected)[0]
-    pairs = {name: tf.tile(value, [batch, 1, 1, 1]) for name, value in state.items()}
+    pairs = {
+        name: tf.tile(value, [batch, 1, 1, 1])
+        for name, value in state.items()
+        if name != PROTOTYPE
+    }
     logits = segment(parts, pairs, tf.repeat(projected, shots, axis=0), steps)[:, -1]
     probability = tf.nn.softmax(resize_align_corners(logits, (size, size)))[..., 1]
     return tf.reduce_mean(tf.reshape(probability, [batch, shots, size, size]), axis=1)
@@ -41,16 +84,6 @@ def decided(probability, threshold: float):
     return tf.cast(tf.where(certain, best, 0), tf.uint8)
 
 
-def presence(probability):
-    """[B,H,W,N] -> float32 [B,N], the score of `crnet_tf.presence.presence`."""
-    shape = tf.shape(probability)
-    pixels = shape[1] * shape[2]
-    flat = tf.reshape(tf.transpose(probability, [0, 3, 1, 2]), [shape[0], shape[3], pixels])
-    share = tf.round(CONFIDENT_SHARE * tf.cast(pixels, tf.float64))
-    largest = tf.math.top_k(flat, tf.maximum(1, tf.cast(share, tf.int32)), sorted=False)
-    return tf.reduce_mean(largest.values, axis=-1)
-
-
 def encoded(maps, sizes, threshold: float, mask_scale: int):
     """Answers as PNG files: maps [B,s,s,N] of each test scale, int32 [B,2] heights and widths.
 
@@ -58,7 +91,7 @@ def encoded(maps, sizes, threshold: float, mask_scale: int):
         mask_scale: what the classes 1..N of the mask are multiplied with.
 
     Returns:
-        Masks: strings [B]; probabilities in 0..255: strings [B,N]; presence: float32 [B,N].
+        Masks: strings [B]; probabilities in 0..255: strings [B,N].
     """
     count = maps[0].shape[-1]
 
@@ -68,13 +101,9 @@ def encoded(maps, sizes, threshold: float, mask_scale: int):
         mask = decided(probability, threshold)[0, ..., None] * tf.constant(mask_scale, tf.uint8)
         levels = tf.cast(tf.round(255 * probability[0]), tf.uint8)
         files = [tf.io.encode_png(levels[..., n : n + 1]) for n in range(count)]
-        return tf.io.encode_png(mask), tf.stack(files), presence(probability)[0]
+        return tf.io.encode_png(mask), tf.stack(files)
 
-    specs = (
-        tf.TensorSpec([], tf.string),
-        tf.TensorSpec([count], tf.string),
-        tf.TensorSpec([count], tf.float32),
-    )
+    specs = tf.TensorSpec([], tf.string), tf.TensorSpec([count], tf.string)
     # One after the other: a batch of large photos holds one of them at its full size.
     return tf.map_fn(
         one, (tuple(maps), sizes), fn_output_signature=specs, parallel_iterations=1

@@ -102,7 +102,7 @@ def _checked(content, size, max_pixels, name):
             [
                 f"{name}: expected at most {max_pixels} pixels, received height and width",
                 size,
-                "in the file's header. Shrink it.",
+                "in the header of the file. Shrink it.",
             ],
         ),
     )

@@ -30,9 +30,9 @@ def supports(pixels, labels, size: int):
     visible = tf.debugging.Assert(
         tf.reduce_all(tf.reduce_any(framed == 1, axis=[1, 2, 3])),
         [
-            "support: expected foreground (1) in every mask that is left at the network's "
-            f"input size, {size}x{size}, received a mask without. Mark the object, or crop "
-            "the photo around it."
+            "support: expected foreground (1) in every mask that is left at the input size "
+            f"of the network, {size}x{size}, received a mask without. Mark the object, or "
+            "crop the photo around it."
         ],
     )
     framed = decode.after(framed, visible)
@@ -50,7 +50,7 @@ def _checks(pixels, labels):
         tf.debugging.Assert(
             tf.reduce_all(sizes == expected),
             [
-                "support: expected masks of the photos' number, height and width",
+                "support: expected masks of the number, height and width of the photos,",
                 expected,
                 "received",
                 sizes,

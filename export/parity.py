@@ -14,7 +14,6 @@ from crnet_tf.features import Photo
 from crnet_tf.fewshot import Example, Learner
 from crnet_tf.nway import decide
 from crnet_tf.photos import encode_png
-from crnet_tf.presence import presence
 from export.settings import Settings
 
 TOLERANCE = 1e-3  # of a probability
@@ -37,6 +36,17 @@ def check(differences: dict[str, float]) -> None:
             f"received other answers from {', '.join(failed)}. The export was removed. Check "
             "that TensorFlow and Keras have the versions of requirements.txt."
         )
+
+
+def check_sizes(photos: list[Photo], settings: Settings) -> None:
+    """Raises ValueError for a photo that the signatures would refuse."""
+    for photo in photos:
+        height, width = photo.image.shape[:2]
+        if height * width > settings.max_pixels:
+            raise ValueError(
+                f"{photo.name}: expected at most max_pixels ({settings.max_pixels}) to compare "
+                f"on, received {width}x{height}. Shrink the photo, or raise --max_pixels."
+            )
 
 
 def few_shot(
@@ -114,7 +124,7 @@ def answer_difference(
             probability, mask = _decoded(answer)
             slack = ROUNDING
         gap = np.abs(probability.reshape(expected.shape) - expected).max()
-        scores = [presence(expected[..., n]) for n in range(len(examples))]
+        scores = [example.presence(query) for example in examples]
         gaps += [
             np.maximum(gap - slack, 0),
             np.abs(answer["presence"].numpy().ravel() - scores).max(),

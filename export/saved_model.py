@@ -42,9 +42,11 @@ def export(
 
     Raises:
         RuntimeError: it answers other than the checkpoint does.
-        FileExistsError, ValueError: see `versions.new_version`.
+        FileExistsError, ValueError: see `versions.new_version`, `parity.check_sizes`.
     """
     settings = settings or Settings()
+    supports, queries = examples or parity.drawn_photos()
+    parity.check_sizes([*supports, *queries], settings)
     network = in_float32(model.load_checkpoint(checkpoint))
     exported = signatures.FewShot(network, settings, refine_steps)
     with versions.new_version(pathlib.Path(out), version) as (number, work):
@@ -60,9 +62,8 @@ def export(
         archive = signatures.archive(exported.signatures(), text)
         archive.write_out(str(work), verbose=False)
         metadata.write(work, text)
-        learner = Learner(network, Options(refine_steps=refine_steps))
-        pair = examples or parity.drawn_photos()
-        parity.check(parity.few_shot(work, learner, settings, *pair))
+        learner = Learner(network, Options(refine_steps=refine_steps), keep_features=True)
+        parity.check(parity.few_shot(work, learner, settings, supports, queries))
     return pathlib.Path(out) / str(number)
 
 

@@ -20,7 +20,7 @@ class Settings:
     max_pixels: int = field(
         2**25,
         "Largest encoded photo a server accepts, px; its header is read before it is decoded.",
-        minimum=1,
+        minimum=2**16,
     )
 
     def __post_init__(self):

@@ -2,7 +2,8 @@
 
     serving_default              supports, queries of one size -> probability, mask, presence
     segment_encoded              the same with JPEG and PNG files of any sizes
-    encode_support               supports -> state: importance and category, [K,1,1,C] each
+    encode_support               supports -> state: importance, category [K,1,1,C] and
+                                 prototype [K,F]
     encode_support_encoded       the same with files
     segment_with_support         state, queries -> probability, mask, presence
     segment_encoded_with_support the same with files
@@ -46,42 +47,40 @@ class FewShot:
         self.size = network.config.image_size
         config = network.config
         used = {"importance": config.cross_reference, "category": config.condition}
-        self.state_names = tuple(name for name, is_used in used.items() if is_used)
+        names = [name for name, is_used in used.items() if is_used]
+        self.state_names = (*names, answers.PROTOTYPE)
 
-    def state(self, image, mask) -> tuple:
-        """Framed supports [K,S,S,3], [K,S,S,1] -> importance, category [K,1,1,C] float32."""
-        state = self.network.encode_support(image, mask)
-        return tuple(state[name] for name in self.state_names)
-
-    def maps(self, state: tuple, query):
-        """State and framed queries [B,S,S,3] -> probabilities [B,S,S]."""
+    def answer(self, state: tuple, query):
+        """State and framed queries [B,S,S,3] -> probabilities [B,S,S], presence [B]."""
         parts = self.network.parts
-        projected = parts.projection(parts.encoder(query, training=False), training=False)
+        features = parts.encoder(query, training=False)
+        projected = parts.projection(features, training=False)
         named = dict(zip(self.state_names, state, strict=True))
-        return answers.fused(parts, named, projected, self.steps, self.size)
+        maps = answers.fused(parts, named, projected, self.steps, self.size)
+        return maps, answers.presence(self.network, named[answers.PROTOTYPE], features)
 
     # === Photos as arrays ===
 
     def encode_support(self, support_image, support_mask):
         """uint8 [K,H,W,3], [K,H,W] in {0,1,255} -> state."""
-        state = self.state(*framing.supports(support_image, support_mask, self.size))
-        return dict(zip(self.state_names, state, strict=True))
+        framed = framing.supports(support_image, support_mask, self.size)
+        return answers.state_of(self.network, *framed)
 
     def segment_with_support(self, query_image, *state):
         """uint8 [B,H,W,3], state -> probability, mask [B,H,W], presence [B]."""
-        maps = self.maps(state, framing.photos(query_image, self.size))
+        maps, presence = self.answer(state, framing.photos(query_image, self.size))
         shape = tf.shape(query_image)
         probability = answers.restored([maps[..., None]], shape[1], shape[2])
         return {
             "probability": probability[..., 0],
             "mask": answers.decided(probability, self.settings.threshold),
-            "presence": answers.presence(probability)[..., 0],
+            "presence": presence,
         }
 
     def segment(self, support_image, support_mask, query_image):
         """`encode_support` and `segment_with_support` in one."""
         state = self.encode_support(support_image, support_mask)
-        return self.segment_with_support(query_image, *state.values())
+        return self.segment_with_support(query_image, *self._ordered(state))
 
     # === Photos as files ===
 
@@ -90,32 +89,37 @@ class FewShot:
         framed = framing.encoded_supports(
             support_image_bytes, support_mask_bytes, self.size, self.settings.max_pixels
         )
-        return dict(zip(self.state_names, self.state(*framed), strict=True))
+        return answers.state_of(self.network, *framed)
 
     def segment_encoded_with_support(self, query_image_bytes, *state):
         """Strings [B], state -> PNG files of mask and probability [B], presence [B]."""
         framed, sizes = framing.encoded_photos(
             query_image_bytes, (self.size,), self.settings.max_pixels
         )
-        maps = [self.maps(state, framed[0])[..., None]]
-        masks, probabilities, presence = answers.encoded(
-            maps, sizes, self.settings.threshold, MASK_WHITE
+        maps, presence = self.answer(state, framed[0])
+        masks, probabilities = answers.encoded(
+            [maps[..., None]], sizes, self.settings.threshold, MASK_WHITE
         )
         return {
             "mask_png_bytes": masks,
             "probability_png_bytes": probabilities[:, 0],
-            "presence": presence[:, 0],
+            "presence": presence,
         }
 
     def segment_encoded(self, support_image_bytes, support_mask_bytes, query_image_bytes):
         """`encode_support_encoded` and `segment_encoded_with_support` in one."""
         state = self.encode_support_encoded(support_image_bytes, support_mask_bytes)
-        return self.segment_encoded_with_support(query_image_bytes, *state.values())
+        return self.segment_encoded_with_support(query_image_bytes, *self._ordered(state))
+
+    def _ordered(self, state):
+        return [state[name] for name in self.state_names]
 
     def signatures(self) -> list[Signature]:
         """All of them but `metadata`."""
-        channels = self.network.config.channels
-        state = [tf.TensorSpec([None, 1, 1, channels], name=n) for n in self.state_names]
+        shape = [None, 1, 1, self.network.config.channels]
+        *vectors, prototype = self.state_names
+        state = [tf.TensorSpec(shape, name=name) for name in vectors]
+        state.append(tf.TensorSpec([None, None], name=prototype))
         supports = [photos_spec("support_image"), masks_spec("support_mask")]
         files = [files_spec("support_image_bytes"), files_spec("support_mask_bytes")]
         query, query_file = photos_spec("query_image"), files_spec("query_image_bytes")

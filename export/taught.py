@@ -12,7 +12,6 @@ classes and supports.
 import contextlib
 import dataclasses
 
-import keras
 import tensorflow as tf
 
 from crnet_tf.features import Photo
@@ -30,13 +29,15 @@ class TaughtClass:
 
     Attributes:
         parts: the network's, or a fine-tuned copy that shares its encoder.
-        states: for each test scale, the state of K supports, [K,1,1,C] each.
+        states: for each test scale, the state of K supports; see `answers.state_of`.
+        prototypes: [K,F] at scale 1.
         example: what answers in Keras.
     """
 
     name: str
     parts: Parts
     states: list[dict]
+    prototypes: tf.Tensor
     example: Example
 
 
@@ -53,8 +54,9 @@ def learn(learner: Learner, name: str, supports: list[Photo]) -> TaughtClass:
         weights = holding(adapted_variables(network), example.adapted.weights)
     with weights:
         parts = network.parts if example.adapted is None else copied(network.parts)
-        states = [_state(network, example.supports, frame) for frame in learner.frames]
-    return TaughtClass(name, parts, states, example)
+        frames = [learner.frame, *learner.frames]
+        base, *states = [_state(network, example.supports, frame) for frame in frames]
+    return TaughtClass(name, parts, states, base[answers.PROTOTYPE], example)
 
 
 def check_options(options) -> None:
@@ -69,7 +71,7 @@ def check_options(options) -> None:
 
 def _state(network, supports, frame):
     states = [
-        network.encode_support(frame.image(photo.image)[None], frame.mask(photo.mask)[None])
+        answers.state_of(network, frame.image(photo.image)[None], frame.mask(photo.mask)[None])
         for photo in supports
     ]
     return {name: tf.concat([state[name] for state in states], 0) for name in states[0]}
@@ -103,37 +105,46 @@ class Taught:
 
     def __init__(self, learner: Learner, classes: list[TaughtClass], settings: Settings):
         self.classes, self.settings = classes, settings
-        self.encoder: keras.Model = learner.network.parts.encoder
-        self.sizes = tuple(frame.size for frame in learner.frames)
+        self.network = learner.network
+        self.scales = tuple(frame.size for frame in learner.frames)
+        # Presence looks at scale 1, whatever scales answer.
+        self.sizes = tuple(dict.fromkeys((learner.frame.size, *self.scales)))
         self.steps = learner.options.refine_steps or learner.network.config.refine_steps
 
-    def maps(self, framed) -> list:
-        """Photos [B,S,S,3] of each test scale -> probabilities [B,S,S,N] of each."""
-        results = []
-        for scale, (photos, size) in enumerate(zip(framed, self.sizes, strict=True)):
-            features, projected = self.encoder(photos, training=False), {}
-            answered = []
-            for one in self.classes:
-                key = id(one.parts)  # the same for all classes without fine-tuning
-                if key not in projected:
-                    projected[key] = one.parts.projection(features, training=False)
-                answered.append(
-                    answers.fused(
-                        one.parts, one.states[scale], projected[key], self.steps, size
-                    )
-                )
-            results.append(tf.stack(answered, axis=-1))
-        return results
+    def answer(self, framed):
+        """Photos [B,S,S,3] of each of `sizes` -> probabilities [B,S,S,N] of each of `scales`,
+        and presence [B,N]."""
+        encoder = self.network.parts.encoder
+        features = {
+            size: encoder(photos, training=False)
+            for size, photos in zip(self.sizes, framed, strict=True)
+        }
+        maps = [
+            self._maps(number, features[size], size) for number, size in enumerate(self.scales)
+        ]
+        base = features[self.sizes[0]]
+        scores = [answers.presence(self.network, one.prototypes, base) for one in self.classes]
+        return maps, tf.stack(scores, axis=-1)
+
+    def _maps(self, scale, features, size):
+        projected, maps = {}, []
+        for one in self.classes:
+            key = id(one.parts)  # the same for all classes without fine-tuning
+            if key not in projected:
+                projected[key] = one.parts.projection(features, training=False)
+            state = one.states[scale]
+            maps.append(answers.fused(one.parts, state, projected[key], self.steps, size))
+        return tf.stack(maps, axis=-1)
 
     def segment(self, image):
         """uint8 [B,H,W,3] -> probability [B,H,W,N], mask [B,H,W] of 0..N, presence [B,N]."""
-        maps = self.maps([framing.photos(image, size) for size in self.sizes])
+        maps, presence = self.answer([framing.photos(image, size) for size in self.sizes])
         shape = tf.shape(image)
         probability = answers.restored(maps, shape[1], shape[2])
         return {
             "probability": probability,
             "mask": answers.decided(probability, self.settings.threshold),
-            "presence": answers.presence(probability),
+            "presence": presence,
         }
 
     def segment_encoded(self, image_bytes):
@@ -141,8 +152,9 @@ class Taught:
         framed, sizes = framing.encoded_photos(
             image_bytes, self.sizes, self.settings.max_pixels
         )
-        masks, probabilities, presence = answers.encoded(
-            self.maps(framed), sizes, self.settings.threshold, mask_scale=1
+        maps, presence = self.answer(framed)
+        masks, probabilities = answers.encoded(
+            maps, sizes, self.settings.threshold, mask_scale=1
         )
         return {
             "mask_png_bytes": masks,

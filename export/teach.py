@@ -48,8 +48,10 @@ def teach(
     """
     options, settings = options or Options(), settings or Settings()
     taught.check_options(options)
+    queries = queries or [photos[0] for photos in classes.values()]
+    parity.check_sizes(queries, settings)
     network = in_float32(model.load_checkpoint(checkpoint))
-    learner = Learner(network, options)
+    learner = Learner(network, options, keep_features=True)
     learnt = [taught.learn(learner, name, photos) for name, photos in classes.items()]
     exported = taught.Taught(learner, learnt, settings)
     with versions.new_version(pathlib.Path(out), version) as (number, work):
@@ -68,7 +70,6 @@ def teach(
         archive = signatures.archive(exported.signatures(), text)
         archive.write_out(str(work), verbose=False)
         metadata.write(work, text)
-        queries = queries or [photos[0] for photos in classes.values()]
         examples = [one.example for one in learnt]
         parity.check(parity.taught(work, examples, settings, queries))
     return pathlib.Path(out) / str(number)
