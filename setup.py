@@ -25,6 +25,9 @@ setup(
     extras_require={
         "dev": requirements("requirements-dev.txt"),
         "coco": ["pycocotools==2.0.11"],  # annotations in COCO's format
+        "beam": ["apache-beam[tfrecord]==2.77.0"],  # pipelines.build_beam, on a cluster
+        # An environment of its own (it pins TensorFlow 2.20): tools/model_garden.py.
+        "official": ["tf-models-official==2.20.0"],
         "jax": ["jax>=0.6"],  # the other back end: KERAS_BACKEND=jax
     },
 )

@@ -22,12 +22,13 @@ order here is our choice. The records are the same; only the name in index.json 
 
 import functools
 import pathlib
+from collections.abc import Callable
 
 from absl import flags
 
 from crnet_tf import cli, folds, photos
 from crnet_tf.records import Index
-from pipelines import coco, filters, writer
+from pipelines import coco, filters, shards, writer
 from pipelines.audit import audit
 from pipelines.coco_masks import pycocotools_mask
 
@@ -48,6 +49,8 @@ def build_coco(
     overwrite: bool = False,
     year: str | None = None,
     short_side: int | None = None,
+    shard_mb: int = shards.SHARD_MB,
+    write: Callable[..., Index] = writer.write_records,
 ) -> Index:
     """Builds the records of MS COCO.
 
@@ -58,7 +61,8 @@ def build_coco(
         filter: as in `filters.listed_classes`; default PFENet's, at least 2 * 32 * 32 px of
             the label at its full size. How HSNet's lists were filtered is not documented.
         year: "2014" or "2017"; None takes the one that is there.
-        on_error, overwrite, short_side: as in `writer.write_records`.
+        on_error, overwrite, short_side, shard_mb: as in `writer.write_records`.
+        write: what the photos are handed to; takes the arguments of `writer.write_records`.
 
     Raises:
         FileNotFoundError, ValueError: the input is not as it should be.
@@ -75,7 +79,7 @@ def build_coco(
         if on_error == "stop":
             _check_photos(instances.photos)
         splits[name], class_ids = instances.photos, instances.class_ids
-    return writer.write_records(
+    return write(
         out,
         splits,
         functools.partial(_make_item, class_ids=class_ids, filter=filter),
@@ -86,6 +90,7 @@ def build_coco(
         on_error=on_error,
         overwrite=overwrite,
         short_side=short_side,
+        shard_mb=shard_mb,
     )
 
 
@@ -137,6 +142,21 @@ def _make_item(photo, class_ids, filter):
     return writer.make_example(photo.file, label, filter, len(class_ids))
 
 
+def define_flags() -> None:
+    """Called when this is the program: other builders have flags of the same names."""
+    flags.DEFINE_string("coco_dir", None, "Holds annotations/, train2014/ ...", required=True)
+    flags.DEFINE_string("out", None, "Folder of records to make.", required=True)
+    flags.DEFINE_enum("split", "interleaved", [*DATASETS], "Classes of a fold.")
+    flags.DEFINE_enum("filter", "area2048", filters.FILTERS, "Small-object filter.")
+    flags.DEFINE_enum("year", None, YEARS, "Release; default: the one that is there.")
+    flags.DEFINE_enum(
+        "on_error", "stop", writer.ON_ERROR, "Bad photo: stop, or skip and count."
+    )
+    flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.")
+    flags.DEFINE_integer("short_side", None, "Store photos no larger, px.", 1)
+    flags.DEFINE_integer("shard_mb", shards.SHARD_MB, "Largest file, MiB.", 1)
+
+
 def main():
     given = flags.FLAGS
     index = build_coco(
@@ -148,21 +168,11 @@ def main():
         given.overwrite,
         given.year,
         given.short_side,
+        given.shard_mb,
     )
     print(audit(index))
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("coco_dir", None, "Holds annotations/, train2014/ ...", required=True)
-    flags.DEFINE_string("out", None, "Folder of records to make.", required=True)
-    flags.DEFINE_enum("split", "interleaved", [*DATASETS], "Classes of a fold.")
-    flags.DEFINE_enum("filter", "area2048", filters.FILTERS, "Small-object filter.")
-    flags.DEFINE_enum("year", None, YEARS, "Release; default: the one that is there.")
-    flags.DEFINE_enum(
-        "on_error", "stop", writer.ON_ERROR, "Bad photo: stop, or skip and count."
-    )
-    flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.")
-    flags.DEFINE_integer(
-        "short_side", None, "Store photos with the shorter side at most so many px."
-    )
+    define_flags()
     cli.run(main)

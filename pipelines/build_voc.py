@@ -18,12 +18,13 @@ Where both archives label a photo, VOC's label is taken.
 
 import functools
 import pathlib
+from collections.abc import Callable
 
 from absl import flags
 
 from crnet_tf import cli, folds, photos
 from crnet_tf.records import Index
-from pipelines import filters, sbd, writer
+from pipelines import filters, sbd, shards, writer
 from pipelines.audit import audit
 
 DATASET = "pascal5i"
@@ -41,6 +42,8 @@ def build_voc(
     list_name: str = "pairs",
     dataset: str = DATASET,
     source: str | None = None,
+    write: Callable[..., Index] = writer.write_records,
+    **options,
 ) -> Index:
     """Builds the records of a folder in VOC layout.
 
@@ -54,6 +57,8 @@ def build_voc(
         dataset: whose class names and folds hold, a key of `folds.CLASS_NAMES`.
         source: what index.json says the records were made from; default the folders as given
             and the list.
+        write: what the photos are handed to; takes the arguments of `writer.write_records`.
+        options: `short_side`, `shard_mb` of `writer.write_records`.
 
     Raises:
         FileNotFoundError, ValueError: the input is not as it should be.
@@ -65,7 +70,7 @@ def build_voc(
     filter = filter or DEFAULT_FILTER[list_name]
     class_names = folds.CLASS_NAMES[dataset]
     folders = " + ".join(str(folder) for folder in (voc_dir, sbd_dir) if folder)
-    return writer.write_records(
+    return write(
         out,
         splits,
         functools.partial(_make_item, filter=filter, num_classes=len(class_names)),
@@ -75,6 +80,7 @@ def build_voc(
         class_names=class_names,
         on_error=on_error,
         overwrite=overwrite,
+        **options,
     )
 
 
@@ -230,6 +236,8 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "on_error", "stop", writer.ON_ERROR, "Bad photo: stop, or skip and count."
     )
+    flags.DEFINE_integer("short_side", None, "Store photos no larger, px.", 1)
+    flags.DEFINE_integer("shard_mb", shards.SHARD_MB, "Largest file, MiB.", 1)
     flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.")
 
 
@@ -243,6 +251,8 @@ def main():
         given.overwrite,
         given.sbd_dir,
         given.list,
+        short_side=given.short_side,
+        shard_mb=given.shard_mb,
     )
     print(audit(index, given.list))
 

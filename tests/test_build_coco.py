@@ -4,6 +4,7 @@ import json
 import pathlib
 import sys
 
+import commands
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,6 +12,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from crnet_tf import folds, records
+from pipelines import build_coco as build_coco_command
 from pipelines import coco
 from pipelines.audit import audit
 from pipelines.build_coco import DATASETS, build_coco, find_year
@@ -345,6 +347,20 @@ def test_divisions_share_their_records(coco_dir):
     assert "fold 1" not in audit(built["40-20-20"])
     with pytest.raises(ValueError, match="--split: expected one of .*received 'random'"):
         build_coco(coco_dir, coco_dir.parent / "out", split="random")
+
+
+def test_small_photos_and_small_files_on_request(coco_dir):
+    out = coco_dir.parent / "out"
+    commands.run(
+        build_coco_command,
+        f"--coco_dir={coco_dir}",
+        f"--out={out}",
+        "--filter=none",
+        "--short_side=50",
+        "--shard_mb=7",
+    )
+    content = json.loads((out / "index.json").read_text())
+    assert (content["short_side"], content["shard_mb"]) == (50, 7)
 
 
 def test_without_pycocotools(coco_dir, monkeypatch):

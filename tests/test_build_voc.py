@@ -1,9 +1,12 @@
+import json
 import shutil
 import subprocess
 import sys
 
+import commands
 import numpy as np
 import pytest
+import tensorflow as tf
 from conftest import two_classes
 from PIL import Image
 
@@ -181,6 +184,18 @@ def test_command_prints_the_audit_and_plain_errors(small_voc):
     _, error = bad.communicate()
     assert bad.returncode == 1 and "error: --voc_dir: expected a folder" in error
     assert "Traceback" not in error
+
+
+def test_small_photos_and_small_files_on_request(small_voc):
+    out = small_voc.parent / "out"
+    commands.run(
+        build_voc, f"--voc_dir={small_voc}", f"--out={out}", "--short_side=50", "--shard_mb=7"
+    )
+    content = json.loads((out / "index.json").read_text())
+    assert (content["short_side"], content["shard_mb"]) == (50, 7)
+    index = build_voc.writer.records.load_index(out)
+    record = next(iter(tf.data.TFRecordDataset(index.files("train", 1))))
+    assert build_voc.writer.records.parse(record)["label"].shape == (50, 64, 1)
 
 
 @pytest.mark.shared
