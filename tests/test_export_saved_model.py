@@ -231,20 +231,18 @@ def test_heads_of_training_stay_behind(folder, network):
 
 
 def test_an_export_that_answers_otherwise_is_removed(checkpoint, tmp_path, monkeypatch, capsys):
+    """The comparison itself is broken in the tests of teach and below; here: what follows."""
     tf.config.run_functions_eagerly(False)
-    few_shot = signatures.FewShot
-    whole = few_shot.signatures
+    monkeypatch.setattr(signatures.FewShot, "signatures", lambda self: [])  # tracing is slow
+    found = {"serving_default": 0.002, "segment_encoded": 0.0}
 
-    def broken(self):
-        default, *rest = whole(self)
+    def few_shot(folder, learner, settings, supports, queries):
+        assert (folder / "saved_model.pb").exists()
+        np.testing.assert_array_equal(supports[0].image, SUPPORTS[0].image)
+        np.testing.assert_array_equal(queries[0].image, SUPPORTS[0].image)
+        return found
 
-        def wrong(support_image, support_mask, query_image):
-            answer = self.segment(support_image, support_mask, query_image)
-            return {**answer, "probability": answer["probability"] + 0.002}
-
-        return [default._replace(function=wrong), *rest]
-
-    monkeypatch.setattr(few_shot, "signatures", broken)
+    monkeypatch.setattr(parity, "few_shot", few_shot)
     write_png(tmp_path / "photo.png", SUPPORTS[0].image)
     write_png(tmp_path / "mask.png", SUPPORTS[0].mask)
     with pytest.raises(RuntimeError, match="from serving_default. The export") as caught:
