@@ -63,30 +63,36 @@ def build_episodes(
     index = records.load_index(records_dir)
     rules = protocols.protocol(protocol, index.dataset)
     episodes, seeds = episodes or rules.episodes, tuple(seeds or rules.seeds)
-    choose = index.test_classes if classes == "novel" else index.train_classes
+    choose = index.test_classes if classes == "novel" else index.validation_classes
     archive = manifest.Archive(index, rules.split, choose(fold))
     drawn = {s: manifest.draw(archive, shot, episodes, s, rules.sampling) for s in seeds}
     content = {
-        "format": FORMAT_VERSION,
-        "dataset": index.dataset,
-        "records_sha256": index.sha256,
         "protocol": protocol,
         "fold": fold,
         "classes": classes,
-        "class_names": {c: index.class_names[c - 1] for c in archive.names},
         "shot": shot,
         "episodes": episodes,
         "image_size": image_size,
         "tfrecords": tfrecords,
         "deviations": _deviations(rules, index, image_size, episodes, seeds),
+    } | _about(index, archive, drawn)
+    content = json.loads(json.dumps(content))  # as it is read again: keys are strings
+    frame = _frame(rules, image_size) if image_size else None
+    return _write(pathlib.Path(out), content, archive, drawn, frame, overwrite)
+
+
+def _about(index, archive, drawn):
+    """What `episodes.json` says of the records and of what was drawn from them."""
+    return {
+        "format": FORMAT_VERSION,
+        "dataset": index.dataset,
+        "records_sha256": index.sha256,
+        "class_names": {c: index.class_names[c - 1] for c in archive.names},
         "manifests": [
             {"seed": seed, "manifest_sha256": manifest.sha256(entries)}
             for seed, entries in drawn.items()
         ],
     }
-    content = json.loads(json.dumps(content))  # as it is read again: keys are strings
-    frame = _frame(rules, image_size) if image_size else None
-    return _write(pathlib.Path(out), content, archive, drawn, frame, overwrite)
 
 
 def _deviations(rules, index, image_size, episodes, seeds):
