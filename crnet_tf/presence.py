@@ -7,8 +7,6 @@ is a poor witness: it finds something everywhere. Frozen features tell better.
 
 import numpy as np
 
-CONFIDENT_SHARE = 0.01  # of the photo
-
 
 def presence(prototypes: np.ndarray, query: np.ndarray) -> float:
     """Cosine of the query's most similar cell to the object, mean over the supports.
@@ -23,16 +21,6 @@ def presence(prototypes: np.ndarray, query: np.ndarray) -> float:
 
 def _normalised(features):
     return features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-6)
-
-
-def confidence(probability: np.ndarray) -> float:
-    """Score in 0..1 of a probability map [H,W]: the mean of its largest hundredth.
-
-    One stray pixel does not make an object; an object of a hundredth of the photo counts
-    fully.
-    """
-    count = max(1, round(CONFIDENT_SHARE * probability.size))
-    return float(np.partition(probability.ravel(), -count)[-count:].mean())
 
 
 def auroc(positive, negative) -> float:

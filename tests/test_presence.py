@@ -1,4 +1,4 @@
-"""Is it there at all: a score of a map, and how well scores tell two cases apart."""
+"""Is it there at all: a score of a photo, and how well scores tell two cases apart."""
 
 import itertools
 
@@ -6,25 +6,6 @@ import numpy as np
 import pytest
 
 from crnet_tf import presence
-
-
-def test_confidence_is_the_mean_of_the_largest_hundredth():
-    probability = np.zeros((20, 50))  # ten pixels count
-    probability[3, :10] = np.linspace(0.1, 1, 10)
-    assert presence.confidence(probability) == pytest.approx(0.55)
-    assert presence.confidence(np.roll(probability, 77)) == pytest.approx(0.55)
-
-
-def test_one_stray_pixel_makes_no_object():
-    probability = np.full((40, 50), 0.2)
-    probability[0, 0] = 1
-    assert presence.confidence(probability) == pytest.approx(0.24)
-    probability[:4, :5] = 1
-    assert presence.confidence(probability) == 1
-
-
-def test_a_tiny_map_has_its_largest_value():
-    assert presence.confidence(np.array([[0.3, 0.8]])) == pytest.approx(0.8)
 
 
 def test_presence_is_the_cosine_of_the_most_similar_cell():
