@@ -48,7 +48,7 @@ def build_plainly(pairs, index, folder: pathlib.Path) -> None:
 def listed_classes(index: records.Index) -> dict:
     """{photo id: class ids it is listed under} of the training split."""
     listed = {}
-    for class_id in range(1, len(index.class_names) + 1):
+    for class_id in map(int, index.splits["train"]["classes"]):
         for data in tf.data.TFRecordDataset(index.files("train", class_id)).as_numpy_iterator():
             listed.setdefault(records.filename(data), []).append(class_id)
     return listed

@@ -38,12 +38,12 @@ class Episodes:
         side = round(self.size * generator.uniform(1, MAX_SCALE))
         left, top = (generator.randint(0, side - self.size) for _ in range(2))
         box = left, top, left + self.size, top + self.size
-        kept = np.asarray(mask.resize((side, side), Image.Resampling.NEAREST).crop(box))
+        kept = np.array(mask.resize((side, side), Image.Resampling.NEAREST).crop(box))
         if not (kept == 1).any():  # the object was lost: the whole photo
             side, box = self.size, (0, 0, self.size, self.size)
-            kept = np.asarray(mask.resize((side, side), Image.Resampling.NEAREST))
+            kept = np.array(mask.resize((side, side), Image.Resampling.NEAREST))
         pixels = image.resize((side, side), Image.Resampling.BILINEAR).crop(box)
-        return np.asarray(pixels, np.float32), kept
+        return np.array(pixels, np.float32), kept
 
 
 def loader(root: pathlib.Path, names: dict, size: int, batch_size: int):

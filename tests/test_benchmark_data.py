@@ -1,5 +1,7 @@
 """The benchmark's two sides do the same work."""
 
+import pathlib
+
 import numpy as np
 from conftest import write_voc
 
@@ -16,7 +18,7 @@ def test_plain_loop_writes_the_same_records(tmp_path):
     for class_id in range(1, 21):
         for file in index.files("train", class_id):
             plain = tmp_path / "plain" / f"{class_id}.tfrecord"
-            assert plain.read_bytes() == open(file, "rb").read()
+            assert plain.read_bytes() == pathlib.Path(file).read_bytes()
 
 
 def test_pytorch_episodes_show_their_class(voc_dir, records_dir):
