@@ -40,8 +40,7 @@ demo: $(READY)  ## build the demo set, train on it, evaluate, predict (under 15 
 	@cat $(DEMO_RUN)/evaluation/scores.md
 	@echo
 	@echo "  picture panel  $(DEMO_RUN)/predictions/panel.png"
-	@echo "  with the truth $(DEMO_RUN)/evaluation/panels.png"
-	@echo "  scores         $(DEMO_RUN)/evaluation/evaluation.json"
+	@echo "  page of scores $(DEMO_RUN)/evaluation/report.html"
 	@echo "  TensorBoard    $(VENV)/bin/tensorboard --logdir=$(DEMO_RUN)/logs"
 
 test: $(READY)  ## run the tests
