@@ -17,6 +17,7 @@ from crnet_tf import (
     results,
     runs,
 )
+from crnet_tf.episode_records import StoredEpisodes
 from crnet_tf.features import FeatureCache, base_frame
 from crnet_tf.fewshot import Learner
 from crnet_tf.finetune import check_count
@@ -111,19 +112,23 @@ class Run:
             keep_features=self.args.baselines or self.args.negatives,
         )
 
-    def archive(self, split: str) -> manifest.Archive:
-        """Photos of the chosen classes, read once."""
-        if split not in self.archives:
-            self.archives[split] = manifest.Archive(self.index, split, self.classes)
-        return self.archives[split]
+    def archive(self, split: str) -> manifest.Archive | StoredEpisodes:
+        """Photos of the chosen classes, or those that --manifest brings along, read once."""
+        brought = _brings_photos(self.args.manifest)
+        source = self.args.manifest if brought else split
+        if source not in self.archives:
+            self.archives[source] = (
+                StoredEpisodes(source)
+                if brought
+                else manifest.Archive(self.index, split, self.classes)
+            )
+        return self.archives[source]
 
     def draw(self, protocol: Protocol, shot: int) -> dict[int | str, list]:
         """Episodes by seed, or those of --manifest by its name."""
         archive, args = self.archive(protocol.split), self.args
         if args.manifest:
-            repeated = protocol.sampling == "pairs_in_order"
-            entries = manifest.read(args.manifest, repeated_supports=repeated)
-            manifest.check(entries, archive, args.manifest)
+            entries = self._given(protocol)
             if len(entries[0].support) != shot:
                 raise ValueError(
                     f"{args.manifest}: expected episodes of {shot} supports, received "
@@ -139,6 +144,23 @@ class Run:
             seed: manifest.draw(archive, shot, protocol.episodes, seed, protocol.sampling)
             for seed in protocol.seeds
         }
+
+    def _given(self, protocol):
+        """Episodes of --manifest, of the chosen classes and of these records."""
+        path, archive = self.args.manifest, self.archive(protocol.split)
+        if not _brings_photos(path):
+            repeated = protocol.sampling == "pairs_in_order"
+            entries = manifest.read(path, repeated_supports=repeated)
+            manifest.check(entries, archive, path)
+            return entries
+        others = sorted({entry.class_id for entry in archive.entries} - set(self.classes))
+        if others or self.args.negatives:
+            raise ValueError(
+                f"{path}: expected episodes of the classes {list(self.classes)}, and no "
+                f"--negatives beside it, received {others or '--negatives'}. Give the "
+                "checkpoint of their fold, or a manifest of photo ids."
+            )
+        return archive.entries
 
     def score(
         self, group: list[Protocol], shot: int, kshots: list[str], compared
@@ -259,6 +281,10 @@ def together(combination):
     """What combinations have in common that are computed together."""
     shot, kshot, group = combination
     return shot, group, kshot == "fusion"
+
+
+def _brings_photos(path):
+    return bool(path) and path.endswith(".tfrecord")
 
 
 def _entry(episode):

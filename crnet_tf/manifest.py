@@ -75,6 +75,11 @@ class Archive:
         record = records.parse(self.by_name[name])
         return record["image"].numpy(), record["label"].numpy()[..., 0]
 
+    def masked(self, name: str, class_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """Photo uint8 [H,W,3] of an id, and the mask uint8 [H,W] in {0,1,255} of a class."""
+        image, label = self.photo(name)
+        return image, episodes.binary_mask(label[..., None], class_id).numpy()[..., 0]
+
     def serialized(self, entry: Entry) -> list[bytes]:
         """Records of an episode, supports first, the query last."""
         of_class = self.by_class.get(entry.class_id, {})

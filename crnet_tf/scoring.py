@@ -5,7 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 
-from crnet_tf import baselines, episodes, manifest, metrics, protocols, visualize
+from crnet_tf import baselines, manifest, metrics, protocols, visualize
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.folds import VOID
@@ -102,9 +102,7 @@ def photos_of(archive: manifest.Archive, entry: manifest.Entry) -> tuple[list[Ph
 
 def photo(archive: manifest.Archive, name: str, class_id: int) -> Photo:
     """A photo of the archive with the mask of a class."""
-    image, label = archive.photo(name)
-    mask = episodes.binary_mask(label[..., None], class_id)
-    return Photo(image, mask.numpy()[..., 0], name)
+    return Photo(*archive.masked(name, class_id), name)
 
 
 def _methods(answer, others, learner, size):

@@ -5,7 +5,7 @@
 Writes `manifest-seed0.jsonl` for every seed of the protocol, one JSON object an episode, and
 `episodes.json` with their hashes. `python -m crnet_tf.evaluate --manifest=` scores one. With
 --tfrecords also `episodes-seed0.tfrecord`, which holds the photos and masks themselves and
-which other frameworks can read (pipelines/episode_records.py says how).
+which other frameworks can read (crnet_tf/episode_records.py says how).
 """
 
 import json
@@ -14,9 +14,17 @@ import pathlib
 import tensorflow as tf
 from absl import flags
 
-from crnet_tf import backbones, cli, files, manifest, photos, protocols, records
+from crnet_tf import (
+    backbones,
+    cli,
+    episode_records,
+    files,
+    manifest,
+    photos,
+    protocols,
+    records,
+)
 from crnet_tf.frames import Frame
-from pipelines import episode_records
 from pipelines.folder import locked, replaced
 from pipelines.shards import file_sha256
 from pipelines.writer import progress

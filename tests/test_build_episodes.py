@@ -10,11 +10,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from crnet_tf import episodes, manifest, protocols, records
+from crnet_tf import episode_records, episodes, manifest, protocols, records
+from crnet_tf.episode_records import episodes_from_tfrecords
 from pipelines import build_episodes as command
-from pipelines import episode_records
 from pipelines.build_episodes import build_episodes
-from pipelines.episode_records import episodes_from_tfrecords
 
 SIZE = 41
 FOLD, CLASSES = 1, (6, 7, 8, 9, 10)

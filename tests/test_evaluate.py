@@ -27,6 +27,7 @@ from crnet_tf import (
 )
 from crnet_tf.features import base_frame
 from crnet_tf.options import Options
+from pipelines.build_episodes import build_episodes
 from pipelines.build_voc import build_voc
 
 SIZE = test_model.SIZE
@@ -394,6 +395,37 @@ def test_protocols_share_an_inference_where_they_can(begun, larger_dir, tmp_path
     arguments = ["--protocol=crnet,hsnet,canet_quick", f"--input_size={SIZE}"]
     found = tried(begun, larger_dir, tmp_path, *arguments)
     assert found == [(1, "fusion", "crnet", "canet_quick"), (1, "fusion", "hsnet")]
+
+
+def test_stored_episodes_are_scored_like_their_manifest(
+    checkpoint, larger_dir, tmp_path, no_pictures
+):
+    """The photos come along in the TFRecord: the same scores from either."""
+    stored = tmp_path / "episodes"
+    build_episodes(larger_dir, 1, stored, shot=2, episodes=3, seeds=(5,), tfrecords=True)
+    found = []
+    for name in ("manifest-seed5.jsonl", "episodes-seed5.tfrecord"):
+        out = tmp_path / name.split("-")[0]
+        small(checkpoint, larger_dir, out, f"--manifest={stored / name}", "--shot=2")
+        found.append(
+            (row_of(out)["manifest_sha256"], row_of(out)["class_iou"], episodes_of(out))
+        )
+    (*scores, lines), (*others, other_lines) = found
+    assert scores == others
+    for line, other in zip(lines, other_lines, strict=True):
+        assert line | {"seed": 0} == other | {"seed": 0}
+
+
+def test_stored_squares_and_episodes_of_other_classes_are_refused(loaded, larger_dir, tmp_path):
+    arguments = ["--checkpoint=any.keras", f"--records={larger_dir}"]
+    for fold, size, message in (
+        (1, 33, "expected episodes with the photos' own bytes, received squares of 33 px"),
+        (0, None, "expected episodes of the classes.*received \\["),
+    ):
+        stored = tmp_path / f"fold{fold}"
+        build_episodes(larger_dir, fold, stored, episodes=1, tfrecords=True, image_size=size)
+        path = stored / "episodes-seed0.tfrecord"
+        refused(ValueError, message, tmp_path / "out", *arguments, f"--manifest={path}")
 
 
 def test_manifests_of_other_records_and_shots_are_refused(loaded, records_dir, tmp_path):

@@ -59,12 +59,7 @@ def episodes_from_tfrecords(path: photos.PathLike, image_size: int | None = None
         FileNotFoundError: there is no such file.
         ValueError: it holds no episodes, or pictures of another size.
     """
-    if not pathlib.Path(path).is_file():
-        raise FileNotFoundError(
-            f"{path}: expected a TFRecord of episodes, received nothing. Build it with "
-            "python -m pipelines.build_episodes --tfrecords."
-        )
-    stream = tf.data.TFRecordDataset([str(path)])
+    stream = _stream(path)
     shot, size = _shot_and_size(stream, path)
     if image_size is None and not size:
         raise ValueError(
@@ -79,6 +74,63 @@ def episodes_from_tfrecords(path: photos.PathLike, image_size: int | None = None
         lambda record: _parse(record, shot, image_size or size),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
+
+
+class StoredEpisodes:
+    """A file of episodes in the place of the records they were drawn from, in memory.
+
+    Args:
+        path: written without `image_size`: with the photos' own bytes.
+
+    Attributes:
+        entries: the episodes, in order.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no episodes, or squares instead of photos.
+    """
+
+    def __init__(self, path: photos.PathLike):
+        stream = _stream(path)
+        _, size = _shot_and_size(stream, path)
+        if size:
+            raise ValueError(
+                f"{path}: expected episodes with the photos' own bytes, received squares of "
+                f"{size} px, for one framing only. Build them without --image_size."
+            )
+        self.entries, self._photos = [], {}
+        for record in stream.as_numpy_iterator():
+            feature = tf.train.Example.FromString(record).features.feature
+            class_id = feature["class_id"].int64_list.value[0]
+            names = {role: _strings(feature, f"{role}/id") for role in ("support", "query")}
+            ids = {role: tuple(name.decode() for name in some) for role, some in names.items()}
+            self.entries.append(Entry(class_id, ids["support"], ids["query"][0]))
+            for role, some in ids.items():
+                images = _strings(feature, f"{role}/image/encoded")
+                masks = _strings(feature, f"{role}/mask/encoded")
+                for name, image, mask in zip(some, images, masks, strict=True):
+                    self._photos[name, class_id] = image, mask
+
+    def masked(self, name: str, class_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """As `manifest.Archive.masked`."""
+        image, mask = self._photos[name, class_id]
+        return (
+            _decode_image(image).numpy(),
+            tf.io.decode_png(mask, channels=1).numpy()[..., 0],
+        )
+
+
+def _strings(feature, key):
+    return list(feature[key].bytes_list.value)
+
+
+def _stream(path):
+    if not pathlib.Path(path).is_file():
+        raise FileNotFoundError(
+            f"{path}: expected a TFRecord of episodes, received nothing. Build it with "
+            "python -m pipelines.build_episodes --tfrecords."
+        )
+    return tf.data.TFRecordDataset([str(path)])
 
 
 def _shot_and_size(stream, path):
