@@ -36,7 +36,7 @@ def define_flags():
     number("seed", None, "First seed of the episodes; default: the protocol's.", 0)
     number("seeds", 0, "Number of seeds; 0: as the protocol says.", 0)
     number("input_size", 0, "Side of the network's input, px; 0: the protocol's.", 0)
-    text("manifest", None, "Episodes to evaluate: .jsonl or .tfrecord of pipelines.build_episodes.")
+    text("manifest", None, "Episodes of pipelines.build_episodes, .jsonl or .tfrecord.")
     flags.DEFINE_bool("baselines", True, "Score the baselines on the same episodes.")
     flags.DEFINE_bool("negatives", False, "Also ask for objects that are not there.")
     fields.define_flags(Options)
