@@ -59,7 +59,7 @@ class Run:
         self.options = fields.from_flags(Options, {}, args)
         self.cache = FeatureCache(self.options.feature_cache_gb * 2**30)
         self.out = pathlib.Path(args.out or pathlib.Path(args.checkpoint).parent / "evaluation")
-        self.archives = {}
+        self.archives, self.learners = {}, {}
 
     def protocols(self) -> list[Protocol]:
         """The protocols asked for, with what the flags change in them."""
@@ -103,14 +103,17 @@ class Run:
         return chosen
 
     def learner(self, protocol: Protocol, kshot: str) -> Learner:
-        """The network as a protocol shows it photos."""
-        return Learner(
-            self.network,
-            dataclasses.replace(self.options, kshot=kshot),
-            base_frame(self.network, protocol.input_size, protocol.letterbox),
-            cache=self.cache,
-            keep_features=self.args.baselines or self.args.negatives,
-        )
+        """The network as a protocol shows it photos, traced once for all that share it."""
+        frame = base_frame(self.network, protocol.input_size, protocol.letterbox)
+        if (frame, kshot) not in self.learners:
+            self.learners[frame, kshot] = Learner(
+                self.network,
+                dataclasses.replace(self.options, kshot=kshot),
+                frame,
+                cache=self.cache,
+                keep_features=self.args.baselines or self.args.negatives,
+            )
+        return self.learners[frame, kshot]
 
     def archive(self, split: str) -> manifest.Archive | StoredEpisodes:
         """Photos of the chosen classes, or those that --manifest brings along, read once."""

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from crnet_tf import losses
+from crnet_tf.folds import VOID
 from crnet_tf.layers import ResizeAlignCorners
 from crnet_tf.model import CRNet
 from crnet_tf.options import Options
@@ -179,7 +180,7 @@ class Finetuner:
         logits = self._outputs(batch, False)["support_steps"][:, -1]  # [1,S,S,2]
         found = logits[..., 1] > logits[..., 0]
         mask = batch["support_mask"][..., 0]
-        found, true = found & (mask != 255), mask == 1
+        found, true = found & (mask != VOID), mask == 1
         both = tf.reduce_sum(tf.cast(found & true, tf.float32))
         return both / tf.maximum(tf.reduce_sum(tf.cast(found | true, tf.float32)), 1)
 

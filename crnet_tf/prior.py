@@ -11,7 +11,7 @@ import tensorflow as tf
 from crnet_tf import backbones
 from crnet_tf.features import Photo, PhotoEncoder
 from crnet_tf.frames import Frame
-from crnet_tf.layers import resize_align_corners
+from crnet_tf.layers import as_foreground, resize_align_corners
 from crnet_tf.model import CRNet
 
 
@@ -26,7 +26,7 @@ def last_level(network: CRNet, features):
 @tf.function
 def object_average(features, mask):
     """Average of features [h,w,F] over the object of a mask [S,S,1]: [F]."""
-    share = tf.image.resize(tf.cast(mask == 1, tf.float32), features.shape[:2], "area")
+    share = tf.image.resize(as_foreground(mask), features.shape[:2], "area")
     return tf.reduce_sum(features * share, (0, 1)) / tf.maximum(tf.reduce_sum(share), 1e-6)
 
 
@@ -52,7 +52,7 @@ def prior_mask(
 @tf.function
 def _stretched(support, mask, query):
     size = support.shape[:2]
-    foreground = tf.cast(mask == 1, tf.float32)
+    foreground = as_foreground(mask)
     share = tf.image.resize(foreground, size, "area")[..., 0]
     foreground = resize_align_corners(foreground, tuple(size))[..., 0]
     # A thin object may fill no cell to the half, or lie between the centres of the cells.

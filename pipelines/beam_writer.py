@@ -26,11 +26,10 @@ from crnet_tf import photos, records
 from pipelines import shards
 from pipelines.disk import sha256_of
 from pipelines.examples import Item, serialize, shrink
-from pipelines.finished import check_complete, holds_records, input_sha256
-from pipelines.folder import locked, replaced
+from pipelines.shards import FRAME_BYTES
+from pipelines.writer import build, settings_of
 
 BAD = "bad"  # tag of photos that could not be read
-FRAME_BYTES = 16  # length and checksums around a record
 
 
 def write_records(
@@ -65,32 +64,19 @@ def write_records(
     """
     _check_ids(splits)
     out = pathlib.Path(os.path.realpath(out))
-    settings = {
-        "format": records.FORMAT_VERSION,
-        "dataset": dataset,
-        "source": source,
-        "filter": filter,
-        "class_names": list(class_names),
-        "input_sha256": input_sha256(splits),
-        "short_side": short_side,
-        "shard_mb": None if shard_mb == shards.SHARD_MB else shard_mb,
-    }
+    settings = settings_of(splits, dataset, source, filter, class_names, short_side, shard_mb)
     make = functools.partial(
         _read, make_item=make_item, short_side=short_side, skip=on_error == "skip"
     )
-    with locked(out):
-        if holds_records(out) and not overwrite:
-            check_complete(out, settings)
-            print(f"{out} is complete with these settings: left alone (--overwrite rebuilds).")
-            return records.load_index(out)
-        with replaced(out) as work:
-            index = {key: value for key, value in settings.items() if value is not None}
-            index["splits"] = {
-                split: _write_split(work / split, sources, make, shard_mb << 20, options)
-                for split, sources in splits.items()
-            }
-            (work / records.INDEX_NAME).write_text(json.dumps(index, indent=1) + "\n")
-    return records.load_index(out)
+    return build(
+        out,
+        settings,
+        overwrite,
+        lambda work: {
+            split: _write_split(work / split, sources, make, shard_mb << 20, options)
+            for split, sources in splits.items()
+        },
+    )
 
 
 def _check_ids(splits):

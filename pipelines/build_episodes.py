@@ -25,8 +25,8 @@ from crnet_tf import (
     records,
 )
 from crnet_tf.frames import Frame
+from pipelines.disk import sha256_of
 from pipelines.folder import locked, replaced
-from pipelines.shards import file_sha256
 from pipelines.writer import progress
 
 FORMAT_VERSION = 1
@@ -131,7 +131,7 @@ def _write(out, content, archive, drawn, frame, overwrite):
         with replaced(out) as work:
             for made, entries in zip(content["manifests"], drawn.values(), strict=True):
                 written = _write_seed(work, made["seed"], archive, entries, frame, content)
-                made["files"] = {path.name: file_sha256(path) for path in written}
+                made["files"] = {path.name: sha256_of(path) for path in written}
             files.write_text(work / INDEX_NAME, json.dumps(content, indent=1) + "\n")
     return content
 
@@ -186,7 +186,7 @@ def _check_equal(there, content, out):
     hashes = {name: sha for made in there["manifests"] for name, sha in made["files"].items()}
     for name, sha in hashes.items():
         path = out / name
-        if not path.is_file() or file_sha256(path) != sha:
+        if not path.is_file() or sha256_of(path) != sha:
             raise FileExistsError(
                 f"{path}: expected the file that {INDEX_NAME} names, received "
                 f"{'another one' if path.exists() else 'none'}. {remedy}"

@@ -11,11 +11,11 @@ import resource
 
 import tensorflow as tf
 
-from pipelines.disk import sha256_of as file_sha256
+from pipelines.disk import sha256_of
 
 SHARD_MB = 512
 MAX_OPEN = 512  # files; more classes than that, and the one not written longest is closed
-_FRAME_BYTES = 16  # length and checksums around a record
+FRAME_BYTES = 16  # length and checksums around a record
 
 
 class ShardWriter:
@@ -36,7 +36,7 @@ class ShardWriter:
         Raises:
             OSError: the file cannot be written, as on a full disk.
         """
-        size = len(record) + _FRAME_BYTES
+        size = len(record) + FRAME_BYTES
         if class_id in self._open and self._bytes[class_id] + size > self.shard_bytes:
             self._close(class_id)
         if class_id not in self._open:
@@ -88,7 +88,7 @@ class ShardWriter:
         for number, count in enumerate(counts):
             name = file_name(class_id, number, len(counts))
             path = (self.folder / _unfinished(class_id, number)).rename(self.folder / name)
-            files.append({"name": name, "records": count, "sha256": file_sha256(path)})
+            files.append({"name": name, "records": count, "sha256": sha256_of(path)})
         return {"records": sum(counts), "files": files}
 
 

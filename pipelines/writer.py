@@ -22,7 +22,15 @@ from pipelines.finished import check_complete, holds_records, input_sha256
 from pipelines.folder import locked, replaced
 from pipelines.shards import SHARD_MB, ShardWriter
 
-__all__ = ["ON_ERROR", "Item", "make_example", "progress", "write_records"]
+__all__ = [
+    "ON_ERROR",
+    "Item",
+    "build",
+    "make_example",
+    "progress",
+    "settings_of",
+    "write_records",
+]
 
 ON_ERROR = ("stop", "skip")
 Classes = Sequence[int]
@@ -65,28 +73,62 @@ def write_records(
         OSError: it cannot be written.
     """
     _check_options(on_error, short_side, shard_mb)
-    out = pathlib.Path(os.path.realpath(out) if os.path.islink(out) else out)
-    settings = {
+    settings = settings_of(
+        splits, dataset, source, filter, class_names, short_side, shard_mb
+    ) | {"folds": _lists(folds), "validation_folds": _lists(validation_folds)}
+    make = functools.partial(_make, make_item=make_item, short_side=short_side)
+    names = set()  # of all splits
+    return build(
+        out,
+        settings,
+        overwrite,
+        lambda work: {
+            split: _write_split(work / split, sources, make, on_error, names, shard_mb)
+            for split, sources in splits.items()
+        },
+    )
+
+
+def settings_of(
+    splits, dataset, source, filter, class_names, short_side, shard_mb
+) -> dict[str, Any]:
+    """What index.json says of a build; None, left out, is what earlier versions did."""
+    return {
         "format": records.FORMAT_VERSION,
         "dataset": dataset,
         "source": source,
         "filter": filter,
         "class_names": list(class_names),
         "input_sha256": input_sha256(splits),
-        # Only where given: records of earlier versions stay what they are.
-        "folds": _lists(folds),
-        "validation_folds": _lists(validation_folds),
+        "folds": None,
+        "validation_folds": None,
         "short_side": short_side,
         "shard_mb": None if shard_mb == SHARD_MB else shard_mb,
     }
+
+
+def build(
+    out: photos.PathLike,
+    settings: Mapping[str, Any],
+    overwrite: bool,
+    write_splits: Callable[[pathlib.Path], dict],
+) -> records.Index:
+    """A folder of records, made by `write_splits` or left alone; see `write_records`.
+
+    Args:
+        settings: keys of index.json but "splits"; None stands for a key that is left out.
+        write_splits: writes the streams into a folder and returns "splits" of index.json.
+    """
+    out = pathlib.Path(os.path.realpath(out) if os.path.islink(out) else out)
     with locked(out):
         if holds_records(out) and not overwrite:
             check_complete(out, settings)
             print(f"{out} is complete with these settings: left alone (--overwrite rebuilds).")
             return records.load_index(out)
-        make = functools.partial(_make, make_item=make_item, short_side=short_side)
         with replaced(out) as work:
-            _write_all(work, settings, splits, make, on_error, shard_mb)
+            index = {key: value for key, value in settings.items() if value is not None}
+            index["splits"] = write_splits(work)
+            (work / records.INDEX_NAME).write_text(json.dumps(index, indent=1) + "\n")
     return records.load_index(out)
 
 
@@ -97,16 +139,6 @@ def _lists(folds):
 def _make(source, make_item, short_side):
     item = make_item(source)
     return shrink(item, short_side) if short_side else item
-
-
-def _write_all(work, settings, splits, make, on_error, shard_mb):
-    index = {key: value for key, value in settings.items() if value is not None}
-    names = set()
-    index["splits"] = {
-        split: _write_split(work / split, sources, make, on_error, names, shard_mb)
-        for split, sources in splits.items()
-    }
-    (work / records.INDEX_NAME).write_text(json.dumps(index, indent=1) + "\n")
 
 
 def _check_options(on_error, short_side, shard_mb):
