@@ -16,7 +16,7 @@ from absl import flags
 
 from crnet_tf import cli
 from crnet_tf.records import Index
-from pipelines import build_coco, build_voc, filters, shards, writer
+from pipelines import build_coco, build_voc, filters, writer
 from pipelines.audit import audit
 
 BUILDERS = {"voc": build_voc.build_voc, "coco": build_coco.build_coco}
@@ -63,12 +63,7 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "filter", None, filters.FILTERS, "Small-object filter; default that of the data set."
     )
-    flags.DEFINE_enum(
-        "on_error", "stop", writer.ON_ERROR, "Bad photo: stop, or skip and count."
-    )
-    flags.DEFINE_integer("short_side", None, "Store photos no larger, px.", 1)
-    flags.DEFINE_integer("shard_mb", shards.SHARD_MB, "Largest file, MiB.", 1)
-    flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.")
+    writer.define_flags()
 
 
 def main():
@@ -93,4 +88,5 @@ def main():
 
 if __name__ == "__main__":
     define_flags()
+    flags.adopt_module_key_flags(writer)
     cli.run(main)

@@ -149,12 +149,7 @@ def define_flags() -> None:
     flags.DEFINE_enum("split", "interleaved", [*DATASETS], "Classes of a fold.")
     flags.DEFINE_enum("filter", "area2048", filters.FILTERS, "Small-object filter.")
     flags.DEFINE_enum("year", None, YEARS, "Release; default: the one that is there.")
-    flags.DEFINE_enum(
-        "on_error", "stop", writer.ON_ERROR, "Bad photo: stop, or skip and count."
-    )
-    flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.")
-    flags.DEFINE_integer("short_side", None, "Store photos no larger, px.", 1)
-    flags.DEFINE_integer("shard_mb", shards.SHARD_MB, "Largest file, MiB.", 1)
+    writer.define_flags()
 
 
 def main():
@@ -175,4 +170,5 @@ def main():
 
 if __name__ == "__main__":
     define_flags()
+    flags.adopt_module_key_flags(writer)
     cli.run(main)

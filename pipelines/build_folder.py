@@ -29,7 +29,6 @@ from pipelines import (
     label_maps,
     labelme,
     own_splits,
-    shards,
     writer,
 )
 from pipelines.listing import Listing, Photo
@@ -207,12 +206,7 @@ def define_flags() -> None:
     text("val_list", None, "Instead: file of the photos held out, one a line.")
     text("train_list", None, "File of the others; default: all others.")
     flags.DEFINE_enum("filter", "none", filters.FILTERS, "Small-object filter.")
-    flags.DEFINE_enum(
-        "on_error", "stop", writer.ON_ERROR, "Bad photo: stop, or skip and count."
-    )
-    flags.DEFINE_integer("short_side", None, "Store photos no larger, px.", 1)
-    flags.DEFINE_integer("shard_mb", shards.SHARD_MB, "Largest file, MiB.", 1)
-    flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.")
+    writer.define_flags()
 
 
 def main():
@@ -240,4 +234,5 @@ def main():
 
 if __name__ == "__main__":
     define_flags()
+    flags.adopt_module_key_flags(writer)
     cli.run(main)

@@ -24,7 +24,7 @@ from absl import flags
 
 from crnet_tf import cli, folds, photos
 from crnet_tf.records import Index
-from pipelines import filters, sbd, shards, writer
+from pipelines import filters, sbd, writer
 from pipelines.audit import audit
 
 DATASET = "pascal5i"
@@ -233,12 +233,7 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "filter", None, filters.FILTERS, "Small-object filter; default that of the list."
     )
-    flags.DEFINE_enum(
-        "on_error", "stop", writer.ON_ERROR, "Bad photo: stop, or skip and count."
-    )
-    flags.DEFINE_integer("short_side", None, "Store photos no larger, px.", 1)
-    flags.DEFINE_integer("shard_mb", shards.SHARD_MB, "Largest file, MiB.", 1)
-    flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.")
+    writer.define_flags()
 
 
 def main():
@@ -259,4 +254,5 @@ def main():
 
 if __name__ == "__main__":
     define_flags()
+    flags.adopt_module_key_flags(writer)
     cli.run(main)

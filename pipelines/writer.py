@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from absl import flags
+
 from crnet_tf import photos, records
 from pipelines.examples import Item, make_example, serialize, shrink
 from pipelines.finished import check_complete, holds_records, input_sha256
@@ -26,6 +28,7 @@ __all__ = [
     "ON_ERROR",
     "Item",
     "build",
+    "define_flags",
     "make_example",
     "progress",
     "settings_of",
@@ -34,6 +37,14 @@ __all__ = [
 
 ON_ERROR = ("stop", "skip")
 Classes = Sequence[int]
+
+
+def define_flags() -> None:
+    """The flags of builders for what `write_records` is told beside the photos."""
+    flags.DEFINE_enum("on_error", "stop", ON_ERROR, "Bad photo: stop, or skip and count.")
+    flags.DEFINE_integer("short_side", None, "Store photos no larger, px.", 1)
+    flags.DEFINE_integer("shard_mb", SHARD_MB, "Largest file, MiB.", 1)
+    flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.")
 
 
 def write_records(
