@@ -25,6 +25,15 @@ setup(
     extras_require={
         "dev": requirements("requirements-dev.txt"),
         "coco": ["pycocotools==2.0.11"],  # annotations in COCO's format
+        "tflite": ["ai-edge-litert==2.3.0"],  # export.tflite
+        "onnx": [  # export.onnx
+            "onnx==1.23.2",
+            'onnxruntime==1.31.1; python_version >= "3.11"',
+            'onnxruntime==1.23.2; python_version < "3.11"',
+            "tf2onnx==1.17.0",
+        ],
+        # export.serve, the local server
+        "serve": ["starlette==1.10.0", "uvicorn==0.54.0", "prometheus-client==0.26.0"],
         "beam": ["apache-beam[tfrecord]==2.77.0"],  # pipelines.build_beam, on a cluster
         # An environment of its own (it pins TensorFlow 2.20): tools/model_garden.py.
         "official": ["tf-models-official==2.20.0"],
