@@ -25,7 +25,7 @@ LEVELS = [
     "scoring nway",
     "evaluation",
     "evaluate callbacks",
-    "train predict reproduce",
+    "train predict reproduce compact",
 ]
 LEVEL = {name: row for row, names in enumerate(LEVELS) for name in names.split()}
 
