@@ -20,6 +20,8 @@ from export.remote.segmenter import RemoteSegmenter
 from export.remote.server import Server
 from export.remote.target import Target
 
+MODEL = "crnet"  # as `export/serving/models.config` calls it
+
 
 def segment_folder(
     segmenter: RemoteSegmenter,
@@ -77,7 +79,7 @@ def segment_folder(
 def define_flags():
     text, number = flags.DEFINE_string, flags.DEFINE_integer
     text("server", None, "host:port (gRPC), or http://host:port (REST).", required=True)
-    text("model", "crnet", "Name of the model there.")
+    text("model", MODEL, "Name of the model there.")
     number("version", None, "Version to ask; default: the newest.", 1)
     text("label", None, "Version label to ask instead: stable, canary.")
     flags.DEFINE_bool("status", False, "Print the state of every version, and end.")

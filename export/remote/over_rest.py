@@ -47,12 +47,12 @@ class Rest:
         """Outputs by name: arrays, or arrays of bytes."""
         body = {
             "signature_name": signature,
-            "inputs": {name: _to_json(value) for name, value in inputs.items()},
+            "inputs": {name: to_json(value) for name, value in inputs.items()},
         }
         outputs = self._ask("POST", target, ":predict", timeout, body)["outputs"]
         if not isinstance(outputs, dict):  # of a single output, the name is left out
             outputs = {"": outputs}
-        return {name: _from_json(value) for name, value in outputs.items()}
+        return {name: from_json(value) for name, value in outputs.items()}
 
     def status(self, target: Target, timeout: float) -> list[VersionState]:
         """Of every version, or of the target's; labels are none of a status's business."""
@@ -117,14 +117,14 @@ def _said(answer):
         return answer.text[:500]
 
 
-def _to_json(value):
+def to_json(value):
     if isinstance(value, bytes):
         return {"b64": base64.b64encode(value).decode()}
     value = np.asarray(value)
-    return [_to_json(one) for one in value] if value.dtype == object else value.tolist()
+    return [to_json(one) for one in value] if value.dtype == object else value.tolist()
 
 
-def _from_json(value):
+def from_json(value):
     decoded = _decoded(value)
     array = np.array(decoded)
     # NumPy's own strings of bytes lose zeros at their end.
