@@ -106,8 +106,13 @@ def main():
                 print(f"{args.model} version {one.version}: {one.state} {one.error}".rstrip())
         elif args.metadata:
             found = server.describe(target)
-            said = {"version": found.version, "signatures": found.signatures}
-            print(json.dumps(said | {"metadata": server.metadata(target)}, indent=1))
+            inputs = found.signatures.items()
+            said = {
+                "version": found.version,
+                "signatures": {name: of for name, of in inputs if not name.startswith("__")},
+                "metadata": server.metadata(target),
+            }
+            print(json.dumps(said, indent=1))
         else:
             run(args, server, target)
 
