@@ -5,11 +5,9 @@ The first request of a kind pays for what TensorFlow sets up on first use. TF Se
 does not serve a version that fails one; so an export replays its own.
 """
 
-import io
 import pathlib
 
 import tensorflow as tf
-from PIL import Image
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 FILE = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
@@ -24,25 +22,10 @@ def write(folder: pathlib.Path, batch_sizes: tuple[int, ...] = (1,)) -> None:
         batch_sizes: numbers of photos in the requests of files; arrays come one at a time.
     """
     signatures = tf.saved_model.load(str(folder)).signatures
-    given = _inputs()
-    if "encode_support" in signatures:
-        given |= _state(signatures["encode_support"], given)
-    requests = []
-    for name, signature in sorted(signatures.items()):
-        inputs = signature.structured_input_signature[1]
-        if not inputs:
-            continue  # metadata: nothing to set up
-        takes_batches = set(inputs) == {"image_bytes"}
-        for size in batch_sizes if takes_batches else (1,):
-            request = predict_pb2.PredictRequest()
-            request.model_spec.signature_name = name
-            for key in inputs:
-                request.inputs[key].CopyFrom(_files(size) if takes_batches else given[key])
-            requests.append(request)
     path = folder / FILE
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for request in requests:
+        for request in _requests(signatures, batch_sizes):
             log = prediction_log_pb2.PredictLog(request=request)
             record = prediction_log_pb2.PredictionLog(predict_log=log)
             writer.write(record.SerializeToString(deterministic=True))
@@ -66,25 +49,38 @@ def replay(signatures, requests: list[predict_pb2.PredictRequest]) -> list[dict]
     ]
 
 
-def _inputs() -> dict:
+def _requests(signatures, batch_sizes):
+    given = _inputs()
+    if "encode_support" in signatures:
+        supports = {name: given[name] for name in ("support_image", "support_mask")}
+        (state,) = replay(signatures, [_request("encode_support", supports)])
+        given |= {name: tf.make_tensor_proto(value.numpy()) for name, value in state.items()}
+    for name, signature in sorted(signatures.items()):
+        inputs = signature.structured_input_signature[1]
+        if set(inputs) == {"image_bytes"}:  # what a server may batch (`export.batching`)
+            for size in batch_sizes:
+                yield _request(name, {"image_bytes": _files(size)})
+        elif inputs:  # metadata takes nothing, and needs no warming
+            yield _request(name, {key: given[key] for key in inputs})
+
+
+def _request(name, inputs):
+    return predict_pb2.PredictRequest(model_spec={"signature_name": name}, inputs=inputs)
+
+
+def _inputs():
     """A tensor for every name that signatures give a photo or a mask."""
     photo = _even([1, HEIGHT, WIDTH, 3], GREY)
-    mask_file = tf.make_tensor_proto([_file("PNG", FOREGROUND)])
-    given = {name: photo for name in ("image", "query_image", "support_image")}
-    given |= {f"{name}_bytes": _files(1) for name in given}
-    return given | {
+    mask = tf.fill([HEIGHT, WIDTH, 1], tf.constant(FOREGROUND, tf.uint8))
+    return {
+        "image": photo,
+        "query_image": photo,
+        "query_image_bytes": _files(1),
+        "support_image": photo,
+        "support_image_bytes": _files(1),
         "support_mask": _even([1, HEIGHT, WIDTH], FOREGROUND),
-        "support_mask_bytes": mask_file,
+        "support_mask_bytes": tf.make_tensor_proto([tf.io.encode_png(mask).numpy()]),
     }
-
-
-def _state(encode_support, given):
-    arrays = {
-        name: tf.constant(tf.make_ndarray(given[name]))
-        for name in ("support_image", "support_mask")
-    }
-    state = encode_support(**arrays)
-    return {name: tf.make_tensor_proto(value.numpy()) for name, value in state.items()}
 
 
 def _even(shape, value):
@@ -95,11 +91,5 @@ def _even(shape, value):
 
 
 def _files(count):
-    return tf.make_tensor_proto([_file("JPEG", (GREY,) * 3)] * count)
-
-
-def _file(kind, colour):
-    buffer = io.BytesIO()
-    mode = "L" if isinstance(colour, int) else "RGB"
-    Image.new(mode, (WIDTH, HEIGHT), colour).save(buffer, kind)
-    return buffer.getvalue()
+    photo = tf.fill([HEIGHT, WIDTH, 3], tf.constant(GREY, tf.uint8))
+    return tf.make_tensor_proto([tf.io.encode_jpeg(photo).numpy()] * count)

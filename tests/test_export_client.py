@@ -7,6 +7,8 @@ JSON that TF Serving documents. Both can be told to refuse, die or keep silent f
 import csv
 import json
 import threading
+import time
+import types
 
 import commands
 import numpy as np
@@ -52,7 +54,8 @@ def fresh(few_shot, taught):
 def waits(monkeypatch):
     """Seconds that retries would have waited."""
     found = []
-    monkeypatch.setattr(errors.time, "sleep", found.append)
+    clock = types.SimpleNamespace(sleep=found.append, monotonic=time.monotonic)
+    monkeypatch.setattr(errors, "time", clock)
     return found
 
 
@@ -416,8 +419,10 @@ def test_an_answer_that_is_no_json_is_said(few_shot, monkeypatch):
 
 def test_all_attempts_together_keep_the_deadline(monkeypatch):
     now, left = [100.0], []
-    monkeypatch.setattr(errors.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(errors.time, "sleep", lambda wait: now.__setitem__(0, now[0] + wait))
+    clock = types.SimpleNamespace(
+        monotonic=lambda: now[0], sleep=lambda wait: now.__setitem__(0, now[0] + wait)
+    )
+    monkeypatch.setattr(errors, "time", clock)
 
     def ask(seconds):
         left.append(seconds)
