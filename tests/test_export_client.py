@@ -317,7 +317,7 @@ def test_an_overloaded_server_is_asked_again(segmenter, few_shot, waits, code):
 @pytest.mark.parametrize("code", ["UNAVAILABLE", "RESOURCE_EXHAUSTED"])
 def test_it_is_not_asked_for_ever(segmenter, few_shot, waits, code):
     few_shot.troubles.extend([Refused(code, "not now")] * 9)
-    with pytest.raises(RemoteError, match=f"received {code}: not now ") as caught:
+    with pytest.raises(RemoteError, match=f"received {code}: not now\\. ") as caught:
         segmenter.segment([QUERY])
     assert caught.value.code == code and cli.is_mistake(caught.value)
     assert len(waits) == 4 and len(few_shot.troubles) == 4  # five attempts
@@ -407,11 +407,13 @@ def test_a_request_too_large_to_receive_is_said(few_shot, waits):
     assert caught.value.code == TOO_LARGE and not waits
 
 
-def test_an_answer_that_is_no_json_is_said(few_shot, monkeypatch):
-    monkeypatch.setattr(serving_double.Handler, "_get", lambda self, *_: "<html>")
+@pytest.mark.parametrize("answer", ["<html>", "[]", "{}", '{"model_version_status": 3}'])
+def test_an_answer_of_something_else_is_said(few_shot, monkeypatch, answer):
+    monkeypatch.setattr(serving_double.Handler, "_get", lambda self, *_: answer)
     with serving_double.over_rest(few_shot) as (address, _), Server(address) as server:
-        with pytest.raises(RemoteError, match="no JSON"):
+        with pytest.raises(RemoteError, match="not TF Serving's") as caught:
             server.status(CRNET)
+    assert cli.is_mistake(caught.value)
 
 
 # === Waits ===

@@ -30,7 +30,8 @@ class RemoteError(RuntimeError):
     def __init__(self, code: str, detail: str, target: str):
         self.code, self.detail = code, detail
         remedy = REMEDIES.get(code, "See the log of the server.")
-        super().__init__(f"{target}: expected an answer, received {code}: {detail} {remedy}")
+        said = detail.rstrip(". ")
+        super().__init__(f"{target}: expected an answer, received {code}: {said}. {remedy}")
 
 
 def retrying(ask: Callable[[float], object], deadline: float, attempts: int):
