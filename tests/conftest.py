@@ -1,6 +1,7 @@
 """Tiny data made on the spot, shared by the tests of several modules."""
 
 import pathlib
+import types
 
 import numpy as np
 import pytest
@@ -70,8 +71,7 @@ def shared():
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory):
     """A tiny checkpoint, and version folders of it: few-shot, and taught "cup" and "mug"."""
-    import types
-
+    # Not above: most tests need none of it.
     from test_features import lively, photo
 
     from crnet_tf.options import Options
