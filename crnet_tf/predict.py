@@ -9,24 +9,27 @@ every refinement step; and `photos.csv`: how sure it is that the object is there
 its share of the photo. Needs no training: the support photos are all it learns from.
 """
 
-import collections
-import csv
-import io
-import json
-import os
 import pathlib
 
-import keras
 import numpy as np
 from absl import flags
 
-from crnet_tf import cli, fields, files, model, nway, photos, support, visualize
+from crnet_tf import cli, fields, model, nway, photos, support, visualize
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.options import KSHOT, Options
+from crnet_tf.photo_folder import (
+    TABLE,
+    check_out,
+    each_photo,
+    query_paths,
+    write_classes,
+    write_legend,
+    write_mask,
+    write_table,
+)
 
 MAX_PANELS = 16  # rows of panel.png
-TABLE = "photos.csv"
 
 
 class Segmenter:
@@ -86,38 +89,6 @@ def _check_distinct(supports):
             )
 
 
-def query_paths(query: photos.PathLike) -> list[pathlib.Path]:
-    """The photo `query`, or the files of the folder `query` in the order of their names.
-
-    Raises:
-        FileNotFoundError: there is no such file or folder, or the folder is empty.
-    """
-    query = pathlib.Path(query)
-    if query.is_file():
-        return [query]
-    if not query.is_dir():
-        raise FileNotFoundError(f"No {str(query)!r}: expected a photo or a folder of photos.")
-    paths = sorted(p for p in query.iterdir() if p.is_file() and not p.name.startswith("."))
-    if not paths:
-        raise FileNotFoundError(f"{str(query)!r}: expected a folder of photos, received none.")
-    return paths
-
-
-def output_names(paths: list[pathlib.Path]) -> list[str]:
-    """A name for the results of each file of a folder: its stem, or where two share that
-    (in any case: some file systems ignore it) its whole name."""
-    names = [path.stem for path in paths]
-    while True:
-        counts = collections.Counter(name.casefold() for name in names)
-        longer = [
-            path.name if counts[name.casefold()] > 1 else name
-            for path, name in zip(paths, names, strict=True)
-        ]
-        if longer == names:
-            return names
-        names = longer
-
-
 def predict(
     segmenter: Segmenter,
     example: tuple[np.ndarray, np.ndarray],
@@ -140,18 +111,16 @@ def predict(
     """
     out.mkdir(parents=True, exist_ok=True)
     panels, lines, skipped = [], [], []
-    for path, name, image in _readable(queries, skipped):
+    for path, name, image in each_photo(queries, photos.read_photo, skipped):
         steps = segmenter.steps(image)
         mask = (steps[-1] > threshold).astype(np.uint8)
-        photos.write_png(out / f"{name}_mask.png", 255 * mask)
-        photos.write_png(out / f"{name}_probability.png", np.uint8(np.round(255 * steps[-1])))
-        photos.write_png(out / f"{name}_overlay.png", visualize.overlay(image, mask))
+        write_mask(out, name, image, mask, np.uint8(np.round(255 * steps[-1])))
         lines.append([path.name, f"{segmenter.presence(image):.3f}", f"{mask.mean():.4f}"])
         if len(panels) < MAX_PANELS:
             row = visualize.panel(*example, image, None, list(steps), threshold=threshold)
             panels.append(row)
     photos.write_png(out / "panel.png", visualize.contact_sheet(panels))
-    _write_table(out / TABLE, ["photo", "presence", "share"], lines)
+    write_table(out, ["photo", "presence", "share"], lines)
     return skipped
 
 
@@ -170,41 +139,16 @@ def predict_classes(
     Returns, raises: as `predict`.
     """
     out.mkdir(parents=True, exist_ok=True)
-    lines, skipped, palette = [], [], photos.voc_palette()
-    for path, name, image in _readable(queries, skipped):
+    lines, skipped = [], []
+    for path, name, image in each_photo(queries, photos.read_photo, skipped):
         found = np.stack([segmenter.segment(image) for segmenter in segmenters.values()])
         sure = [segmenter.presence(image) for segmenter in segmenters.values()]
         classes = nway.decide(found, threshold)
-        photos.write_png(out / f"{name}_classes.png", classes, palette)
-        overlay = visualize.overlay_classes(image, classes, palette)
-        photos.write_png(out / f"{name}_overlay.png", overlay)
+        write_classes(out, name, image, classes)
         lines.append([path.name, *(f"{score:.3f}" for score in sure)])
-    names = {n: name for n, name in enumerate(segmenters, 1)}
-    files.write_text(out / "classes.json", json.dumps(names, indent=1))
-    _write_table(out / TABLE, ["photo", *(f"presence of {name}" for name in segmenters)], lines)
+    write_legend(out, list(segmenters))
+    write_table(out, ["photo", *(f"presence of {name}" for name in segmenters)], lines)
     return skipped
-
-
-def _readable(queries, skipped):
-    """(path, name of results, photo) of every query; why one is left out goes to `skipped`."""
-    progress = keras.utils.Progbar(len(queries), unit_name="photo")
-    for path, name in zip(queries, output_names(queries), strict=True):
-        try:
-            image = photos.read_photo(path)
-        except (OSError, ValueError) as error:
-            skipped.append(str(error))
-        else:
-            yield path, name, image
-        progress.add(1)
-    if len(skipped) == len(queries):
-        reasons = "\n".join(skipped[:5])
-        raise ValueError(f"Expected at least one photo to segment, received none.\n{reasons}")
-
-
-def _write_table(path, head, lines):
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *lines])
-    files.write_text(path, text.getvalue())
 
 
 def define_flags():
@@ -238,8 +182,7 @@ def run(args, options: Options | None = None) -> None:
             f"{len(args.support_class)} and {len(args.support)}."
         )
     out, queries = pathlib.Path(args.out), query_paths(args.query)
-    if os.path.realpath(out) == os.path.realpath(args.query):
-        raise ValueError("--out: expected another folder than --query, received the same one.")
+    check_out(out, args.query)
     images = [photos.read_photo(path) for path in args.support]
     masks = [support.read_mask(path, args.class_id) for path in args.support_mask]
     network = model.load_checkpoint(args.checkpoint)

@@ -17,7 +17,7 @@ from crnet_tf import cli, fields, model, photos, predict, support
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.options import Options
-from export import metadata, parity, signatures, versions
+from export import metadata, parity, signatures, versions, warmup
 from export.settings import Settings, in_float32
 
 
@@ -64,6 +64,7 @@ def export(
         metadata.write(work, text)
         learner = Learner(network, Options(refine_steps=refine_steps), keep_features=True)
         parity.check(parity.few_shot(work, learner, settings, supports, queries))
+        warmup.write(work)
     return pathlib.Path(out) / str(number)
 
 

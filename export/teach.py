@@ -18,7 +18,16 @@ from crnet_tf import cli, fields, model
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.options import KSHOT, Options
-from export import labelled_folder, metadata, parity, signatures, taught, versions
+from export import (
+    batching,
+    labelled_folder,
+    metadata,
+    parity,
+    signatures,
+    taught,
+    versions,
+    warmup,
+)
 from export.saved_model import read_queries
 from export.settings import Settings, in_float32
 
@@ -72,6 +81,8 @@ def teach(
         metadata.write(work, text)
         examples = [one.example for one in learnt]
         parity.check(parity.taught(work, examples, settings, queries))
+        batching.write(work)
+        warmup.write(work, batching.SIZES)
     return pathlib.Path(out) / str(number)
 
 

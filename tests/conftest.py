@@ -1,6 +1,7 @@
 """Tiny data made on the spot, shared by the tests of several modules."""
 
 import pathlib
+import types
 
 import numpy as np
 import pytest
@@ -65,3 +66,26 @@ def shared():
     if not SHARED.is_dir():
         pytest.skip("../shared (real photos and weights) is not on this machine")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory):
+    """A tiny checkpoint, and version folders of it: few-shot, and taught "cup" and "mug"."""
+    # Not above: most tests need none of it.
+    from test_features import lively, photo
+
+    from crnet_tf.options import Options
+    from export import parity, saved_model, teach
+
+    root = tmp_path_factory.mktemp("exports")
+    checkpoint = root / "best.keras"
+    lively().save(checkpoint)
+    classes = {"cup": [photo(1), photo(2)], "mug": [photo(3)]}
+    with pytest.MonkeyPatch.context() as patch:  # compared where exports are tested
+        patch.setattr(parity, "few_shot", lambda *_: {})
+        patch.setattr(parity, "taught", lambda *_: {})
+        return types.SimpleNamespace(
+            checkpoint=checkpoint,
+            few_shot=saved_model.export(checkpoint, root / "crnet", refine_steps=1),
+            taught=teach.teach(checkpoint, classes, root / "things", Options(refine_steps=1)),
+        )

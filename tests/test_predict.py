@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import pathlib
 
 import keras
 import numpy as np
@@ -165,13 +164,6 @@ def test_threshold_moves_the_mask(folder, colours):
         command(folder, f"--threshold={threshold}", out=f"{threshold}")
         area.append((photos.read_label(folder / f"{threshold}" / "b_mask.png") > 0).sum())
     assert area[0] >= area[1] >= area[2] and area[0] > area[2]
-
-
-def test_output_names_never_collide():
-    files = ["a.jpg", "a.png", "A.bmp", "a.jpg.png", "b.jpg", "c.d.jpg"]
-    names = predict.output_names([pathlib.Path(file) for file in files])
-    assert len({name.casefold() for name in names}) == len(files)
-    assert names[4:] == ["b", "c.d"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ LEVELS = [
     "fields config options folds cli files records metrics losses layers refinement backbones",
     "photos results presence paper_tables series charts document",
     "visualize episodes frames protocols sampling manifest parts model runs support report",
+    "photo_folder",
     "features feature_store episode_records paper_runs paper_report",
     "finetune prior",
     "fewshot baselines",
