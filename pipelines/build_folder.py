@@ -31,6 +31,7 @@ from pipelines import (
     own_splits,
     writer,
 )
+from pipelines.examples import make_example
 from pipelines.listing import Listing, Photo
 
 FORMATS = {
@@ -72,7 +73,7 @@ def build_folder(
         name: of the data set, in index.json and in checkpoints; default: the name of `out`.
         on_error: `stop` at what cannot be used, or `skip` it and say so.
         filter: which classes of a photo are listed, see `filters.listed_classes`.
-        options: `overwrite`, `short_side`, `shard_mb` of `writer.write_records`.
+        options: of `writer.write_records`.
 
     Raises:
         ValueError: the photos, classes or options are not as they should be.
@@ -179,7 +180,7 @@ def _dataset_name(given):
 
 
 def _make_item(photo, read_label, filter, num_classes):
-    return writer.make_example(
+    return make_example(
         photo.path,
         read_label(photo),
         filter=filter,
@@ -224,10 +225,7 @@ def main():
         train_list=given.train_list and pathlib.Path(given.train_list),
         name=given.name,
         filter=given.filter,
-        on_error=given.on_error,
-        overwrite=given.overwrite,
-        short_side=given.short_side,
-        shard_mb=given.shard_mb,
+        **writer.options_of(given),
     )
     print(table(index))
 

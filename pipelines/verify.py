@@ -24,7 +24,7 @@ from pipelines.findings import Report
 from pipelines.inspect_record import Photo, inspect, read_example
 from pipelines.leakage import check_splits
 from pipelines.perceptual_hash import DISTANCE
-from pipelines.writer import progress
+from pipelines.progress import progress
 
 _BATCH = 64  # records in memory at once
 

@@ -1,13 +1,10 @@
 import json
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from test_writer import ROOT, contents
 
 from crnet_tf import photos, records
 from pipelines import build_folder, class_folders, coco_json, label_maps, labelme, own_splits
@@ -394,61 +391,6 @@ def test_long_and_strange_names_and_links(tmp_path):
     index = build(class_folders, class_folders.list_photos(source), tmp_path / "out", folds=2)
     labels, _ = parsed(index)
     assert {f"cat/{name}" for name in names} <= labels.keys()
-
-
-# Builds, again and again, in children that are killed after ever other times; prints when.
-KILLED = """
-import os, pathlib, random, signal, sys, time
-from crnet_tf import records
-from pipelines import build_folder, class_folders, disk
-
-source, out = map(pathlib.Path, sys.argv[1:])
-def build():
-    listing = class_folders.list_photos(source)
-    build_folder.build_folder(
-        listing, class_folders.read_label, out, source="x", name="mine", overwrite=True
-    )
-start = time.monotonic()
-build()  # overwritten by the others
-duration = time.monotonic() - start
-for kill in range(8):
-    delay = random.Random(kill).uniform(0.02, 1) * duration
-    child = os.fork()
-    if not child:
-        build()
-        os._exit(0)
-    time.sleep(delay)
-    os.kill(child, signal.SIGKILL)
-    died = os.waitpid(child, 0)[1] == signal.SIGKILL
-    left = sorted(path.name for path in out.parent.iterdir())
-    whole = records.load_index(out)
-    for split, content in whole.splits.items():
-        for stream in content["classes"].values():
-            for file in stream["files"]:
-                assert disk.sha256_of(out / split / file["name"]) == file["sha256"]
-    print(f"{delay:.3f} of {duration:.3f} s, killed {died}, left {left}", flush=True)
-build()
-"""
-
-
-def test_killed_builds_leave_whole_records_and_a_rerun_gives_the_same_bytes(tmp_path):
-    source = write_folders(tmp_path / "in", per_class=60)
-    (tmp_path / "out").mkdir()
-    out = tmp_path / "out" / "records"
-    result = subprocess.run(
-        [sys.executable, "-c", KILLED, str(source), str(out)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 0, result.stderr
-    kills = [line for line in result.stdout.splitlines() if "killed" in line]
-    assert len(kills) == 8
-    assert any("killed True" in line and ".records.building" in line for line in kills), kills
-    listing = class_folders.list_photos(source)
-    build(class_folders, listing, tmp_path / "undisturbed", name="mine")
-    assert contents(out) == contents(tmp_path / "undisturbed")
-    assert [path.name for path in out.parent.iterdir()] == ["records"]
 
 
 def test_command_names_missing_flags(tmp_path):
