@@ -4,6 +4,7 @@
 dilation (DeepLab at 1/8; the same weights fit), then cut at the asked feature levels.
 """
 
+import functools
 import pathlib
 import zipfile
 
@@ -31,6 +32,11 @@ PREPROCESSING = {
     "caffe": ((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), True),
     "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
 }
+
+# Which convolution of a ResNet stage's first block strides. 1x1: He et al.'s, which is
+# keras.applications'. 3x3: ResNet v1.5 of the Model Garden and of torchvision. The weights fit
+# either way, but belong to one of them.
+STRIDES = ("1x1", "3x3")
 
 
 @register
@@ -60,12 +66,24 @@ def preprocessing_of(name: str, weights: str) -> str:
     """
     if name == "tiny":
         return "torch"
-    if weights.endswith(".npz") and pathlib.Path(weights).exists():
-        with _open_npz(weights) as arrays:
-            if "preprocessing" in arrays:
-                return str(arrays["preprocessing"])
-        return "torch" if name == "vgg16" else "caffe"
-    return "caffe"
+    default = "torch" if name == "vgg16" and weights.endswith(".npz") else "caffe"
+    return _entry(weights, "preprocessing") or default
+
+
+def stride_of(weights: str) -> str:
+    """Stride ("1x1" or "3x3") that belongs to `weights` when the user did not say it.
+
+    An .npz may say so itself (entry "stride"); all others are taken for "1x1".
+    """
+    return _entry(weights, "stride") or "1x1"
+
+
+def _entry(weights, key):
+    """What an .npz file says of itself under a key; None where one of them is not there."""
+    if not weights.endswith(".npz") or not pathlib.Path(weights).exists():
+        return None
+    with _open_npz(weights) as arrays:
+        return str(arrays[key]) if key in arrays else None
 
 
 def build_backbone(
@@ -75,6 +93,7 @@ def build_backbone(
     weights: str = "none",
     preprocessing: str = "auto",
     trainable: bool = False,
+    stride: str = "auto",
 ) -> keras.Model:
     """Encoder: image [B,H,W,3] float32 RGB 0..255 -> features [B,h,w,F] at 1/8.
 
@@ -84,18 +103,27 @@ def build_backbone(
         feature_levels: layer names whose outputs are concatenated.
         weights: "imagenet", "none", or a file; see `load_weights`.
         preprocessing: "auto", "caffe" or "torch".
+        stride: "auto", "1x1" or "3x3", of the first block of a ResNet's stage.
         trainable: keep batch norm layers (always in inference mode); a frozen backbone has
             them folded into its convolutions, which is exact and up to 1.8x faster.
 
     Raises:
-        ValueError: weights do not fit; FileNotFoundError, ConnectionError: not reachable.
+        ValueError: weights or stride do not fit.
+        FileNotFoundError, ConnectionError: weights are not reachable.
     """
     if preprocessing == "auto":
         preprocessing = preprocessing_of(name, weights)
+    if stride == "auto":
+        stride = stride_of(weights)
+    if stride not in STRIDES or (stride != "1x1" and name != "resnet50"):
+        raise ValueError(
+            f"backbone_stride: expected one of {STRIDES}, and 1x1 where the backbone is not "
+            f"resnet50, received {stride!r} for {name}."
+        )
     if name == "tiny":
         trunk = _tiny(input_shape)
     else:
-        trunk = _dilated(name, input_shape)
+        trunk = _dilated(name, input_shape, stride)
     load_weights(trunk, name, weights)
     if not trainable:
         trunk = fold_batch_norm(trunk)
@@ -194,13 +222,13 @@ def _load_h5(trunk, path):
         ) from error
 
 
-def _dilated(name, input_shape):
+def _dilated(name, input_shape, stride):
     """keras.applications network with the last strides turned into dilation."""
     if name == "resnet50":
         strided = keras.applications.ResNet50(
             include_top=False, weights=None, input_shape=input_shape, name=name
         )
-        clone = _dilate_resnet_layer
+        clone = functools.partial(_dilate_resnet_layer, stride=stride)
     else:
         strided = keras.applications.VGG16(
             include_top=False, weights=None, input_shape=input_shape, name=name
@@ -209,12 +237,18 @@ def _dilated(name, input_shape):
     return keras.models.clone_model(strided, clone_function=clone)
 
 
-def _dilate_resnet_layer(layer):
+def _dilate_resnet_layer(layer, stride):
     """Stages conv4 and conv5: stride 1, every 3x3 dilated by 2 and 4."""
     config = layer.get_config()
+    if stride == "3x3" and layer.name == "conv3_block1_1_conv":
+        config["strides"] = (1, 1)
+    if stride == "3x3" and layer.name == "conv3_block1_2_conv":
+        config["strides"] = (2, 2)
     dilation = {"conv4": 2, "conv5": 4}.get(layer.name.split("_")[0])
     if dilation and isinstance(layer, layers.Conv2D):
         config["strides"] = (1, 1)
+        if stride == "3x3" and layer.name.endswith("_block1_2_conv"):
+            dilation //= 2  # it strided itself, so it looked at the finer grid before
         if layer.kernel_size == (3, 3):
             config["dilation_rate"] = (dilation, dilation)
     return layer.__class__.from_config(config)

@@ -122,6 +122,10 @@ def build_crnet(config: Config, load_backbone: bool = True) -> CRNet:
     if config.backbone_preprocessing == "auto":
         preprocessing = backbones.preprocessing_of(config.backbone, config.backbone_weights)
         config = dataclasses.replace(config, backbone_preprocessing=preprocessing)
+    if config.backbone_stride == "auto":
+        # Checkpoints of before this was a choice do not say it.
+        stride = backbones.stride_of(config.backbone_weights) if load_backbone else "1x1"
+        config = dataclasses.replace(config, backbone_stride=stride)
     # A layer takes the policy that is global when it is made.
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)
