@@ -82,11 +82,13 @@ def build_folder(
     _check_listing(listing, on_error, source)
     class_names = listing.class_names
     held_out = _held_out(class_names, folds, test_classes)
+    # Of several folds, each trains on what another one tests on.
+    never_trained_on = set(held_out[0]) if len(held_out) == 1 else set()
     if val_list:
-        splits = own_splits.split_by_lists(listing.photos, val_list, train_list)
+        splits = own_splits.split_by_lists(
+            listing.photos, val_list, train_list, never_trained_on
+        )
     else:
-        # Of several folds, each trains on what another one tests on.
-        never_trained_on = set(held_out[0]) if len(held_out) == 1 else set()
         same = own_splits.copies(listing.photos)
         splits = own_splits.split_by_share(listing.photos, val_share, never_trained_on, same)
     return writer.write_records(

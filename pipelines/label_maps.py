@@ -22,8 +22,7 @@ from pipelines.listing import (
     PHOTO_SUFFIXES,
     Listing,
     Photo,
-    files_of,
-    photo_name,
+    files_by_name,
 )
 
 SPECIAL = {"background": 0, "void": VOID}
@@ -45,9 +44,9 @@ def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Pat
         FileNotFoundError, ValueError: a folder or the table is not as it should be.
     """
     table = read_table(colours)
-    paths = {photo_name(path, images): path for path in files_of(images, PHOTO_SUFFIXES)}
-    maps = {photo_name(path, labels): path for path in files_of(labels, LABEL_SUFFIXES)}
-    problems = [
+    paths, problems = files_by_name(images, PHOTO_SUFFIXES)
+    maps, twice = files_by_name(labels, LABEL_SUFFIXES)
+    problems += twice + [
         f"{path}: expected a label map of this name in {labels}, found none."
         for name, path in paths.items()
         if name not in maps
