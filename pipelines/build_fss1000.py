@@ -131,9 +131,8 @@ def read_names(path: photos.PathLike, known: list[str]) -> set[str]:
 
 def read_label(photo: Photo) -> np.ndarray:
     """Label map uint8 [H,W]: the class where the grey mask is at least 128."""
-    photos.read_photo(photo.label)  # says what is wrong with a missing or damaged file
-    with Image.open(photo.label) as image:
-        foreground = np.asarray(image.convert("L")) >= THRESHOLD
+    grey = Image.fromarray(photos.read_photo(photo.label)).convert("L")
+    foreground = np.asarray(grey) >= THRESHOLD
     if not foreground.any():
         raise ValueError(
             f"{photo.label}: expected a mask with some foreground, received an empty one. "

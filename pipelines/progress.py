@@ -5,19 +5,20 @@ A bar on a terminal, a line every tenth elsewhere.
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 
-def progress(items: Sequence[Any], title: str) -> Iterator[Any]:
-    """Passes items on and counts them."""
-    start, total, live = time.monotonic(), max(len(items), 1), sys.stderr.isatty()
+def progress(items: Iterable[Any], title: str, count: int | None = None) -> Iterator[Any]:
+    """Passes items on and counts them; `count` says how many where they have no length."""
+    total = len(items) if count is None else count
+    start, live = time.monotonic(), sys.stderr.isatty()
     for done, item in enumerate(items, 1):
         yield item
-        if done == len(items) or (live or done * 10 // total > (done - 1) * 10 // total):
+        if done == total or (live or done * 10 // total > (done - 1) * 10 // total):
             bar = "=" * (done * 30 // total)
             line = f"{title} [{bar:<30}] {done}/{total} {time.monotonic() - start:.0f} s"
-            end = "\n" if done == len(items) or not live else ""
+            end = "\n" if done == total or not live else ""
             print(f"\r{line}" if live else line, end=end, file=sys.stderr, flush=True)
 
 

@@ -3,9 +3,9 @@
     <out>/<split>/class_07-00000-of-00001.tfrecord   every photo whose class 7 is listed
     <out>/index.json                                 counts, sha256, source, filter, names
 
-Built beside `out` and moved into place at the end: by this process, one photo after the other,
-or by Apache Beam on many machines (`beam_writer`). The same input gives the same bytes either
-way (with the same Pillow, which encodes the label maps).
+Built beside `out` and moved into place at the end: by this process and its threads, or by
+Apache Beam on many machines (`beam_writer`). The same input gives the same bytes either way
+(with the same Pillow, which encodes the label maps).
 """
 
 import functools
@@ -23,6 +23,7 @@ from pipelines.finished import check_complete, check_names, holds_records, input
 from pipelines.folder import locked, replaced
 from pipelines.progress import progress
 from pipelines.shards import SHARD_MB, ShardWriter
+from pipelines.threads import futures_of
 
 ON_ERROR = ("stop", "skip")
 Classes = Sequence[int]
@@ -91,7 +92,7 @@ def write_streams(
     on_error: str,
     shard_mb: int,
 ) -> tuple[dict, list[str]]:
-    """Writes the streams of one split, one source after the other.
+    """Writes the streams of one split; sources are read by threads, in order.
 
     Args:
         folder: is there, empty.
@@ -103,9 +104,9 @@ def write_streams(
     """
     bad = []
     with ShardWriter(folder, shard_mb) as streams:
-        for source in progress(sources, folder.name):
+        for made in progress(futures_of(make, sources), folder.name, len(sources)):
             try:
-                classes, record = make(source)
+                classes, record = made.result()
             except (ValueError, OSError) as error:
                 if on_error == "stop":
                     raise
