@@ -84,16 +84,9 @@ def build_folder(
     held_out = _held_out(class_names, folds, test_classes)
     # Of several folds, each trains on what another one tests on.
     never_trained_on = set(held_out[0]) if len(held_out) == 1 else set()
-    if val_list:
-        splits = own_splits.split_by_lists(
-            listing.photos, val_list, train_list, never_trained_on
-        )
-    else:
-        same = own_splits.copies(listing.photos)
-        splits = own_splits.split_by_share(listing.photos, val_share, never_trained_on, same)
     return writer.write_records(
         out,
-        splits,
+        _split(listing.photos, val_share, val_list, train_list, never_trained_on),
         functools.partial(
             _make_item, read_label=read_label, filter=filter, num_classes=len(class_names)
         ),
@@ -148,6 +141,13 @@ def _held_out(class_names, folds, test_classes):
     if test_classes:
         return own_splits.named_fold(class_names, test_classes)
     return own_splits.deal_folds(class_names, folds or min(4, len(class_names)))
+
+
+def _split(photos, val_share, val_list, train_list, never_trained_on):
+    if val_list:
+        return own_splits.split_by_lists(photos, val_list, train_list, never_trained_on)
+    same = own_splits.copies(photos)
+    return own_splits.split_by_share(photos, val_share, never_trained_on, same)
 
 
 def _check_listing(listing, on_error, source):

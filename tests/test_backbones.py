@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from crnet_tf import backbones
+from crnet_tf import backbones, pretrained
 from crnet_tf.backbones import FEATURE_LEVELS, build_backbone
 
 SHARED_WEIGHTS = {"resnet50": "resnet50_notop_f16.npz", "vgg16": "vgg16_notop_f16.npz"}
@@ -81,7 +81,7 @@ GRIDS = {"conv3_block4_out": 1, "conv4_block6_out": 2, "conv5_block3_out": 4}
 def assert_agrees_on_the_grid(weights, stride, size):
     """Dilated features are the strided network's, where that has a cell."""
     strided = strided_resnet(size, stride)
-    backbones.load_weights(strided, "resnet50", weights)
+    pretrained.load_weights(strided, "resnet50", weights)
     image = photo(size)
     caffe = image[..., ::-1] - np.array([103.939, 116.779, 123.68], "float32")
     levels = [strided.get_layer(name).output for name in GRIDS]
@@ -107,8 +107,8 @@ def test_the_dilated_network_agrees_with_the_strided_one_on_its_grid(tmp_path, s
 
 def test_an_npz_may_name_its_stride_and_the_user_another(tmp_path):
     np.savez(tmp_path / "w.npz", stride="3x3")
-    assert backbones.stride_of(str(tmp_path / "w.npz")) == "3x3"
-    assert backbones.stride_of("imagenet") == backbones.stride_of("none") == "1x1"
+    assert pretrained.stride_of(str(tmp_path / "w.npz")) == "3x3"
+    assert pretrained.stride_of("imagenet") == pretrained.stride_of("none") == "1x1"
     levels = FEATURE_LEVELS["resnet50"]["canet"]
     trunk = build_backbone("resnet50", (33, 33, 3), levels, stride="3x3").get_layer("resnet50")
     assert trunk.get_layer("conv3_block1_2_conv").strides == (2, 2)
@@ -165,7 +165,7 @@ def test_normalisation_follows_the_weights():
 
 def test_an_npz_may_name_its_preprocessing(tmp_path):
     np.savez(tmp_path / "w.npz", preprocessing="torch")
-    assert backbones.preprocessing_of("resnet50", str(tmp_path / "w.npz")) == "torch"
+    assert pretrained.preprocessing_of("resnet50", str(tmp_path / "w.npz")) == "torch"
 
 
 # === Errors ===
@@ -220,7 +220,7 @@ def test_unreachable_imagenet_weights_name_the_remedy(monkeypatch):
 
     monkeypatch.setattr(keras.applications, "ResNet50", offline)
     with pytest.raises(ConnectionError, match="no route to host.*--backbone_weights=path"):
-        backbones._imagenet_weights("resnet50")
+        pretrained._imagenet_weights("resnet50")
 
 
 def test_tiny_has_no_imagenet_weights():
