@@ -34,7 +34,7 @@ setup(
         ],
         # export.serve, the local server
         "serve": ["starlette==1.10.0", "uvicorn==0.54.0", "prometheus-client==0.26.0"],
-        "beam": ["apache-beam[tfrecord]==2.77.0"],  # pipelines.build_beam, on a cluster
+        "beam": ["apache-beam[tfrecord]==2.77.0"],  # builders with --runner, on a cluster
         # An environment of its own (it pins TensorFlow 2.20): tools/model_garden.py.
         "official": ["tf-models-official==2.20.0"],
         "jax": ["jax>=0.6"],  # the other back end: KERAS_BACKEND=jax

@@ -2,15 +2,16 @@
 
     python -m benchmarks.data --records=records/voc --voc_dir=VOCdevkit/VOC2012
 
-Building: `build_voc` on `--photos` photos, against a loop that reads the same files and hands
-them to tf.io.TFRecordWriter unchecked. Reading: one-shot training episodes, decoded, flipped,
-scaled, cropped and batched, against a PyTorch DataLoader of two workers that does the same to
-the same photos with Pillow. All take turns in one run; the figures are medians. PyTorch is no
-dependency: without it that row is left out.
+Building: every builder on the same `--photos` photos, each against a loop that reads photos and
+finished label maps and hands them to tf.io.TFRecordWriter unchecked. Reading: one-shot training
+episodes, decoded, flipped, scaled, cropped and batched, against a PyTorch DataLoader of two
+workers that does the same to the same photos with Pillow. All take turns in one run; the
+figures are medians. PyTorch is no dependency: without it that row is left out.
 """
 
-import functools
+import contextlib
 import importlib.util
+import os
 import pathlib
 import platform
 import shutil
@@ -21,28 +22,11 @@ import time
 import tensorflow as tf
 from absl import flags
 
-from benchmarks import torch_episodes
-from crnet_tf import cli, episodes, photos, records
-from pipelines import build_voc, writer
+from benchmarks import builders, torch_episodes
+from crnet_tf import cli, episodes, records
+from pipelines import build_voc
 
 FOLD = 1
-
-
-def build_plainly(pairs, index, folder: pathlib.Path) -> None:
-    """The bare minimum: files read, put into Examples, written to one stream a class."""
-    folder.mkdir()
-    listed = listed_classes(index)
-    streams = {}
-    for photo, label in pairs:
-        pixels = photos.read_label(label)
-        image, mask = photo.read_bytes(), photos.encode_png(pixels)
-        record = records.serialize(image, "jpeg", mask, photo.stem, *pixels.shape)
-        for class_id in listed.get(photo.stem, ()):
-            if class_id not in streams:
-                streams[class_id] = tf.io.TFRecordWriter(str(folder / f"{class_id}.tfrecord"))
-            streams[class_id].write(record)
-    for stream in streams.values():
-        stream.close()
 
 
 def listed_classes(index: records.Index) -> dict:
@@ -54,30 +38,29 @@ def listed_classes(index: records.Index) -> dict:
     return listed
 
 
-def build(pairs, folder: pathlib.Path) -> records.Index:
-    """Records of `pairs` by the project's own writer."""
-    make = functools.partial(build_voc._make_item, filter="oslsm", num_classes=20)
-    names = tuple(map(str, range(1, 21)))
-    about = {"dataset": "benchmark", "source": "photos", "filter": "oslsm"}
-    return writer.write_records(folder, {"train": pairs}, make, class_names=names, **about)
-
-
 def building(pairs, rounds: int) -> dict:
-    """{"build": [photos/s a round], "plain": [...]}, in turn."""
-    rates = {"build": [], "plain": []}
-    work = pathlib.Path(tempfile.mkdtemp())
-    try:
-        index = build(pairs, work / "first")
-        for number in range(rounds):
-            for name, function in (
-                ("build", lambda place: build(pairs, place)),
-                ("plain", lambda place: build_plainly(pairs, index, place)),
-            ):
-                place = work / f"{name}{number}"
-                rates[name].append(len(pairs) / _seconds(function, place))
-                shutil.rmtree(place)
-    finally:
-        shutil.rmtree(work)
+    """{builder: ([photos/s a round], [those of the plain loop])}, in turn."""
+    rates = {}
+    with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
+        work = pathlib.Path(folder)
+        with contextlib.redirect_stderr(nowhere):  # progress
+            for case in builders.cases(pairs, work / "in"):
+                rates[case.name] = _build_in_turn(case, work, rounds)
+    return rates
+
+
+def _build_in_turn(case, work, rounds):
+    index = case.build(work / "first")
+    given = builders.sources(index, case, work / "labels")
+    rates = [], []
+    for _ in range(rounds):
+        for rate, function in zip(
+            rates, (case.build, lambda out: builders.write_plainly(given, out)), strict=True
+        ):
+            rate.append(len(given) / _seconds(function, work / "timed"))
+            shutil.rmtree(work / "timed")
+    for name in ("first", "labels"):
+        shutil.rmtree(work / name)
     return rates
 
 
@@ -117,23 +100,21 @@ def _seconds(function, *arguments):
 
 
 def table(built: dict, read: dict) -> str:
-    """Markdown of medians and of their ratios."""
-    build_rate, plain = (statistics.median(built[name]) for name in ("build", "plain"))
-    ours = statistics.median(read["tf.data"])
+    """Two tables in Markdown, of medians and of their ratios."""
     lines = [
-        "| | a second | ratio | wanted |",
+        "| builder | photos a second | plain TFRecordWriter | ratio, wanted 0.9 |",
         "|---|--:|--:|--:|",
-        f"| build_voc, photos | {build_rate:.0f} | {build_rate / plain:.2f} | 0.9 |",
-        f"| plain TFRecordWriter, photos | {plain:.0f} | 1 | |",
     ]
-    if "DataLoader" in read:
-        theirs = statistics.median(read["DataLoader"])
-        lines += [
-            f"| episodes, tf.data | {ours:.1f} | {ours / theirs:.2f} | 2 |",
-            f"| episodes, PyTorch DataLoader, 2 workers | {theirs:.1f} | 1 | |",
-        ]
-    else:
-        lines += [f"| episodes, tf.data | {ours:.1f} | PyTorch is not installed | |"]
+    for name, rates in built.items():
+        rate, plain = map(statistics.median, rates)
+        lines.append(f"| {name} | {rate:.0f} | {plain:.0f} | {rate / plain:.2f} |")
+    ours = statistics.median(read["tf.data"])
+    lines += ["", "| reading | episodes a second | ratio, wanted 2 |", "|---|--:|--:|"]
+    if "DataLoader" not in read:
+        return "\n".join([*lines, f"| tf.data | {ours:.1f} | PyTorch is not installed |"])
+    theirs = statistics.median(read["DataLoader"])
+    lines.append(f"| tf.data | {ours:.1f} | {ours / theirs:.2f} |")
+    lines.append(f"| PyTorch DataLoader, 2 workers | {theirs:.1f} | 1 |")
     return "\n".join(lines)
 
 

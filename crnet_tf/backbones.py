@@ -1,17 +1,17 @@
-"""The Siamese encoder's backbones at 1/8 resolution, and loading of pretrained weights.
+"""The Siamese encoder's backbones at 1/8 resolution.
 
 `keras.applications` networks are cloned with the strides of the last stages replaced by
 dilation (DeepLab at 1/8; the same weights fit), then cut at the asked feature levels.
 """
 
-import pathlib
-import zipfile
+import functools
 
 import keras
 import numpy as np
 from keras import layers, ops
 
 from crnet_tf.layers import conv, register
+from crnet_tf.pretrained import load_weights, preprocessing_of, stride_of
 
 # Last layers of two stages at 1/8 resolution; presets as in `Config.feature_levels`.
 FEATURE_LEVELS = {
@@ -31,6 +31,11 @@ PREPROCESSING = {
     "caffe": ((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), True),
     "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
 }
+
+# Which convolution of a ResNet stage's first block strides. 1x1: He et al.'s, which is
+# keras.applications'. 3x3: ResNet v1.5 of the Model Garden and of torchvision. The weights fit
+# either way, but belong to one of them.
+STRIDES = ("1x1", "3x3")
 
 
 @register
@@ -52,22 +57,6 @@ class Normalize(layers.Layer):
         return {**super().get_config(), "preprocessing": self.preprocessing}
 
 
-def preprocessing_of(name: str, weights: str) -> str:
-    """Preprocessing that belongs to `weights` when the user did not say it.
-
-    An .npz may say so itself (entry "preprocessing"). Otherwise Keras' own ResNet-50 and
-    VGG-16 are "caffe"; VGG-16 in .npz is torchvision's, which is "torch", as is `tiny`.
-    """
-    if name == "tiny":
-        return "torch"
-    if weights.endswith(".npz") and pathlib.Path(weights).exists():
-        with _open_npz(weights) as arrays:
-            if "preprocessing" in arrays:
-                return str(arrays["preprocessing"])
-        return "torch" if name == "vgg16" else "caffe"
-    return "caffe"
-
-
 def build_backbone(
     name: str,
     input_shape: tuple[int, int, int],
@@ -75,6 +64,7 @@ def build_backbone(
     weights: str = "none",
     preprocessing: str = "auto",
     trainable: bool = False,
+    stride: str = "auto",
 ) -> keras.Model:
     """Encoder: image [B,H,W,3] float32 RGB 0..255 -> features [B,h,w,F] at 1/8.
 
@@ -82,20 +72,29 @@ def build_backbone(
         name: "resnet50", "vgg16" or "tiny".
         input_shape: (H, W, 3), static.
         feature_levels: layer names whose outputs are concatenated.
-        weights: "imagenet", "none", or a file; see `load_weights`.
+        weights: "imagenet", "none", or a file; see `pretrained.load_weights`.
         preprocessing: "auto", "caffe" or "torch".
+        stride: "auto", "1x1" or "3x3", of the first block of a ResNet's stage.
         trainable: keep batch norm layers (always in inference mode); a frozen backbone has
             them folded into its convolutions, which is exact and up to 1.8x faster.
 
     Raises:
-        ValueError: weights do not fit; FileNotFoundError, ConnectionError: not reachable.
+        ValueError: weights or stride do not fit.
+        FileNotFoundError, ConnectionError: weights are not reachable.
     """
     if preprocessing == "auto":
         preprocessing = preprocessing_of(name, weights)
+    if stride == "auto":
+        stride = stride_of(weights)
+    if stride not in STRIDES or (stride != "1x1" and name != "resnet50"):
+        raise ValueError(
+            f"backbone_stride: expected one of {STRIDES}, and 1x1 where the backbone is not "
+            f"resnet50, received {stride!r} for {name}."
+        )
     if name == "tiny":
         trunk = _tiny(input_shape)
     else:
-        trunk = _dilated(name, input_shape)
+        trunk = _dilated(name, input_shape, stride)
     load_weights(trunk, name, weights)
     if not trainable:
         trunk = fold_batch_norm(trunk)
@@ -112,95 +111,13 @@ def build_backbone(
     return encoder
 
 
-def load_weights(trunk: keras.Model, name: str, weights: str) -> None:
-    """Fills `trunk` from "imagenet", a file (.npz, .h5, .weights.h5), or not at all ("none").
-
-    An .npz holds `<layer>/<variable>` arrays with the layer names of keras.applications.
-    """
-    if weights == "none":
-        return
-    if weights == "imagenet":
-        trunk.set_weights(_imagenet_weights(name))
-        return
-    path = pathlib.Path(weights)
-    if not path.exists():
-        raise FileNotFoundError(
-            f"backbone_weights: no file {weights!r}. Expected 'imagenet', 'none', or the path "
-            "of a .npz, .h5 or .weights.h5 file (BUILD.md, Pretrained weights)."
-        )
-    if path.suffix == ".npz":
-        _load_npz(trunk, path)
-    elif path.suffix == ".h5":
-        _load_h5(trunk, path)
-    else:
-        raise ValueError(
-            f"backbone_weights: expected a .npz, .h5 or .weights.h5 file, received {weights!r}."
-        )
-
-
-def _imagenet_weights(name):
-    if name == "tiny":
-        raise ValueError(
-            "backbone_weights: the tiny backbone has no ImageNet weights. "
-            "Use --backbone_weights=none with --train_backbone."
-        )
-    application = {"resnet50": keras.applications.ResNet50, "vgg16": keras.applications.VGG16}
-    try:
-        return application[name](include_top=False, weights="imagenet").get_weights()
-    except Exception as error:
-        raise ConnectionError(
-            f"The ImageNet weights of {name} could not be downloaded ({error}). Give a file "
-            "instead: --backbone_weights=path/to/weights.npz (BUILD.md, Pretrained weights), "
-            "or train from scratch: --backbone_weights=none --train_backbone."
-        ) from error
-
-
-def _open_npz(path):
-    try:
-        return np.load(path)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} cannot be read as an .npz archive of weights ({error}). It is damaged or "
-            "of another kind: copy it again."
-        ) from error
-
-
-def _load_npz(trunk, path):
-    with _open_npz(path) as arrays:
-        for layer in trunk.layers:
-            for variable in layer.weights:
-                key = f"{layer.name}/{variable.name}"
-                if key not in arrays:
-                    raise ValueError(
-                        f"{path} does not fit {trunk.name}: it has no {key!r}. Expected keys "
-                        "<layer>/<variable> with the layer names of keras.applications; "
-                        f"received {', '.join(arrays.files[:3])} ..."
-                    )
-                if arrays[key].shape != tuple(variable.shape):
-                    raise ValueError(
-                        f"{path} does not fit {trunk.name}: {key} expected shape "
-                        f"{tuple(variable.shape)}, received {arrays[key].shape}."
-                    )
-                variable.assign(arrays[key].astype("float32"))
-
-
-def _load_h5(trunk, path):
-    try:
-        trunk.load_weights(str(path))
-    except Exception as error:
-        raise ValueError(
-            f"{path} does not fit {trunk.name}: {error}. Expected a weights file of "
-            f"keras.applications' {trunk.name} without top ('notop')."
-        ) from error
-
-
-def _dilated(name, input_shape):
+def _dilated(name, input_shape, stride):
     """keras.applications network with the last strides turned into dilation."""
     if name == "resnet50":
         strided = keras.applications.ResNet50(
             include_top=False, weights=None, input_shape=input_shape, name=name
         )
-        clone = _dilate_resnet_layer
+        clone = functools.partial(_dilate_resnet_layer, stride=stride)
     else:
         strided = keras.applications.VGG16(
             include_top=False, weights=None, input_shape=input_shape, name=name
@@ -209,12 +126,18 @@ def _dilated(name, input_shape):
     return keras.models.clone_model(strided, clone_function=clone)
 
 
-def _dilate_resnet_layer(layer):
+def _dilate_resnet_layer(layer, stride):
     """Stages conv4 and conv5: stride 1, every 3x3 dilated by 2 and 4."""
     config = layer.get_config()
+    if stride == "3x3" and layer.name == "conv3_block1_1_conv":
+        config["strides"] = (1, 1)
+    if stride == "3x3" and layer.name == "conv3_block1_2_conv":
+        config["strides"] = (2, 2)
     dilation = {"conv4": 2, "conv5": 4}.get(layer.name.split("_")[0])
     if dilation and isinstance(layer, layers.Conv2D):
         config["strides"] = (1, 1)
+        if stride == "3x3" and layer.name.endswith("_block1_2_conv"):
+            dilation //= 2  # it strided itself, so it looked at the finer grid before
         if layer.kernel_size == (3, 3):
             config["dilation_rate"] = (dilation, dilation)
     return layer.__class__.from_config(config)

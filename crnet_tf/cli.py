@@ -1,6 +1,7 @@
 """How every command of this project starts."""
 
 import pathlib
+import sys
 import traceback
 from collections.abc import Callable
 
@@ -18,6 +19,8 @@ def run(main: Callable[[], None]) -> None:
     """
 
     def guarded(_):
+        if hasattr(sys.stdout, "reconfigure"):  # not where a test or a notebook captures it
+            sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text
         try:
             main()
         except KeyboardInterrupt:

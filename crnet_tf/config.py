@@ -60,6 +60,12 @@ class Config:
         "(BUILD.md, Pretrained weights).",
         choices=("auto", "caffe", "torch"),
     )
+    backbone_stride: str = field(
+        "auto",
+        "Convolution that strides in a ResNet stage's first block. auto: as an .npz file says, "
+        "1x1 otherwise (BUILD.md, Pretrained weights).",
+        choices=("auto", "1x1", "3x3"),
+    )
     train_backbone: bool = field(False, "Train the backbone too; CANet freezes it.")
     feature_levels: str = field(
         "paper",

@@ -26,8 +26,8 @@ from crnet_tf.config import Config
 from crnet_tf.parts import encode as encode_photos
 
 ENCODER_FIELDS = (
-    "image_size", "backbone", "backbone_weights", "backbone_preprocessing", "feature_levels",
-    "multi_level", "condition", "precision", "feature_views", "seed",
+    "image_size", "backbone", "backbone_weights", "backbone_preprocessing", "backbone_stride",
+    "feature_levels", "multi_level", "condition", "precision", "feature_views", "seed",
 )  # fmt: skip
 
 
@@ -157,7 +157,8 @@ def _prepare(directory, meta, size):
     """Makes the folder, or checks that it holds the same features."""
     file = directory / "meta.json"
     if file.exists():
-        before = json.loads(file.read_text())
+        # Stores of before this was a choice do not say it.
+        before = {"backbone_stride": "1x1"} | json.loads(file.read_text())
         differing = sorted(key for key in meta if before.get(key) != meta[key])
         if differing:
             raise ValueError(

@@ -167,6 +167,8 @@ def fingerprint(network: CRNet) -> str:
         config.backbone, config.backbone_preprocessing, config.feature_levels,
         config.multi_level, encoder.compute_dtype,
     )  # fmt: skip
+    if config.backbone_stride != "1x1":  # features kept before this was a choice stay valid
+        settings += (config.backbone_stride,)
     digest = hashlib.sha256(json.dumps(settings).encode())
     for weights in encoder.get_weights():
         digest.update(np.ascontiguousarray(weights).tobytes())

@@ -13,7 +13,7 @@ import pathlib
 import keras
 from keras import ops
 
-from crnet_tf import backbones, losses
+from crnet_tf import losses, pretrained
 from crnet_tf.config import Config
 from crnet_tf.layers import Unread, register
 from crnet_tf.parts import (
@@ -120,8 +120,12 @@ class CRNet(keras.Model):
 def build_crnet(config: Config, load_backbone: bool = True) -> CRNet:
     """The network of `config`, with pretrained backbone weights unless told otherwise."""
     if config.backbone_preprocessing == "auto":
-        preprocessing = backbones.preprocessing_of(config.backbone, config.backbone_weights)
+        preprocessing = pretrained.preprocessing_of(config.backbone, config.backbone_weights)
         config = dataclasses.replace(config, backbone_preprocessing=preprocessing)
+    if config.backbone_stride == "auto":
+        # Checkpoints of before this was a choice do not say it.
+        stride = pretrained.stride_of(config.backbone_weights) if load_backbone else "1x1"
+        config = dataclasses.replace(config, backbone_stride=stride)
     # A layer takes the policy that is global when it is made.
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)

@@ -6,7 +6,7 @@ from crnet_tf.paper_tables import COMPLETE_PAIRS, Column, Row, Table, network_na
 
 # Said elsewhere in the report, or no choice.
 NOT_A_DEPARTURE = ("dataset", "fold", "image_size", "steps", "steps_per_epoch", "batch_size",
-                   "select_on", "backbone_preprocessing")  # fmt: skip
+                   "select_on", "backbone_preprocessing", "backbone_stride")  # fmt: skip
 
 
 def render(place: Workplace, index: records.Index, failures: dict) -> str:

@@ -46,6 +46,7 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
         config.backbone_weights if load_backbone else "none",
         config.backbone_preprocessing,
         trainable=config.train_backbone,
+        stride=config.backbone_stride,
     )
     rates = tuple(int(rate) for rate in config.aspp_rates.split(","))
     cross_reference = CrossReference(channels, config.fc_ratio, rates, name="cross_reference")

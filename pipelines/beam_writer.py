@@ -1,4 +1,4 @@
-"""What `writer.write_records` does, on many machines: Apache Beam maps the photos.
+"""`writer.write_streams` on many machines: Apache Beam maps the photos.
 
 Photos are read by the same function and a stream is cut where the plain writer cuts it, so
 that the folder is the same byte for byte (beyond `shards.MAX_OPEN` classes the plain writer
@@ -6,7 +6,7 @@ cuts more often; the records and their order are the same).
 
 Two passes over small things make that possible: the sizes of a class' records, in order, say
 where its shards begin; then every shard, at most `shard_mb`, is sorted and written by one
-worker. All workers must see `out` under one path.
+worker. All workers must see the folder under one path.
 """
 
 import bisect
@@ -15,92 +15,45 @@ import json
 import os
 import pathlib
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from crnet_tf import photos, records
 from pipelines import shards
 from pipelines.disk import sha256_of
-from pipelines.examples import Item, serialize, shrink
-from pipelines.shards import FRAME_BYTES
-from pipelines.writer import build, settings_of
+from pipelines.examples import MakeRecord
 
 BAD = "bad"  # tag of photos that could not be read
 
 
-def write_records(
-    out: photos.PathLike,
-    splits: Mapping[str, Sequence[Any]],
-    make_item: Callable[[Any], Item],
-    *,
-    dataset: str,
-    source: str,
-    filter: str,
-    class_names: Sequence[str],
-    on_error: str = "stop",
-    overwrite: bool = False,
-    short_side: int | None = None,
-    shard_mb: int = shards.SHARD_MB,
-    options: Sequence[str] = (),
-) -> records.Index:
-    """Builds a folder of records, as `writer.write_records`, by a Beam pipeline a split.
+def write_streams(
+    folder: pathlib.Path,
+    sources: Sequence[Any],
+    make: MakeRecord,
+    on_error: str,
+    shard_mb: int,
+    options: Sequence[str],
+) -> tuple[dict, list[str]]:
+    """Runs the pipeline of one split; see `writer.write_streams`.
 
     Args:
-        out: on a file system that all workers share.
-        splits: sources of one id each; a repeated id stops the build.
-        make_item: picklable.
+        folder: on a file system that all workers share.
+        make: picklable.
         options: of the pipeline, such as `--runner=FlinkRunner`.
-        dataset, source, filter, class_names, on_error, overwrite, short_side, shard_mb: as
-            in `writer.write_records`.
 
     Raises:
-        ValueError: an id stands twice, or no photo holds a listed class.
-        FileExistsError: `out` holds other things, or records of other settings.
-        RuntimeError: the pipeline failed, or another process is building the folder.
+        RuntimeError: the pipeline failed.
     """
-    _check_ids(splits)
-    out = pathlib.Path(os.path.realpath(out))
-    settings = settings_of(splits, dataset, source, filter, class_names, short_side, shard_mb)
-    make = functools.partial(
-        _read, make_item=make_item, short_side=short_side, skip=on_error == "skip"
-    )
-    return build(
-        out,
-        settings,
-        overwrite,
-        lambda work: {
-            split: _write_split(work / split, sources, make, shard_mb << 20, options)
-            for split, sources in splits.items()
-        },
-    )
-
-
-def _check_ids(splits):
-    seen = set()
-    for sources in splits.values():
-        for source in sources:
-            photo = source[0] if isinstance(source, tuple) else source
-            name = photo if isinstance(photo, str) else pathlib.Path(photo).stem
-            if name in seen:
-                raise ValueError(
-                    f"{name}: expected every photo once, under an id of its own, received two "
-                    "of this name. Rename or remove one of them."
-                )
-            seen.add(name)
-
-
-def _write_split(folder, sources, make, shard_bytes, options):
-    """Runs the pipeline of one split; returns its part of index.json."""
-    folder.mkdir()
+    folder = folder.resolve()  # workers are elsewhere
     print(f"{folder.name}: {len(sources):,} photos", flush=True)
     report = folder.with_name(f".{folder.name}.json")
+    read = functools.partial(_read, make=make, skip=on_error == "skip")
     try:
         with beam.Pipeline(options=PipelineOptions([*options])) as pipeline:
-            _connect(pipeline, sources, make, str(folder), shard_bytes, str(report))
+            _connect(pipeline, sources, read, str(folder), shard_mb << 20, str(report))
     except Exception as error:
         raise RuntimeError(
             f"{folder.name}: expected the pipeline to end well, received {error!s:.2000}. "
@@ -111,27 +64,19 @@ def _write_split(folder, sources, make, shard_bytes, options):
     report.unlink()
     classes = _by_class(found["shards"])
     _remove_others(folder, classes)
-    bad = [message for _, message in sorted(found["bad"])]
-    if bad:
-        print(f"{folder.name}: skipped {len(bad)} bad photos:", *bad, sep="\n  ")
-    if not classes:
-        raise ValueError(
-            f"split {folder.name!r}: expected photos that hold a listed class, received none "
-            f"in {len(sources)} photos ({len(bad)} skipped). Check the label maps and --filter."
-        )
-    return {"photos": len(sources) - len(bad), "skipped": len(bad), "classes": classes}
+    return classes, [message for _, message in sorted(found["bad"])]
 
 
-def _connect(pipeline, sources, make, folder, shard_bytes, report):
+def _connect(pipeline, sources, read, folder, shard_bytes, report):
     """sources -> (class, position, record) -> shards -> one report for the caller."""
     made = (
         pipeline
         | "sources" >> beam.Create([*enumerate(sources)], reshuffle=True)
-        | "read" >> beam.FlatMap(make).with_outputs(BAD, main="records")
+        | "read" >> beam.FlatMap(read).with_outputs(BAD, main="records")
     )
     starts = (
         made.records
-        | "size" >> beam.Map(lambda r: (r[0], (r[1], len(r[2]) + FRAME_BYTES)))
+        | "size" >> beam.Map(lambda r: (r[0], (r[1], len(r[2]) + shards.FRAME_BYTES)))
         | "sizes of a class" >> beam.GroupByKey()
         | "cut" >> beam.Map(lambda c: (c[0], shard_starts(c[1], shard_bytes)))
     )
@@ -151,19 +96,17 @@ def _connect(pipeline, sources, make, folder, shard_bytes, report):
     )
 
 
-def _read(numbered, make_item, short_side, skip):
+def _read(numbered, make, skip):
     """(position, source) -> (class id, position, record) a listed class."""
     position, source = numbered
     try:
-        item = make_item(source)
-        item = shrink(item, short_side) if short_side else item
-        record = serialize(item)
+        classes, record = make(source)
     except (ValueError, OSError) as error:
         if not skip:
             raise
         yield beam.pvalue.TaggedOutput(BAD, (position, str(error)))
         return
-    for class_id in item.classes:
+    for class_id in classes:
         yield class_id, position, record
 
 

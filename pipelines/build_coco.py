@@ -22,15 +22,15 @@ order here is our choice. The records are the same; only the name in index.json 
 
 import functools
 import pathlib
-from collections.abc import Callable
 
 from absl import flags
 
 from crnet_tf import cli, folds, photos
 from crnet_tf.records import Index
-from pipelines import coco, filters, shards, writer
+from pipelines import coco, filters, writer
 from pipelines.audit import audit
 from pipelines.coco_masks import pycocotools_mask
+from pipelines.examples import make_example
 
 DATASETS = {
     "interleaved": "coco20i",
@@ -45,12 +45,9 @@ def build_coco(
     out: photos.PathLike,
     split: str = "interleaved",
     filter: str = "area2048",
-    on_error: str = "stop",
-    overwrite: bool = False,
     year: str | None = None,
-    short_side: int | None = None,
-    shard_mb: int = shards.SHARD_MB,
-    write: Callable[..., Index] = writer.write_records,
+    on_error: str = "stop",
+    **options,
 ) -> Index:
     """Builds the records of MS COCO.
 
@@ -61,8 +58,7 @@ def build_coco(
         filter: as in `filters.listed_classes`; default PFENet's, at least 2 * 32 * 32 px of
             the label at its full size. How HSNet's lists were filtered is not documented.
         year: "2014" or "2017"; None takes the one that is there.
-        on_error, overwrite, short_side, shard_mb: as in `writer.write_records`.
-        write: what the photos are handed to; takes the arguments of `writer.write_records`.
+        on_error, options: as in `writer.write_records`.
 
     Raises:
         FileNotFoundError, ValueError: the input is not as it should be.
@@ -79,7 +75,7 @@ def build_coco(
         if on_error == "stop":
             _check_photos(instances.photos)
         splits[name], class_ids = instances.photos, instances.class_ids
-    return write(
+    return writer.write_records(
         out,
         splits,
         functools.partial(_make_item, class_ids=class_ids, filter=filter),
@@ -88,9 +84,7 @@ def build_coco(
         filter=filter,
         class_names=folds.COCO_CLASSES,
         on_error=on_error,
-        overwrite=overwrite,
-        short_side=short_side,
-        shard_mb=shard_mb,
+        **options,
     )
 
 
@@ -139,7 +133,7 @@ def _check_photos(listed):
 
 def _make_item(photo, class_ids, filter):
     label = coco.draw_label(photo, class_ids)
-    return writer.make_example(photo.file, label, filter, len(class_ids))
+    return make_example(photo.file, label, filter, len(class_ids))
 
 
 def define_flags() -> None:
@@ -159,11 +153,8 @@ def main():
         given.out,
         given.split,
         given.filter,
-        given.on_error,
-        given.overwrite,
         given.year,
-        given.short_side,
-        given.shard_mb,
+        **writer.options_of(given),
     )
     print(audit(index))
 

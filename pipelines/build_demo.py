@@ -21,7 +21,7 @@ from pipelines import demo_scenes
 from pipelines.audit import audit
 from pipelines.build_voc import build_voc
 from pipelines.folder import locked, replaced
-from pipelines.writer import progress
+from pipelines.progress import progress
 
 DATASET = "demo"
 TRAIN_PHOTOS = 480

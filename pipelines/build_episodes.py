@@ -27,7 +27,7 @@ from crnet_tf import (
 from crnet_tf.frames import Frame
 from pipelines.disk import sha256_of
 from pipelines.folder import locked, replaced
-from pipelines.writer import progress
+from pipelines.progress import progress
 
 FORMAT_VERSION = 1
 INDEX_NAME = "episodes.json"

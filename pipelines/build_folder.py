@@ -31,6 +31,7 @@ from pipelines import (
     own_splits,
     writer,
 )
+from pipelines.examples import make_example
 from pipelines.listing import Listing, Photo
 
 FORMATS = {
@@ -72,7 +73,7 @@ def build_folder(
         name: of the data set, in index.json and in checkpoints; default: the name of `out`.
         on_error: `stop` at what cannot be used, or `skip` it and say so.
         filter: which classes of a photo are listed, see `filters.listed_classes`.
-        options: `overwrite`, `short_side`, `shard_mb` of `writer.write_records`.
+        options: of `writer.write_records`.
 
     Raises:
         ValueError: the photos, classes or options are not as they should be.
@@ -81,16 +82,11 @@ def build_folder(
     _check_listing(listing, on_error, source)
     class_names = listing.class_names
     held_out = _held_out(class_names, folds, test_classes)
-    if val_list:
-        splits = own_splits.split_by_lists(listing.photos, val_list, train_list)
-    else:
-        # Of several folds, each trains on what another one tests on.
-        never_trained_on = set(held_out[0]) if len(held_out) == 1 else set()
-        same = own_splits.copies(listing.photos)
-        splits = own_splits.split_by_share(listing.photos, val_share, never_trained_on, same)
+    # Of several folds, each trains on what another one tests on.
+    never_trained_on = set(held_out[0]) if len(held_out) == 1 else set()
     return writer.write_records(
         out,
-        splits,
+        _split(listing.photos, val_share, val_list, train_list, never_trained_on),
         functools.partial(
             _make_item, read_label=read_label, filter=filter, num_classes=len(class_names)
         ),
@@ -147,6 +143,13 @@ def _held_out(class_names, folds, test_classes):
     return own_splits.deal_folds(class_names, folds or min(4, len(class_names)))
 
 
+def _split(photos, val_share, val_list, train_list, never_trained_on):
+    if val_list:
+        return own_splits.split_by_lists(photos, val_list, train_list, never_trained_on)
+    same = own_splits.copies(photos)
+    return own_splits.split_by_share(photos, val_share, never_trained_on, same)
+
+
 def _check_listing(listing, on_error, source):
     for note in listing.notes:
         print(note)
@@ -179,7 +182,7 @@ def _dataset_name(given):
 
 
 def _make_item(photo, read_label, filter, num_classes):
-    return writer.make_example(
+    return make_example(
         photo.path,
         read_label(photo),
         filter=filter,
@@ -224,10 +227,7 @@ def main():
         train_list=given.train_list and pathlib.Path(given.train_list),
         name=given.name,
         filter=given.filter,
-        on_error=given.on_error,
-        overwrite=given.overwrite,
-        short_side=given.short_side,
-        shard_mb=given.shard_mb,
+        **writer.options_of(given),
     )
     print(table(index))
 

@@ -22,6 +22,7 @@ from PIL import Image
 from crnet_tf import cli, photos, records
 from crnet_tf.records import Index
 from pipelines import writer
+from pipelines.examples import make_example
 from pipelines.listing import Photo, files_of
 
 DATASET = "fss1000"
@@ -37,8 +38,7 @@ def build_fss1000(
     test_list: photos.PathLike,
     val_list: photos.PathLike | None = None,
     on_error: str = "skip",
-    overwrite: bool = False,
-    short_side: int | None = None,
+    **options,
 ) -> Index:
     """Builds the records of FSS-1000.
 
@@ -48,7 +48,7 @@ def build_fss1000(
         test_list: file of the test classes, a name a line.
         val_list: file of the classes to select checkpoints on; None draws 240 of the others,
             or a third where there are fewer.
-        on_error, overwrite, short_side: as in `writer.write_records`.
+        on_error, options: as in `writer.write_records`.
 
     Raises:
         FileNotFoundError, ValueError: the input is not as it should be.
@@ -72,10 +72,9 @@ def build_fss1000(
         filter="none",
         class_names=names,
         on_error=on_error,
-        overwrite=overwrite,
         folds=[_ids(names, test)],
         validation_folds=[_ids(names, validation)],
-        short_side=short_side,
+        **options,
     )
 
 
@@ -132,9 +131,8 @@ def read_names(path: photos.PathLike, known: list[str]) -> set[str]:
 
 def read_label(photo: Photo) -> np.ndarray:
     """Label map uint8 [H,W]: the class where the grey mask is at least 128."""
-    photos.read_photo(photo.label)  # says what is wrong with a missing or damaged file
-    with Image.open(photo.label) as image:
-        foreground = np.asarray(image.convert("L")) >= THRESHOLD
+    grey = Image.fromarray(photos.read_photo(photo.label)).convert("L")
+    foreground = np.asarray(grey) >= THRESHOLD
     if not foreground.any():
         raise ValueError(
             f"{photo.label}: expected a mask with some foreground, received an empty one. "
@@ -167,7 +165,7 @@ def _ids(names, chosen):
 
 
 def _make_item(photo, num_classes):
-    return writer.make_example(
+    return make_example(
         photo.path,
         read_label(photo),
         filter="none",
@@ -184,11 +182,7 @@ def define_flags() -> None:
     text("test_list", None, "fss_test_set.txt: test classes, a name a line.", required=True)
     text("val_list", None, "Classes to select checkpoints on; default: 240 by a hash.")
     text("out", None, "Folder of records to make.", required=True)
-    flags.DEFINE_enum(
-        "on_error", "skip", writer.ON_ERROR, "Bad photo: stop, or skip and count."
-    )
-    flags.DEFINE_integer("short_side", None, "Store photos no larger, px.", 1)
-    flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.")
+    writer.define_flags(on_error="skip")
 
 
 def main():
@@ -198,13 +192,12 @@ def main():
         given.out,
         given.test_list,
         given.val_list,
-        given.on_error,
-        given.overwrite,
-        given.short_side,
+        **writer.options_of(given),
     )
     print(table(index))
 
 
 if __name__ == "__main__":
     define_flags()
+    flags.adopt_module_key_flags(writer)
     cli.run(main)

@@ -18,7 +18,6 @@ Where both archives label a photo, VOC's label is taken.
 
 import functools
 import pathlib
-from collections.abc import Callable
 
 from absl import flags
 
@@ -26,6 +25,7 @@ from crnet_tf import cli, folds, photos
 from crnet_tf.records import Index
 from pipelines import filters, sbd, writer
 from pipelines.audit import audit
+from pipelines.examples import make_example
 
 DATASET = "pascal5i"
 DEFAULT_FILTER = {"pairs": "oslsm", "pfenet": "area2048"}
@@ -36,13 +36,11 @@ def build_voc(
     voc_dir: photos.PathLike,
     out: photos.PathLike,
     filter: str | None = None,
-    on_error: str = "stop",
-    overwrite: bool = False,
     sbd_dir: photos.PathLike | None = None,
     list_name: str = "pairs",
     dataset: str = DATASET,
     source: str | None = None,
-    write: Callable[..., Index] = writer.write_records,
+    on_error: str = "stop",
     **options,
 ) -> Index:
     """Builds the records of a folder in VOC layout.
@@ -51,14 +49,12 @@ def build_voc(
         voc_dir: VOC2012, VOCdevkit or its parent.
         out: folder of records to make.
         filter: as in `filters.listed_classes`; default that of the list.
-        on_error, overwrite: as in `writer.write_records`.
         sbd_dir: benchmark_RELEASE of SBD; without it the VOC folder's own lists hold.
         list_name: `pairs` or `pfenet`, see the top of this file.
         dataset: whose class names and folds hold, a key of `folds.CLASS_NAMES`.
         source: what index.json says the records were made from; default the folders as given
             and the list.
-        write: what the photos are handed to; takes the arguments of `writer.write_records`.
-        options: `short_side`, `shard_mb` of `writer.write_records`.
+        on_error, options: as in `writer.write_records`.
 
     Raises:
         FileNotFoundError, ValueError: the input is not as it should be.
@@ -70,7 +66,7 @@ def build_voc(
     filter = filter or DEFAULT_FILTER[list_name]
     class_names = folds.CLASS_NAMES[dataset]
     folders = " + ".join(str(folder) for folder in (voc_dir, sbd_dir) if folder)
-    return write(
+    return writer.write_records(
         out,
         splits,
         functools.partial(_make_item, filter=filter, num_classes=len(class_names)),
@@ -79,7 +75,6 @@ def build_voc(
         filter=filter,
         class_names=class_names,
         on_error=on_error,
-        overwrite=overwrite,
         **options,
     )
 
@@ -221,7 +216,7 @@ def _make_item(pair, filter, num_classes):
     photo, label = pair
     if label.suffix == ".mat":
         label = sbd.read_segmentation(label)
-    return writer.make_example(photo, label, filter, num_classes)
+    return make_example(photo, label, filter, num_classes)
 
 
 def define_flags() -> None:
@@ -242,12 +237,9 @@ def main():
         given.voc_dir,
         given.out,
         given.filter,
-        given.on_error,
-        given.overwrite,
         given.sbd_dir,
         given.list,
-        short_side=given.short_side,
-        shard_mb=given.shard_mb,
+        **writer.options_of(given),
     )
     print(audit(index, given.list))
 

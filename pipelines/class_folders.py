@@ -16,8 +16,7 @@ from pipelines.listing import (
     PHOTO_SUFFIXES,
     Listing,
     Photo,
-    files_of,
-    photo_name,
+    files_by_name,
 )
 
 
@@ -58,20 +57,19 @@ def read_label(photo: Photo) -> np.ndarray:
 
 def _pairs(folder, class_id):
     """Photos of a class folder that have a mask, and what lacks its counterpart."""
-    masks = {}
+    masks, twice = {}, []
     if (folder / "masks").is_dir():
-        for path in files_of(folder / "masks", LABEL_SUFFIXES):
-            masks[photo_name(path, folder / "masks")] = path
-    found, problems = [], []
-    for path in files_of(folder / "images", PHOTO_SUFFIXES):
-        name = photo_name(path, folder / "images")
+        masks, twice = files_by_name(folder / "masks", LABEL_SUFFIXES)
+    images, problems = files_by_name(folder / "images", PHOTO_SUFFIXES)
+    problems += twice
+    found = []
+    for name, path in images.items():
         if name in masks:
             found.append(Photo(f"{folder.name}/{name}", path, masks[name], (class_id,)))
         else:
             problems.append(f"{path}: expected a mask {folder}/masks/{name}.png, found none.")
-    unused = masks.keys() - {photo.name.removeprefix(f"{folder.name}/") for photo in found}
     problems += [
         f"{masks[name]}: expected its photo in {folder}/images, found none."
-        for name in sorted(unused)
+        for name in sorted(masks.keys() - images.keys())
     ]
     return found, problems

@@ -8,7 +8,7 @@ import types
 
 import numpy as np
 
-_FARTHEST = 16  # times the photo's longer side: no annotation lies beyond
+FARTHEST = 16  # times the photo's longer side: no annotation lies beyond
 
 
 def pycocotools_mask() -> types.ModuleType:
@@ -51,7 +51,7 @@ def object_mask(segmentation: list | dict, height: int, width: int) -> np.ndarra
 
 def _checked(polygon, height, width):
     polygon = np.asarray(polygon, float)
-    farthest = _FARTHEST * max(height, width)
+    farthest = FARTHEST * max(height, width)
     # Not "any beyond": a NaN is neither beyond nor within.
     if polygon.ndim != 1 or len(polygon) % 2 or not (np.abs(polygon) <= farthest).all():
         raise ValueError(

@@ -1,13 +1,14 @@
 """One photo with its label map on its way into the records: read, checked, shrunk, serialized.
 
-Pure functions of picklable arguments: the plain writer calls them one after the other, a
-parallel pipeline may map them.
+Pure functions of picklable arguments: one process calls them one after the other, Apache Beam
+maps them.
 """
 
 import dataclasses
 import io
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,6 +18,7 @@ from pipelines import filters
 
 LARGEST_VALUE = folds.VOID - 1
 _JPEG_QUALITY = 90
+MakeRecord = Callable[[Any], tuple[list[int], bytes]]  # source -> class ids, record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +41,7 @@ def make_example(
     filename: str | None = None,
     classes: Sequence[int] | None = None,
 ) -> Item:
-    """Reads and checks one (photo, label map) pair; pure, so a parallel pipeline can map it.
+    """Reads and checks one (photo, label map) pair.
 
     Args:
         photo: its file.
@@ -108,8 +110,18 @@ def serialize(item: Item) -> bytes:
     return records.serialize(item.image, item.image_format, label, item.filename, height, width)
 
 
+def make_record(
+    source: Any, make_item: Callable[[Any], Item], short_side: int | None
+) -> tuple[list[int], bytes]:
+    """A source on its whole way: the class ids it is listed under, and its record."""
+    item = make_item(source)
+    if short_side:
+        item = shrink(item, short_side)
+    return item.classes, serialize(item)
+
+
 def _check_values(ids, largest, name):
-    present = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
+    present = np.flatnonzero(filters.value_counts(ids))
     strange = [int(i) for i in present if i > largest and i != folds.VOID]
     if strange:
         raise ValueError(

@@ -17,9 +17,9 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 
-from pipelines.byte_progress import ByteProgress, megabytes
 from pipelines.disk import check_space
 from pipelines.folder import locked
+from pipelines.progress import ByteProgress, megabytes
 
 _BLOCK = 1 << 20
 _HARMLESS = 10_000_000  # bytes; so few may be compressed to nothing

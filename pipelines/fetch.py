@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from crnet_tf import files
-from pipelines.byte_progress import megabytes
 from pipelines.disk import sha256_of
 from pipelines.folder import locked
+from pipelines.progress import megabytes
 from pipelines.transfer import Expected, Interrupted, Partial, Refused, transfer
 
 RETRIES = 5

@@ -28,6 +28,7 @@ class Report:
     dataset: str
     index_sha256: str
     splits: dict = dataclasses.field(default_factory=dict)  # {split: {what: count}}
+    folds: dict = dataclasses.field(default_factory=dict)  # {fold: {what: count}}
     faults: list[Finding] = dataclasses.field(default_factory=list)
     warnings: list[Finding] = dataclasses.field(default_factory=list)
     seconds: float = 0.0
@@ -50,6 +51,12 @@ class Report:
         for split, counts in self.splits.items():
             counted = ", ".join(f"{count:,} {what}" for what, count in counts.items())
             lines.append(f"  {split}: {counted}")
+        for fold, counts in self.folds.items():
+            used, both = counts["training photos"], counts["with test classes"]
+            lines.append(
+                f"  fold {fold}: {both:,} of {used:,} training photos also hold test classes, "
+                "as background"
+            )
         for title, findings in (("faults", self.faults), ("warnings", self.warnings)):
             lines.append(f"{len(findings):,} {title}")
             kinds = collections.Counter(finding.kind for finding in findings)

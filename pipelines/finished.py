@@ -1,6 +1,7 @@
-"""Records that are there already: whether they are just those wanted."""
+"""What is to be built, and whether the records that are there already are just that."""
 
 import hashlib
+import itertools
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -60,18 +61,33 @@ def check_complete(out: pathlib.Path, settings: Mapping[str, Any]) -> None:
                     )
 
 
-def input_sha256(splits: Mapping[str, Sequence[Any]]) -> str:
-    """Of the photos' ids, so that records of a shorter list are not taken for complete.
+def check_names(splits: Mapping[str, Sequence[Any]]) -> None:
+    """Raises ValueError where an id stands twice: an episode names its photos by id, and a
+    photo of two splits would be in both."""
+    seen = set()
+    for source in itertools.chain.from_iterable(splits.values()):
+        name = _name(source)
+        if name in seen:
+            raise ValueError(
+                f"{name!r}: expected every photo once, under a name of its own, received "
+                "two of this name. Rename or remove one of them."
+            )
+        seen.add(name)
 
-    A source is a photo's path, its id, or a tuple that begins with one of them.
-    """
+
+def input_sha256(splits: Mapping[str, Sequence[Any]]) -> str:
+    """Of the photos' ids, so that records of a shorter list are not taken for complete."""
     digest = hashlib.sha256()
     for split, sources in splits.items():
         for source in sources:
-            photo = source[0] if isinstance(source, tuple) else source
-            name = photo if isinstance(photo, str) else pathlib.Path(photo).stem
-            digest.update(f"{split}/{name}\n".encode(errors="surrogateescape"))
+            digest.update(f"{split}/{_name(source)}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+def _name(source):
+    """The id of what `writer.write_records` is given: a path has its stem for one."""
+    photo = source[0] if isinstance(source, tuple) else source
+    return photo if isinstance(photo, str) else pathlib.Path(photo).stem
 
 
 def _is_ours(path):

@@ -10,6 +10,8 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
+from pipelines.disk import named_when_full
+
 
 @contextlib.contextmanager
 def locked(out: pathlib.Path) -> Iterator[None]:
@@ -25,9 +27,10 @@ def locked(out: pathlib.Path) -> Iterator[None]:
     path = _sibling(out, "lock")
     file = _acquire(path, out)
     try:
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        with named_when_full(out):
+            # Unbuffered: what did not fit would be tried again, and raise, when it is closed.
+            file.truncate(0)
+            os.write(file.fileno(), f"{os.getpid()}\n".encode())
         yield
     finally:
         path.unlink(missing_ok=True)
@@ -66,14 +69,23 @@ def replaced(out: pathlib.Path) -> Iterator[pathlib.Path]:
 
     What stood at `out` before is removed then, and not earlier: the caller decides whether it
     may be (`locked` must be held). When the block raises, the work folder is removed.
+
+    Raises:
+        OSError: the disk is full, or `out` is a mounted disk, which cannot be renamed.
     """
+    if os.path.ismount(out):
+        raise OSError(
+            f"{out}: expected a folder that can be replaced as a whole, received a mounted "
+            f"disk. Choose a folder on it: --out={out / 'records'}"
+        )
     work, old = _sibling(out, "building"), _sibling(out, "old")
     _restore(old, out)
     for leftover in (work, old):  # of a killed build
         shutil.rmtree(leftover, ignore_errors=True)
-    work.mkdir()
     try:
-        yield work
+        with named_when_full(out):
+            work.mkdir()
+            yield work
         if out.exists():
             os.rename(out, old)
         os.rename(work, out)

@@ -9,22 +9,25 @@ stand in the table; without them background is 0 or black, and 255 is void where
 """
 
 import csv
+import functools
 import json
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from crnet_tf import photos, records
 from crnet_tf.folds import VOID
+from pipelines import filters
 from pipelines.listing import (
     LABEL_SUFFIXES,
     PHOTO_SUFFIXES,
     Listing,
     Photo,
-    files_of,
-    photo_name,
+    files_by_name,
 )
+from pipelines.threads import futures_of
 
 SPECIAL = {"background": 0, "void": VOID}
 
@@ -45,9 +48,9 @@ def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Pat
         FileNotFoundError, ValueError: a folder or the table is not as it should be.
     """
     table = read_table(colours)
-    paths = {photo_name(path, images): path for path in files_of(images, PHOTO_SUFFIXES)}
-    maps = {photo_name(path, labels): path for path in files_of(labels, LABEL_SUFFIXES)}
-    problems = [
+    paths, problems = files_by_name(images, PHOTO_SUFFIXES)
+    maps, twice = files_by_name(labels, LABEL_SUFFIXES)
+    problems += twice + [
         f"{path}: expected a label map of this name in {labels}, found none."
         for name, path in paths.items()
         if name not in maps
@@ -57,9 +60,11 @@ def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Pat
         if name not in paths
     ]
     held = {}  # photo name -> names in its map
-    for name in sorted(paths.keys() & maps.keys()):
+    both = sorted(paths.keys() & maps.keys())
+    find = functools.partial(_names_in, table=table)
+    for name, names in zip(both, futures_of(find, map(maps.get, both)), strict=True):
         try:
-            held[name] = _names_in(maps[name], table)
+            held[name] = names.result()
         except (ValueError, OSError) as error:
             problems.append(str(error))
     wanted = [name for name in table.keys if name not in SPECIAL]
@@ -84,13 +89,14 @@ def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Pat
 def read_label(photo: Photo) -> np.ndarray:
     """Label map uint8 [H,W] of a photo: its own map with the values of our class ids."""
     path, in_colour, drawing = photo.label
-    keys = _keys(path, in_colour)
-    label = np.zeros(keys.shape, np.uint8)
     if not in_colour:
-        label[keys == VOID] = VOID
-    for key, value in drawing.items():
-        label[keys == key] = value
-    return label
+        values = np.zeros(256, np.uint8)
+        values[VOID] = VOID
+        values[list(drawing)] = list(drawing.values())
+        return values[photos.read_label(path)]
+    known = sorted({0: 0} | drawing)
+    values = np.array([drawing.get(key, 0) for key in known], np.uint8)
+    return values[np.searchsorted(known, _colours(photos.read_photo(path)))]
 
 
 def read_table(path: pathlib.Path) -> Table:
@@ -137,16 +143,25 @@ def _csv_rows(text):
     return [(row[0], row[1:]) for row in rows if row[:2] not in (["name", "id"], ["name", "r"])]
 
 
-def _keys(path, in_colour):
-    """int32 [H,W]: what the table calls the pixels of a label map."""
+def _colours(pixels):
+    """int32 [...]: colours uint8 [...,3] as the table has them."""
+    return pixels.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+
+
+def _present(path, in_colour):
+    """What the table would call the ids or colours of a label map, each once."""
     if not in_colour:
-        return photos.read_label(path).astype(np.int32)
-    return photos.read_photo(path).astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+        return np.flatnonzero(filters.value_counts(photos.read_label(path)))
+    pixels = photos.read_photo(path)
+    counted = Image.fromarray(pixels).getcolors()
+    if counted is None:  # more than 256
+        return np.unique(_colours(pixels))
+    return _colours(np.array([colour for _, colour in counted]))
 
 
 def _names_in(path, table):
     """Names of the table that occur in a label map; all its pixels must have one."""
-    present = set(np.unique(_keys(path, table.in_colour)).tolist())
+    present = set(_present(path, table.in_colour).tolist())
     known = {0, *table.keys.values()} | (set() if table.in_colour else {VOID})
     if present - known:
         strange = sorted(present - known)

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 
 from crnet_tf import records
 from crnet_tf.folds import VOID
+from pipelines.coco_masks import FARTHEST
 from pipelines.listing import PHOTO_SUFFIXES, Listing, Photo, files_of, photo_name
 
 SPECIAL = {"_background_": 0, "__ignore__": VOID}
@@ -94,6 +95,11 @@ def _read(path):
             raise ValueError(
                 f"{path}: expected a {kind} of at least {FEWEST_POINTS.get(kind)} points, "
                 f"received {label!r} with {len(points)}. Draw it again, or remove it."
+            )
+        if points and not np.abs(points).max() <= FARTHEST * max(size):  # Pillow would overflow
+            raise ValueError(
+                f"{path}: expected shapes in px of a photo of {size[0]}x{size[1]}, received "
+                f"{label!r} up to {np.abs(points).max():.0f}. Draw it again, or remove it."
             )
     return _photo_of(path, photo), size, shapes
 

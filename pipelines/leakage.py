@@ -1,8 +1,9 @@
-"""Photos that a data set has more than once: what is trained on must not be tested on."""
+"""What is trained on must not be tested on: no photo in two splits, no class held out."""
 
 import itertools
 from collections.abc import Mapping
 
+from crnet_tf import folds, records
 from pipelines.findings import Report
 from pipelines.inspect_record import Photo
 from pipelines.perceptual_hash import near_pairs
@@ -35,6 +36,45 @@ def check_splits(splits: Mapping[str, Photos], distance: int, report: Report) ->
         same |= _check_bytes(a, b, where, report)
         if distance >= 0:
             _check_likeness(a, b, same, where, distance, report)
+
+
+def check_classes(index: records.Index, training: Photos, report: Report) -> None:
+    """Reports classes of a fold that its training photos hold and must not, or may.
+
+    A data set with one fold of its own (FSS-1000, --test_classes) keeps all photos of its test
+    and validation classes out of the train split: any there is a fault. Of several folds, each
+    trains on photos that also hold another one's test classes, as background: counted.
+
+    Args:
+        index: of the data set.
+        training: the photos of the train split.
+    """
+    if not index.held_out and index.dataset not in folds.CLASS_NAMES:
+        return
+    for fold in range(index.num_folds):
+        trained, tested = index.train_classes(fold), index.test_classes(fold)
+        if len(index.held_out) == 1:
+            _check_held_out(index, set(trained), training, report)
+            continue
+        values = set(map(records.label_value, trained)), set(map(records.label_value, tested))
+        used = [p.values for p in training.values() if not p.values.isdisjoint(values[0])]
+        both = sum(not held.isdisjoint(values[1]) for held in used)
+        report.folds[str(fold)] = {"training photos": len(used), "with test classes": both}
+
+
+def _check_held_out(index, trained, training, report):
+    others = [c for c in range(1, len(index.class_names) + 1) if c not in trained]
+    for class_id in others:
+        if count := index.count("train", class_id):
+            name = index.class_names[class_id - 1]
+            message = f"expected no photo of class {class_id} ({name}), received {count:,}"
+            report.fault("class leakage", "train", "", message)
+    if len(index.class_names) >= folds.VOID:
+        return  # a value of a label map stands for several classes
+    for photo_id, photo in training.items():
+        if held := sorted(photo.values.intersection(others)):
+            message = f"holds class {held[0]}, which nothing may train on"
+            report.fault("class leakage", "train", photo_id, message)
 
 
 def _by_bytes(photos):

@@ -4,6 +4,7 @@ Each input format has a module that lists (`list_photos`) and one function that 
 listed into a label map (`read_label`); the rest is alike for all.
 """
 
+import os
 import pathlib
 from typing import Any, NamedTuple
 
@@ -32,21 +33,47 @@ class Listing(NamedTuple):
 def files_of(folder: pathlib.Path, suffixes: tuple[str, ...]) -> list[pathlib.Path]:
     """Files below a folder of these kinds, in the order of their names; none that is hidden.
 
+    Links are followed; one that leads nowhere is listed, so that reading it says so.
+
     Raises:
         FileNotFoundError: there is no such folder.
+        OSError: a folder in it cannot be read.
     """
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{str(folder)!r}: expected a folder, received "
             f"{'a file' if folder.is_file() else 'nothing: it is not there'}. Check the path."
         )
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in suffixes
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
+    found = []
+    for root, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        root = pathlib.Path(root)
+        folders[:] = [f for f in folders if f[0] != "." and not _leads_back(root / f)]
+        paths = [root / name for name in names if name[0] != "."]
+        found += [path for path in paths if path.suffix.lower() in suffixes]
+    return sorted(found)
+
+
+def _raise(error):
+    raise error
+
+
+def _leads_back(path):
+    return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
+
+
+def files_by_name(
+    folder: pathlib.Path, suffixes: tuple[str, ...]
+) -> tuple[dict[str, pathlib.Path], list[str]]:
+    """{photo name: file} below a folder, and a problem for each further file of a name."""
+    files, problems = {}, []
+    for path in files_of(folder, suffixes):
+        first = files.setdefault(photo_name(path, folder), path)
+        if first != path:
+            problems.append(
+                f"{path}: expected every name once, received {first.name} beside it. Rename or "
+                "remove one of them."
+            )
+    return files, problems
 
 
 def photo_name(path: pathlib.Path, root: pathlib.Path) -> str:

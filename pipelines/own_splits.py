@@ -89,6 +89,8 @@ def copies(photos: Sequence[Photo]) -> dict[str, str]:
     """{photo id: hash of its file} of photos that are there more than once, to the byte."""
     by_size = {}
     for photo in photos:
+        if not photo.path.is_file():
+            continue  # a link that leads nowhere: told when it is read
         by_size.setdefault(photo.path.stat().st_size, []).append(photo)
     return {
         photo.name: sha256_of(photo.path)
@@ -99,10 +101,19 @@ def copies(photos: Sequence[Photo]) -> dict[str, str]:
 
 
 def split_by_lists(
-    photos: Sequence[Photo], val_list: pathlib.Path, train_list: pathlib.Path | None = None
+    photos: Sequence[Photo],
+    val_list: pathlib.Path,
+    train_list: pathlib.Path | None = None,
+    held_out: Collection[int] = (),
 ) -> dict[str, list[Photo]]:
-    """{"train", "val"}: the photos two files name, one a line; without `train_list` the rest
-    trains."""
+    """{"train", "val"}: the photos two files name, one a line.
+
+    Args:
+        photos: to split.
+        val_list, train_list: the files; without the second one the rest trains.
+        held_out: classes nothing ever trains on; a photo to train on that holds one is an
+            error.
+    """
     names = {photo.name for photo in photos}
     val = _read_list(val_list, names)
     train = _read_list(train_list, names) if train_list else names - val
@@ -110,6 +121,14 @@ def split_by_lists(
         raise ValueError(
             f"{train_list}: expected no photo of {val_list}, received "
             f"{', '.join(sorted(val & train)[:3])} too. Remove them from one."
+        )
+    novel = [p for p in photos if p.name in train and not set(held_out).isdisjoint(p.classes)]
+    if novel:
+        raise ValueError(
+            f"{train_list or val_list}: expected no training photo that holds a class of "
+            f"--test_classes, received {len(novel)} ({', '.join(p.name for p in novel[:3])}). "
+            "Put them into --val_list, or leave them out with --train_list; with --folds "
+            "instead of --test_classes such photos may train, their objects as background."
         )
     return {
         "train": [photo for photo in photos if photo.name in train],

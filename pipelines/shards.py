@@ -11,7 +11,7 @@ import resource
 
 import tensorflow as tf
 
-from pipelines.disk import sha256_of
+from pipelines.disk import no_room, sha256_of
 
 SHARD_MB = 512
 MAX_OPEN = 512  # files; more classes than that, and the one not written longest is closed
@@ -112,11 +112,7 @@ class _os_errors:
 
     def __exit__(self, error_type, error, _):
         if isinstance(error, tf.errors.OpError):
-            raise OSError(
-                f"{self.folder}: expected room to write the records, received: "
-                f"{error.message}. Free some space, shrink the photos (--short_side) or "
-                "choose another --out; nothing half-written stays."
-            ) from error
+            raise no_room(self.folder, error.message) from error
 
 
 def _allow_open_files(count):

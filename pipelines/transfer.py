@@ -10,8 +10,8 @@ import urllib.error
 import urllib.request
 
 from crnet_tf import files
-from pipelines.byte_progress import ByteProgress
 from pipelines.disk import check_space
+from pipelines.progress import ByteProgress
 
 _BLOCK = 1 << 16  # a stalled connection loses at most this
 _WORTH_A_RETRY = (408, 425, 429, 500, 502, 503, 504)

@@ -4,7 +4,10 @@
 
 Faults (exit code 1): files missing, truncated, or other than index.json says; photos or label
 maps that do not decode, of another size than stored, with ids out of range or without the class
-they are listed under; an id twice in a stream, or in two splits; the same photo in two splits.
+they are listed under; an id twice in a stream, or in two splits; the same photo in two splits;
+a training photo with a class that a data set of one fold holds out. Counted: training photos
+that also hold test classes of their fold, as background (`crnet_tf.train
+--drop_novel_images` leaves them out).
 Warnings: photos of two splits that look alike, or stand in one split twice; unlisted files.
 """
 
@@ -22,9 +25,9 @@ from crnet_tf import cli, files, photos, records
 from pipelines.disk import sha256_of
 from pipelines.findings import Report
 from pipelines.inspect_record import Photo, inspect, read_example
-from pipelines.leakage import check_splits
+from pipelines.leakage import check_classes, check_splits
 from pipelines.perceptual_hash import DISTANCE
-from pipelines.writer import progress
+from pipelines.progress import progress
 
 _BATCH = 64  # records in memory at once
 
@@ -50,6 +53,7 @@ def verify(directory: photos.PathLike, distance: int = DISTANCE) -> Report:
             splits[split] = reader.read(entries)
     _check_unlisted(index, listed, report)
     check_splits(splits, distance, report)
+    check_classes(index, splits.get("train", {}), report)
     report.seconds = round(time.monotonic() - start, 1)
     return report
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from crnet_tf import backbones
+from crnet_tf import backbones, pretrained
 from crnet_tf.backbones import FEATURE_LEVELS, build_backbone
 
 SHARED_WEIGHTS = {"resnet50": "resnet50_notop_f16.npz", "vgg16": "vgg16_notop_f16.npz"}
@@ -43,41 +43,84 @@ def test_321_px_give_41_by_41_features():
     assert encoder.output_shape == (None, 41, 41, 3072)
 
 
-def agreement(weights):
-    """Dilated features on the strided network's grid, and the strided network's own."""
-    size = 257
-    strided = keras.applications.ResNet50(
+def strided_resnet(size, stride):
+    """keras.applications' ResNet-50; with "3x3" its strides moved, as in the Model Garden's."""
+    network = keras.applications.ResNet50(
         include_top=False, weights=None, input_shape=(size, size, 3)
     )
-    backbones.load_weights(strided, "resnet50", weights)
-    encoder = build_backbone(
-        "resnet50", (size, size, 3), ("conv4_block6_out",), weights, preprocessing="caffe"
-    )
+
+    def moved(layer):
+        config = layer.get_config()
+        if layer.name.endswith("_block1_1_conv"):
+            config["strides"] = (1, 1)
+        elif layer.name.endswith("_block1_2_conv") and not layer.name.startswith("conv2"):
+            config["strides"] = (2, 2)
+        return layer.__class__.from_config(config)
+
+    if stride == "1x1":
+        return network
+    return keras.models.clone_model(network, clone_function=moved)
+
+
+def save_weights(path, network, **entries):
+    """The weights of a network as .npz, with batch norms that have met some data."""
+    rng, arrays = np.random.default_rng(0), {}
+    for layer in network.layers:
+        for variable in layer.weights:
+            value = variable.numpy()
+            if isinstance(layer, keras.layers.BatchNormalization):
+                value = rng.uniform(0.5, 1.5, value.shape)
+            arrays[f"{layer.name}/{variable.name}"] = value
+    np.savez(path, **arrays, **entries)
+
+
+# Last layer of a stage: every how manieth cell of the dilated features the strided one has.
+GRIDS = {"conv3_block4_out": 1, "conv4_block6_out": 2, "conv5_block3_out": 4}
+
+
+def assert_agrees_on_the_grid(weights, stride, size):
+    """Dilated features are the strided network's, where that has a cell."""
+    strided = strided_resnet(size, stride)
+    pretrained.load_weights(strided, "resnet50", weights)
     image = photo(size)
     caffe = image[..., ::-1] - np.array([103.939, 116.779, 123.68], "float32")
-    level = keras.Model(strided.input, strided.get_layer("conv4_block6_out").output)
-    on_grid = encoder.predict(image, verbose=0)[:, ::2, ::2]
-    return on_grid, level.predict(caffe, verbose=0)
+    levels = [strided.get_layer(name).output for name in GRIDS]
+    wanted = [keras.ops.convert_to_numpy(x) for x in keras.Model(strided.input, levels)(caffe)]
+    encoder = build_backbone("resnet50", (size, size, 3), tuple(GRIDS), weights, "caffe")
+    ends = np.cumsum([level.shape[-1] for level in wanted])[:-1]
+    found = np.split(keras.ops.convert_to_numpy(encoder(image)), ends, axis=-1)
+    for level, dilated, step in zip(wanted, found, GRIDS.values(), strict=True):
+        assert np.abs(level).max() > 0.1
+        on_grid = dilated[:, ::step, ::step]
+        np.testing.assert_allclose(on_grid, level, atol=1e-4 * np.abs(level).max())
 
 
-def compare(on_grid, strided, tolerance):
-    assert on_grid.shape == strided.shape
-    # Padding reaches in from the border, further in the dilated network.
-    inner = np.s_[:, 7:-7, 7:-7]
-    assert np.abs(strided[inner]).max() > 0.1
-    assert np.abs(on_grid - strided)[inner].max() < tolerance * np.abs(strided[inner]).max()
-
-
-def test_the_dilated_network_agrees_with_the_strided_one_on_its_grid(tmp_path):
-    path = tmp_path / "w.weights.h5"
+@pytest.mark.parametrize("stride", backbones.STRIDES)
+def test_the_dilated_network_agrees_with_the_strided_one_on_its_grid(tmp_path, stride):
     keras.utils.set_random_seed(0)
-    keras.applications.ResNet50(include_top=False, weights=None).save_weights(path)
-    compare(*agreement(str(path)), tolerance=1e-4)
+    path = tmp_path / "w.npz"
+    # Without the entry it is keras.applications'; with it, the Model Garden's.
+    entries = {"stride": stride} if stride == "3x3" else {}
+    save_weights(path, strided_resnet(65, stride), **entries)
+    assert_agrees_on_the_grid(str(path), stride, size=65)
+
+
+def test_an_npz_may_name_its_stride_and_the_user_another(tmp_path):
+    np.savez(tmp_path / "w.npz", stride="3x3")
+    assert pretrained.stride_of(str(tmp_path / "w.npz")) == "3x3"
+    assert pretrained.stride_of("imagenet") == pretrained.stride_of("none") == "1x1"
+    levels = FEATURE_LEVELS["resnet50"]["canet"]
+    trunk = build_backbone("resnet50", (33, 33, 3), levels, stride="3x3").get_layer("resnet50")
+    assert trunk.get_layer("conv3_block1_2_conv").strides == (2, 2)
+    for name, stride in (("resnet50", "2x2"), ("vgg16", "3x3"), ("tiny", "3x3")):
+        with pytest.raises(ValueError, match=f"backbone_stride: .*received '{stride}'"):
+            build_backbone(name, (33, 33, 3), FEATURE_LEVELS[name]["paper"], stride=stride)
 
 
 @pytest.mark.shared
 def test_the_same_with_the_real_weights(shared):
-    compare(*agreement(str(shared / "weights" / SHARED_WEIGHTS["resnet50"])), tolerance=1e-4)
+    path = shared / "weights" / SHARED_WEIGHTS["resnet50"]
+    assert_agrees_on_the_grid(str(path), "1x1", size=65)
 
 
 @pytest.mark.shared
@@ -122,7 +165,7 @@ def test_normalisation_follows_the_weights():
 
 def test_an_npz_may_name_its_preprocessing(tmp_path):
     np.savez(tmp_path / "w.npz", preprocessing="torch")
-    assert backbones.preprocessing_of("resnet50", str(tmp_path / "w.npz")) == "torch"
+    assert pretrained.preprocessing_of("resnet50", str(tmp_path / "w.npz")) == "torch"
 
 
 # === Errors ===
@@ -177,7 +220,7 @@ def test_unreachable_imagenet_weights_name_the_remedy(monkeypatch):
 
     monkeypatch.setattr(keras.applications, "ResNet50", offline)
     with pytest.raises(ConnectionError, match="no route to host.*--backbone_weights=path"):
-        backbones._imagenet_weights("resnet50")
+        pretrained._imagenet_weights("resnet50")
 
 
 def test_tiny_has_no_imagenet_weights():

@@ -1,24 +1,34 @@
 """The benchmark's two sides do the same work."""
 
-import pathlib
-
 import numpy as np
+import tensorflow as tf
 from conftest import write_voc
 
-from benchmarks import data, torch_episodes
+from benchmarks import builders, data, torch_episodes
 from crnet_tf import records
 from pipelines import build_voc
 
 
-def test_plain_loop_writes_the_same_records(tmp_path):
-    voc = write_voc(tmp_path / "VOC2012", train=8, val=1)
+def stored(files):
+    return sorted(tf.data.TFRecordDataset(list(map(str, files))).as_numpy_iterator())
+
+
+def test_plain_loop_writes_the_records_of_every_builder(tmp_path):
+    voc = write_voc(tmp_path / "VOC2012", train=34, val=1)
     pairs = build_voc.list_pairs(voc)["train"]
-    index = data.build(pairs, tmp_path / "records")
-    data.build_plainly(pairs, index, tmp_path / "plain")
-    for class_id in range(1, 21):
-        for file in index.files("train", class_id):
-            plain = tmp_path / "plain" / f"{class_id}.tfrecord"
-            assert plain.read_bytes() == pathlib.Path(file).read_bytes()
+    cases = builders.cases(pairs, tmp_path / "in")
+    names = " ".join(case.name for case in cases)
+    for name in ("voc", "coco", "fss1000", "folder, folders", "folder, labelmaps", "demo"):
+        assert f"build_{name}" in names
+    for number, case in enumerate(cases):
+        index = case.build(tmp_path / f"built{number}")
+        given = builders.sources(index, case, tmp_path / f"labels{number}")
+        plain = tmp_path / f"plain{number}"
+        builders.write_plainly(given, plain)
+        streams = [(split, c) for split, v in index.splits.items() for c in v["classes"]]
+        assert {path.name for path in plain.iterdir()} == set(map("-".join, streams))
+        ours = [file for split, c in streams for file in index.files(split, int(c))]
+        assert stored(plain.iterdir()) == stored(ours)
 
 
 def test_pytorch_episodes_show_their_class(voc_dir, records_dir):
@@ -35,7 +45,7 @@ def test_pytorch_episodes_show_their_class(voc_dir, records_dir):
 
 
 def test_table_gives_ratios_of_medians():
-    built = {"build": [90, 99, 1], "plain": [100, 100, 500]}
+    built = {"build_voc": ([90, 99, 1], [100, 100, 500])}
     text = data.table(built, {"tf.data": [30.0], "DataLoader": [10.0]})
-    assert "| 90 | 0.90 |" in text and "| 30.0 | 3.00 |" in text
+    assert "| build_voc | 90 | 100 | 0.90 |" in text and "| 30.0 | 3.00 |" in text
     assert "PyTorch is not installed" in data.table(built, {"tf.data": [30.0]})

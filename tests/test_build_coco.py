@@ -1,5 +1,7 @@
 """COCO in its own layout: JSON of instances, polygons, crowds as run lengths."""
 
+import contextlib
+import io
 import json
 import pathlib
 import sys
@@ -10,6 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
 
 from crnet_tf import folds, records
 from pipelines import build_coco as build_coco_command
@@ -156,6 +159,28 @@ def test_records_hold_the_drawn_labels(coco_dir):
     expected[60:90] = 255
     assert np.array_equal(record["label"][..., 0], expected)
     assert record["filename"] == b"COCO_train2014_000000000009"
+
+
+def test_labels_are_what_pycocotools_reads_from_the_same_file(coco_dir):
+    """Its own reader, not ours, says which pixels an annotation of the file has."""
+    index = build_coco(coco_dir, coco_dir.parent / "out", filter="none")
+    with contextlib.redirect_stdout(io.StringIO()):
+        theirs = COCO(str(train_json(coco_dir)))
+    stored = {}
+    for class_id in (1, 12, 80):
+        for data in tf.data.TFRecordDataset(index.files("train", class_id)):
+            record = records.parse(data)
+            stored[record["filename"].numpy().decode()] = record["label"].numpy()[..., 0]
+    assert len(stored) == 2
+    for name, label in stored.items():
+        annotations = theirs.imgToAnns[int(name[-12:])]
+        expected = np.zeros_like(label)
+        for entry in sorted(
+            annotations, key=lambda entry: -entry["iscrowd"]
+        ):  # apart: no order
+            value = 255 if entry["iscrowd"] else CLASS_IDS[entry["category_id"]]
+            expected[theirs.annToMask(entry) == 1] = value
+        np.testing.assert_array_equal(label, expected)
 
 
 def test_photos_without_annotations_are_left_out_and_counted(coco_dir, capsys):

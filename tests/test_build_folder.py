@@ -1,5 +1,6 @@
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -7,7 +8,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from test_writer import ROOT, contents
 
 from crnet_tf import photos, records
 from pipelines import build_folder, class_folders, coco_json, label_maps, labelme, own_splits
@@ -290,6 +290,31 @@ def test_a_class_without_pixels_is_shown(tmp_path):
     assert "too few" in build_folder.table(index).splitlines()[3]
 
 
+def test_shapes_that_leave_the_photo(tmp_path):
+    """Cut off at its border; far beyond, where Pillow draws nothing, they are refused."""
+    source = write_labelme(tmp_path / "in")
+    path = source / "p0.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for kind, points, filled in (
+        ("polygon", [[-500, -500], [30, -500], [30, 500], [-500, 500]], np.s_[:, :31]),
+        ("rectangle", [[40, 30], [700, 500]], np.s_[30:, 40:]),
+        ("circle", [[WIDTH / 2, HEIGHT / 2], [WIDTH / 2, 500]], np.s_[:, :]),
+        ("polygon", [[-90, -90], [-50, -90], [-50, -50]], np.s_[:0, :0]),
+    ):
+        content["shapes"] = [{"label": "cat", "shape_type": kind, "points": points}]
+        path.write_text(json.dumps(content), encoding="utf-8")
+        expected = np.zeros((HEIGHT, WIDTH), np.uint8)
+        expected[filled] = 1
+        np.testing.assert_array_equal(
+            labelme.read_label(labelme.list_photos(source).photos[0]), expected
+        )
+    for far in (1e9, 1e300):
+        content["shapes"] = [{"label": "cat", "points": [[0, 0], [far, 0], [far, -far]]}]
+        path.write_text(json.dumps(content), encoding="utf-8")
+        (problem,) = labelme.list_photos(source).problems
+        assert "p0.json: expected shapes in px of a photo of 48x36" in problem
+
+
 def test_one_class_is_not_enough(tmp_path):
     write_photo(tmp_path / "in" / "cat" / "images" / "a.jpg", 0)
     (tmp_path / "in" / "cat" / "masks").mkdir()
@@ -377,6 +402,22 @@ def test_split_by_lists(tmp_path):
         own_splits.split_by_lists(listed, tmp_path / "val")
 
 
+def test_lists_keep_test_classes_out_of_training(tmp_path):
+    listing = class_folders.list_photos(write_folders(tmp_path / "in"))
+    listed = [photo.name for photo in listing.photos if photo.classes == (1,)][:2]
+    (tmp_path / "val.txt").write_text("\n".join(listed))
+    options = {"test_classes": ["cat"], "val_list": tmp_path / "val.txt"}
+    with pytest.raises(
+        ValueError, match="val.txt: expected no training photo.*received 3 .cat"
+    ):
+        build(class_folders, listing, tmp_path / "out", **options)
+    others = [photo.name for photo in listing.photos if photo.classes != (1,)]
+    (tmp_path / "train.txt").write_text("\n".join(others))
+    options["train_list"] = tmp_path / "train.txt"
+    index = build(class_folders, listing, tmp_path / "out", **options)
+    assert (index.count("train", 1), index.count("val", 1)) == (0, 2)
+
+
 def test_names_of_known_data_sets_are_taken(tmp_path):
     listing = class_folders.list_photos(write_folders(tmp_path / "in"))
     with pytest.raises(ValueError, match="--name: expected another name.*'pascal5i'"):
@@ -396,59 +437,69 @@ def test_long_and_strange_names_and_links(tmp_path):
     assert {f"cat/{name}" for name in names} <= labels.keys()
 
 
-# Builds, again and again, in children that are killed after ever other times; prints when.
-KILLED = """
-import os, pathlib, random, signal, sys, time
-from crnet_tf import records
-from pipelines import build_folder, class_folders, disk
-
-source, out = map(pathlib.Path, sys.argv[1:])
-def build():
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
+    source, elsewhere = write_folders(tmp_path / "in"), tmp_path / "elsewhere"
+    for kind in ("images", "masks"):
+        (elsewhere / kind).mkdir(parents=True)
+        for path in (source / "cat" / kind).glob("cat0.*"):
+            path.rename(elsewhere / kind / path.name)
+        os.symlink(elsewhere / kind, source / "cat" / kind / "more")
+        os.symlink(source / "cat", source / "cat" / kind / "circle")
     listing = class_folders.list_photos(source)
-    build_folder.build_folder(
-        listing, class_folders.read_label, out, source="x", name="mine", overwrite=True
-    )
-start = time.monotonic()
-build()  # overwritten by the others
-duration = time.monotonic() - start
-for kill in range(8):
-    delay = random.Random(kill).uniform(0.02, 1) * duration
-    child = os.fork()
-    if not child:
-        build()
-        os._exit(0)
-    time.sleep(delay)
-    os.kill(child, signal.SIGKILL)
-    died = os.waitpid(child, 0)[1] == signal.SIGKILL
-    left = sorted(path.name for path in out.parent.iterdir())
-    whole = records.load_index(out)
-    for split, content in whole.splits.items():
-        for stream in content["classes"].values():
-            for file in stream["files"]:
-                assert disk.sha256_of(out / split / file["name"]) == file["sha256"]
-    print(f"{delay:.3f} of {duration:.3f} s, killed {died}, left {left}", flush=True)
-build()
-"""
+    assert not listing.problems
+    names = {photo.name for photo in listing.photos if photo.classes == (1,)}
+    assert names == {"cat/more/cat0", *(f"cat/cat{i}" for i in range(1, 5))}
 
 
-def test_killed_builds_leave_whole_records_and_a_rerun_gives_the_same_bytes(tmp_path):
-    source = write_folders(tmp_path / "in", per_class=60)
-    (tmp_path / "out").mkdir()
-    out = tmp_path / "out" / "records"
-    result = subprocess.run(
-        [sys.executable, "-c", KILLED, str(source), str(out)],
-        cwd=ROOT,
+def test_links_that_lead_nowhere_are_named(tmp_path, capsys):
+    source = write_folders(tmp_path / "in")
+    for path in (source / "cat" / "images" / "cat0.jpg", source / "cat" / "masks" / "cat1.png"):
+        path.unlink()
+        os.symlink(tmp_path / "gone", path)
+    listing = class_folders.list_photos(source)
+    index = build(class_folders, listing, tmp_path / "out", on_error="skip")
+    assert sum(index.splits[split]["skipped"] for split in index.splits) == 2
+    output = capsys.readouterr().out
+    assert all(f"{name}: expected" in output for name in ("cat0.jpg", "cat1.png"))
+
+
+@pytest.mark.parametrize("kind", ["folders", "labelmaps"])
+def test_two_files_of_one_name(tmp_path, kind):
+    if kind == "folders":
+        source = write_folders(tmp_path / "in")
+        images, masks = source / "cat" / "images" / "cat1", source / "cat" / "masks" / "cat1"
+        module, arguments = class_folders, [source]
+    else:
+        arguments = write_label_maps(tmp_path / "in", in_colour=False)
+        images, masks = arguments[0] / "p1", arguments[1] / "p1"
+        module = label_maps
+    write_photo(images.with_suffix(".png"), 7)
+    photos.write_png(masks.with_suffix(".bmp"), scene(0))  # named before the .png
+    listing = module.list_photos(*arguments)
+    assert len(listing.problems) == 2
+    assert f"{images}.png: expected every name once, received {images.name}.jpg" in str(listing)
+    with pytest.raises(ValueError, match="expected every name once.*--on_error=skip"):
+        build(module, listing, tmp_path / "out")
+
+
+def test_names_that_are_no_text_can_be_told(tmp_path):
+    """A name of other bytes than UTF-8, in a problem that the command prints."""
+    source = write_folders(tmp_path / "in")
+    odd = source / "cat" / "images" / os.fsdecode(b"caf\xe9.jpg")
+    try:
+        write_photo(odd, 0)
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    command = ["-m", "pipelines.build_folder", f"--source={source}", "--on_error=skip"]
+    done = subprocess.run(
+        [sys.executable, *command, f"--out={tmp_path / 'out'}"],
+        cwd=pathlib.Path(__file__).parents[1],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},  # and a terminal that knows no "é"
         capture_output=True,
         text=True,
     )
-    assert result.returncode == 0, result.stderr
-    kills = [line for line in result.stdout.splitlines() if "killed" in line]
-    assert len(kills) == 8
-    assert any("killed True" in line and ".records.building" in line for line in kills), kills
-    listing = class_folders.list_photos(source)
-    build(class_folders, listing, tmp_path / "undisturbed", name="mine")
-    assert contents(out) == contents(tmp_path / "undisturbed")
-    assert [path.name for path in out.parent.iterdir()] == ["records"]
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert r"caf\udce9.jpg: expected a mask" in done.stdout and r"\xe9lan" in done.stdout
 
 
 def test_command_names_missing_flags(tmp_path):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from conftest import two_classes
 from PIL import Image
 
-from crnet_tf import folds, photos
+from crnet_tf import folds, photos, records
 from pipelines import build_voc
 from pipelines.audit import audit
 
@@ -24,14 +24,14 @@ def lists(voc):
 
 
 def test_counts_of_every_class(records_dir):
-    index = build_voc.writer.records.load_index(records_dir)
+    index = records.load_index(records_dir)
     for class_id in range(1, 21):
         assert index.count("train", class_id) == 4
         assert index.count("val", class_id) == 2
 
 
 def test_audit_names_pairs_photos_folds_and_subset(records_dir):
-    text = audit(build_voc.writer.records.load_index(records_dir))
+    text = audit(records.load_index(records_dir))
     assert "train: 80 pairs on 40 photos" in text and "val: 40 pairs on 20 photos" in text
     assert "a subset of the 10,582" in text and "a subset of the 1,449" in text
     assert all(name in text for name in folds.PASCAL_CLASSES)
@@ -193,9 +193,9 @@ def test_small_photos_and_small_files_on_request(small_voc):
     )
     content = json.loads((out / "index.json").read_text())
     assert (content["short_side"], content["shard_mb"]) == (50, 7)
-    index = build_voc.writer.records.load_index(out)
+    index = records.load_index(out)
     record = next(iter(tf.data.TFRecordDataset(index.files("train", 1))))
-    assert build_voc.writer.records.parse(record)["label"].shape == (50, 64, 1)
+    assert records.parse(record)["label"].shape == (50, 64, 1)
 
 
 @pytest.mark.shared

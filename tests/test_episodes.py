@@ -30,6 +30,21 @@ def equal(a, b):
 # === The contract ===
 
 
+def test_a_class_larger_than_the_buffer_is_never_read_whole(records_dir, monkeypatch):
+    """The nth record given out is one of the first n + buffer of its stream."""
+    monkeypatch.setattr(episodes, "SHUFFLE_BUFFER", 2)
+    index = records.load_index(records_dir)
+    dataset = tf.data.TFRecordDataset(index.files("train", 7)).as_numpy_iterator()
+    places = {record: place for place, record in enumerate(dataset)}
+    orders = set()
+    for seed in range(20):
+        groups = episodes.class_groups(index, "train", 7, shot=1, seed=seed).take(2)
+        drawn = [r for g in groups.as_numpy_iterator() for r in g["records"]]
+        orders.add(tuple(places[record] for record in drawn))
+    assert len(orders) > 1
+    assert all(place < n + 2 for order in orders for n, place in enumerate(order))
+
+
 def test_a_batch_is_the_contract(records_dir):
     spec = stream(records_dir, shot=2).element_spec
     assert {key: (tuple(value.shape), value.dtype.name) for key, value in spec.items()} == {

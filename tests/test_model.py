@@ -345,6 +345,12 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
         model.load_checkpoint(path)
 
 
+def test_checkpoints_of_before_the_stride_was_a_choice(network):
+    content = network.get_config()
+    assert content["config"].pop("backbone_stride") == "1x1"
+    assert type(network).from_config(content).config == network.config
+
+
 def test_another_model_is_refused(tmp_path):
     other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     other.save(tmp_path / "other.keras")

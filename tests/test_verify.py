@@ -266,6 +266,33 @@ def test_same_bytes_in_one_split(made):
     assert found(report.warnings) == {("same photo", "train", "photo_0, photo_3")}
 
 
+def keep_folds(folder, folds, **others):
+    index = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps(index | {"folds": folds} | others))
+
+
+def test_a_class_held_out_of_the_only_fold_is_never_trained_on(made):
+    keep_folds(made, [[1]])
+    kinds = [(f.kind, f.record) for f in verify(made).faults]
+    assert ("class leakage", "") in kinds  # its stream
+    assert {r for _, r in kinds if r} == {f"photo_{seed}" for seed in range(6)}  # its pixels
+    keep_folds(made, [[3]], validation_folds=[[2]])
+    assert any("class 2" in str(f) for f in verify(made).faults)
+    keep_folds(made, [[3]], validation_folds=[[4]])
+    assert not verify(made).faults
+
+
+def test_of_several_folds_photos_with_test_classes_are_counted(made, sound):
+    report = verify(sound)  # classes 1 and 2, both of fold 0
+    assert report.folds["0"] == {"training photos": 0, "with test classes": 0}
+    assert report.folds["1"] == {"training photos": 6, "with test classes": 0}
+    keep_folds(made, [[1], [2]])
+    report = verify(made)
+    assert report.folds["0"] == {"training photos": 6, "with test classes": 6}
+    assert "fold 0: 6 of 6 training photos also hold test classes" in report.text()
+    assert not report.faults
+
+
 @pytest.mark.parametrize("scale", [0.5, 1.0, 1.4])
 def test_resized_copy_in_both_splits(made, scale):
     small = Image.fromarray(scene(3)).resize((round(140 * scale), round(110 * scale)))

@@ -4,29 +4,39 @@
     python tools/model_garden.py --checkpoint=ckpt-28080 --out=resnet50.npz
 
 Runs in an environment of its own, `pip install tf-models-official==2.20.0` (TensorFlow 2.20,
-Keras 2), and imports nothing of this project. Without --checkpoint a ResNet-50 of random
-weights is saved, converted and compared with keras.applications, stage by stage.
+Keras 2 and 3). Without --checkpoint a ResNet-50 of random weights is saved, converted and
+compared with this project's backbone, stage by stage.
 
 Batch norm's epsilon goes into the variances, the biases it has not become zeros. What weights
 cannot carry: the Model Garden strides in the 3x3 of a stage's first block, keras.applications
-in the 1x1 before it. The comparison shows both: the network with its strides moved, and as
-keras.applications (and this project, in stage 3) has them.
+in the 1x1 before it. The file says so (entry `stride`), and our backbone follows it; the
+comparison shows both ways.
 """
 
 import json
 import pathlib
+import sys
 import tempfile
 
-import keras
 import numpy as np
 import tensorflow as tf
 from absl import app, flags
 from official.vision.dataloaders import segmentation_input
 from official.vision.modeling.backbones import resnet
 
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
+
+from crnet_tf import backbones
+
 BLOCKS = {2: 3, 3: 4, 4: 6, 5: 3}
 KERAS_EPSILON = 1.001e-5
-SIZE = 65  # 32 n + 1: both ways of padding a stride of 2 agree
+SIZE = 65  # 8 n + 1: both ways of padding a stride of 2 agree
+# Stages at 1/8 in our backbone: last layer, channels, and every how manieth cell theirs has.
+STAGES = {
+    3: ("conv3_block4_out", 512, 1),
+    4: ("conv4_block6_out", 1024, 2),
+    5: ("conv5_block3_out", 2048, 4),
+}
 
 
 def read_records(folder: pathlib.Path, size: int = 97) -> int:
@@ -82,7 +92,7 @@ def converted(network, epsilon: float) -> dict:
             for part in (1, 2, 3):
                 layers = (getattr(block, f"_{kind}{part}") for kind in ("conv", "norm"))
                 arrays |= _pair(f"{name}_{part}", *layers, epsilon)
-    return arrays | {"preprocessing": np.array("torch")}
+    return arrays | {"preprocessing": np.array("torch"), "stride": np.array("3x3")}
 
 
 def _pair(name, convolution, norm, epsilon):
@@ -97,29 +107,6 @@ def _pair(name, convolution, norm, epsilon):
     }
 
 
-def keras_resnet(arrays: dict, strides_moved: bool) -> keras.Model:
-    """keras.applications' ResNet-50 with converted weights: image -> outputs of stages 2..5."""
-    network = keras.applications.ResNet50(
-        include_top=False, weights=None, input_shape=(SIZE, SIZE, 3)
-    )
-
-    def moved(layer):
-        config = layer.get_config()
-        if layer.name in {f"conv{stage}_block1_1_conv" for stage in (3, 4, 5)}:
-            config["strides"] = (1, 1)
-        if layer.name in {f"conv{stage}_block1_2_conv" for stage in (3, 4, 5)}:
-            config["strides"] = (2, 2)
-        return layer.__class__.from_config(config)
-
-    if strides_moved:
-        network = keras.models.clone_model(network, clone_function=moved)
-    for layer in network.layers:
-        for variable in layer.weights:
-            variable.assign(arrays[f"{layer.name}/{variable.name}"])
-    ends = [f"conv{stage}_block{repeats}_out" for stage, repeats in BLOCKS.items()]
-    return keras.Model(network.input, [network.get_layer(end).output for end in ends])
-
-
 def randomised(epsilon: float):
     """Their network with random batch norms too: fresh ones would hide a wrong mapping."""
     network, random = garden_resnet(epsilon), np.random.default_rng(0)
@@ -130,22 +117,26 @@ def randomised(epsilon: float):
     return network
 
 
-def differences(network, arrays: dict) -> list[tuple[float, float]]:
-    """Of stages 2..5: largest difference over largest feature; strides moved, and not."""
-    image = np.random.default_rng(1).normal(size=(2, SIZE, SIZE, 3)).astype(np.float32)
-    wanted = [
-        features.numpy() for _, features in sorted(network(image, training=False).items())
-    ]
-    columns = []
-    for strides_moved in (True, False):
-        found = keras_resnet(arrays, strides_moved)(image, training=False)
-        columns.append(
-            [
-                float(np.abs(f.numpy() - w).max() / np.abs(w).max())
-                for f, w in zip(found, wanted, strict=True)
-            ]
-        )
-    return list(zip(*columns, strict=True))
+def differences(network, path: str, stride: str) -> list[float]:
+    """Of each of `STAGES`: largest difference over largest feature.
+
+    Args:
+        network: theirs.
+        path: .npz of its weights, for ours.
+        stride: of ours; "auto" is what the file says.
+    """
+    normal = np.random.default_rng(1).normal(size=(1, SIZE, SIZE, 3)).astype(np.float32)
+    wanted = network(normal, training=False)
+    mean, std, _ = backbones.PREPROCESSING["torch"]  # ours takes RGB 0..255
+    ends, channels, every = zip(*STAGES.values(), strict=True)
+    ours = backbones.build_backbone("resnet50", (SIZE, SIZE, 3), ends, path, stride=stride)
+    levels = np.split(ours(normal * std + mean), np.cumsum(channels)[:-1], axis=-1)
+    found = []
+    for stage, level, step in zip(STAGES, levels, every, strict=True):
+        theirs = wanted[str(stage)].numpy()
+        difference = np.abs(level[:, ::step, ::step] - theirs).max()
+        found.append(float(difference / np.abs(theirs).max()))
+    return found
 
 
 def self_check(epsilon: float) -> None:
@@ -155,12 +146,14 @@ def self_check(epsilon: float) -> None:
         saved = tf.train.Checkpoint(backbone=network).save(f"{folder}/ckpt")
         other = garden_resnet(epsilon)
         restore(other, saved)
-    print("| stage | strides in the 3x3 | as keras.applications |\n|---|--:|--:|")
-    found = differences(network, converted(other, epsilon))
-    for stage, (moved, plain) in zip(BLOCKS, found, strict=True):
-        print(f"| {stage} | {moved:.1e} | {plain:.1e} |")
-        if moved > 1e-4:
-            raise ValueError(f"stage {stage}: expected equal features, received {moved:.1e}.")
+        path = f"{folder}/resnet50.npz"
+        np.savez(path, **converted(other, epsilon))
+        columns = (differences(network, path, stride) for stride in ("auto", "1x1"))
+        print("| stage | as the file says (3x3) | strides in the 1x1 |\n|---|--:|--:|")
+        for stage, equal, plain in zip(STAGES, *columns, strict=True):
+            print(f"| {stage} | {equal:.1e} | {plain:.1e} |")
+            if equal > 1e-4:
+                raise ValueError(f"stage {stage}: expected equal features, received {equal}.")
 
 
 def main(_):

@@ -1,5 +1,6 @@
 """Beam's records against the plain writer's, with the DirectRunner."""
 
+import functools
 import importlib.util
 import sys
 
@@ -10,14 +11,13 @@ from conftest import write_voc
 
 import pipelines
 from crnet_tf import photos, records
-from pipelines import build_beam, build_voc, shards, writer
-from pipelines.examples import make_example
+from pipelines import build_voc, shards, writer
+from pipelines.examples import Item, make_example
 
 needs_beam = pytest.mark.skipif(
     importlib.util.find_spec("apache_beam") is None, reason="apache_beam is not installed"
 )
 quiet = pytest.mark.filterwarnings("ignore")  # Beam's own
-OPTIONS = ["--runner=DirectRunner"]
 SETTINGS = {"dataset": "mine", "source": "here", "filter": "none", "class_names": "abcde"}
 
 
@@ -35,16 +35,22 @@ def write_both(tmp_path, splits, make_item, **options):
 
 
 def write_with_beam(out, splits, make_item, **options):
+    return writer.write_records(
+        out, splits, make_item, write_streams=by_beam(), **SETTINGS, **options
+    )
+
+
+def by_beam():
     from pipelines import beam_writer
 
-    return beam_writer.write_records(out, splits, make_item, **SETTINGS, **options)
+    return functools.partial(beam_writer.write_streams, options=["--runner=DirectRunner"])
 
 
 @needs_beam
 @quiet
 def test_folder_is_the_plain_writers_byte_for_byte(voc_dir, records_dir, tmp_path):
     commands.run(
-        build_beam, "--dataset=voc", f"--source={voc_dir}", f"--out={tmp_path / 'beam'}"
+        build_voc, f"--voc_dir={voc_dir}", f"--out={tmp_path / 'beam'}", "--runner=DirectRunner"
     )
     assert contents(tmp_path / "beam") == contents(records_dir)
     assert [p.name for p in tmp_path.iterdir()] == ["beam"]  # no work folder, no lock
@@ -73,7 +79,7 @@ def noise(pair):
     pixels = np.random.default_rng(0).integers(0, 256, (*item.label.shape, 3), np.uint8)
     label = item.label.copy()
     label[:, :70], label[:, 70:] = 1, 3
-    return writer.Item(item.filename, photos.encode_png(pixels), "png", label, [1, 3])
+    return Item(item.filename, photos.encode_png(pixels), "png", label, [1, 3])
 
 
 @needs_beam
@@ -83,7 +89,7 @@ def test_a_failed_build_leaves_nothing(small_voc, tmp_path):
     photo.write_bytes(b"no photo")
     before = sorted(path.name for path in tmp_path.iterdir())
     with pytest.raises(RuntimeError, match="2007_train_001.jpg(.|\n)*--on_error=skip"):
-        build_beam.build("voc", small_voc, tmp_path / "out", OPTIONS)
+        build_voc.build_voc(small_voc, tmp_path / "out", write_streams=by_beam())
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
@@ -95,7 +101,7 @@ def test_a_failed_rebuild_keeps_what_was_there(small_voc, tmp_path):
     before = contents(out)
     (small_voc / "JPEGImages" / "2007_val_000.jpg").write_bytes(b"no photo")
     with pytest.raises(RuntimeError, match="2007_val_000.jpg"):
-        build_beam.build("voc", small_voc, out, OPTIONS, overwrite=True)
+        build_voc.build_voc(small_voc, out, overwrite=True, write_streams=by_beam())
     assert contents(out) == before
 
 
@@ -103,14 +109,8 @@ def test_a_failed_rebuild_keeps_what_was_there(small_voc, tmp_path):
 @quiet
 def test_complete_records_are_left_alone(small_voc, tmp_path, capsys):
     build_voc.build_voc(small_voc, tmp_path / "out")
-    build_beam.build("voc", small_voc, tmp_path / "out", OPTIONS)
+    build_voc.build_voc(small_voc, tmp_path / "out", write_streams=by_beam())
     assert "is complete with these settings" in capsys.readouterr().out
-
-
-@needs_beam
-def test_two_photos_of_one_name(tmp_path):
-    with pytest.raises(ValueError, match="a: expected every photo once.*Rename"):
-        write_with_beam(tmp_path / "beam", {"train": ["a"], "val": ["a"]}, None)
 
 
 @needs_beam
@@ -122,7 +122,7 @@ def test_cuts_are_those_of_the_plain_writer(tmp_path, shard_bytes):
     stream = shards.ShardWriter(tmp_path)
     stream.shard_bytes = shard_bytes
     for _, size in sizes:
-        stream.write(1, bytes(size - beam_writer.FRAME_BYTES))
+        stream.write(1, bytes(size - shards.FRAME_BYTES))
     counts = [file["records"] for file in stream.finish()["1"]["files"]]
     starts = beam_writer.shard_starts(reversed(sizes), shard_bytes)
     positions = [position for position, _ in sizes]
@@ -133,5 +133,8 @@ def test_without_beam(small_voc, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     monkeypatch.delitem(sys.modules, "pipelines.beam_writer", raising=False)
     monkeypatch.delattr(pipelines, "beam_writer", raising=False)
-    with pytest.raises(RuntimeError, match="expected Apache Beam.*Install it with"):
-        build_beam.build("voc", small_voc, tmp_path / "out", OPTIONS)
+    flags = [f"--voc_dir={small_voc}", f"--out={tmp_path / 'out'}"]
+    with pytest.raises(RuntimeError, match="--runner: expected Apache Beam.*Install it with"):
+        commands.run(build_voc, *flags, "--runner=DirectRunner")
+    with pytest.raises(ValueError, match="--runner_option: expected --runner too"):
+        commands.run(build_voc, *flags, "--runner_option=parallelism=2")

@@ -1,0 +1,29 @@
+"""Work done side by side: Pillow frees the interpreter while it decodes."""
+
+import collections
+import concurrent.futures
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+THREADS = min(os.cpu_count() or 1, 8)
+_AHEAD = 4 * THREADS  # results that wait in memory
+
+
+def futures_of(
+    function: Callable[[Any], Any], items: Iterable[Any]
+) -> Iterator[concurrent.futures.Future]:
+    """`function(item)` of every item as a future that is done, in order."""
+    waiting = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > _AHEAD:
+                yield _done(waiting.popleft())
+        while waiting:
+            yield _done(waiting.popleft())
+
+
+def _done(future):
+    concurrent.futures.wait([future])
+    return future
