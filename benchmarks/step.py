@@ -120,8 +120,13 @@ def _optimizer(settings):
 
 
 def define_flags():
-    flags.DEFINE_string("records", None, "Folder of records; default: the demo set.")
+    define_common_flags()
     flags.DEFINE_integer("image_size", 225, "Side of the network's input, px.")
+
+
+def define_common_flags():
+    """Flags that `benchmarks.training` has too."""
+    flags.DEFINE_string("records", None, "Folder of records; default: the demo set.")
     flags.DEFINE_string("backbone", "resnet50", "resnet50, vgg16 or tiny.")
     flags.DEFINE_string("backbone_weights", "none", "As in training; they cost no time.")
     flags.DEFINE_integer("channels", 256, "Channels of the heads.")

@@ -90,12 +90,17 @@ def optimizer(settings: Config) -> keras.optimizers.Optimizer:
 
 
 def train(
-    settings: Config, index: records.Index, out: pathlib.Path, feature_dir=None
+    settings: Config,
+    index: records.Index,
+    out: pathlib.Path,
+    feature_dir=None,
+    feature_gb: float = feature_store.DEFAULT_GB,
 ) -> model.CRNet:
     """Trains to `settings.steps`, from `out/last.keras` where there is one.
 
     Args:
         feature_dir: folder of the feature store of `settings.feature_views`.
+        feature_gb: bound on its size, 1e9 bytes.
 
     Raises:
         ValueError: classes with too few photos, or a run of another configuration in `out`.
@@ -113,7 +118,11 @@ def train(
             network.load_weights(last)
             logging.info("Resuming %s after epoch %d.", out, done)
         trained, dataset = training_data(
-            network, index, done * settings.steps_per_epoch, feature_dir or out / "features"
+            network,
+            index,
+            done * settings.steps_per_epoch,
+            feature_dir or out / "features",
+            feature_gb,
         )
     trained.fit(
         dataset,
@@ -138,7 +147,13 @@ def train(
     return network
 
 
-def training_data(network: model.CRNet, index: records.Index, done: int, feature_dir):
+def training_data(
+    network: model.CRNet,
+    index: records.Index,
+    done: int,
+    feature_dir,
+    feature_gb: float = feature_store.DEFAULT_GB,
+):
     """What `fit` gets: the model to train, and batches for it from step `done` on.
 
     From images that is the network itself; with `feature_views`, its twin on features.
@@ -148,7 +163,9 @@ def training_data(network: model.CRNet, index: records.Index, done: int, feature
     episodes.check_counts(index, "train", classes, 1)
     unseen = index.test_classes(settings.fold) if settings.drop_novel_images else ()
     if settings.feature_views:
-        store = feature_store.open_store(network, index, classes, feature_dir, unseen)
+        store = feature_store.open_store(
+            network, index, classes, feature_dir, unseen, max_gb=feature_gb
+        )
         twin = model.on_features(network)
         twin.compile(optimizer=network.optimizer, jit_compile=False)
         return twin, store.batches(
@@ -217,6 +234,12 @@ def define_flags():
     text("records", None, "Folder of records with index.json; default: the demo set.")
     text("out", None, "Run directory; default: runs/DATASET-foldN.")
     text("feature_store", None, "Folder for --feature_views; default: OUT/features.")
+    flags.DEFINE_float(
+        "feature_store_gb",
+        feature_store.DEFAULT_GB,
+        "Bound on its size, 1e9 bytes; a larger one is refused before anything is written.",
+        lower_bound=0,
+    )
 
 
 def main():
@@ -235,7 +258,7 @@ def main():
         f"Fold {settings.fold} of {index.dataset}: held out are {names}. Run: {out}", flush=True
     )
     started = time.time()
-    train(settings, index, out, args.feature_store)
+    train(settings, index, out, args.feature_store, args.feature_store_gb)
     unit = 2**20 if sys.platform == "darwin" else 2**10
     run["sessions"][-1] |= {
         "seconds": round(time.time() - started, 1),

@@ -134,7 +134,7 @@ def test_without_records_the_demo_set_is_built_and_said(tmp_path, monkeypatch, c
     monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
     monkeypatch.setattr(train, "train", lambda *arguments: trained.append(arguments))
     run(train, "--steps=2", "--steps_per_epoch=2", "--out=run")
-    ((settings, index, out, _),) = trained
+    ((settings, index, out, *_),) = trained
     assert settings.backbone == "tiny" and index.dataset == "demo" == settings.dataset
     assert capsys.readouterr().out.startswith("No --records given: training on the embedded")
     notice = json.loads((tmp_path / "run" / "run.json").read_text())["notice"]
@@ -155,6 +155,10 @@ def test_a_mistake_is_one_line():
         (
             ["--backbone=resnet50", "--backbone_weights=gone.npz", "--notrain_backbone"],
             "backbone_weights: no file 'gone.npz'",
+        ),
+        (
+            ["--notrain_backbone", "--feature_views=1", "--feature_store_gb=0"],
+            "--feature_store_gb allows 0 GB",
         ),
     ],
 )
