@@ -22,6 +22,7 @@ from absl import flags, logging
 
 from crnet_tf import (
     callbacks,
+    checkpoints,
     cli,
     config,
     episodes,
@@ -29,6 +30,7 @@ from crnet_tf import (
     fields,
     manifest,
     model,
+    optimizers,
     records,
     runs,
 )
@@ -41,52 +43,6 @@ DEMO_NOTICE = (
     "  python -m pipelines.build_voc --voc_dir=VOCdevkit/VOC2012 --out=records/voc\n"
     "  python -m crnet_tf.train --fold=1 --records=records/voc"
 )
-
-
-@keras.saving.register_keras_serializable("crnet_tf")
-class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up, then constant, poly (power 0.9) or cosine decay to 0."""
-
-    def __init__(self, rate: float, kind: str, warmup: int, steps: int):
-        self.rate, self.kind, self.warmup, self.steps = rate, kind, warmup, steps
-
-    def __call__(self, step):
-        step = keras.ops.cast(step, "float32")
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        done = keras.ops.clip(done, 0.0, 1.0)
-        decay = {
-            "constant": 1.0,
-            "poly": (1 - done) ** 0.9,
-            "cosine": 0.5 * (1 + keras.ops.cos(done * 3.14159265)),
-        }[self.kind]
-        return self.rate * decay * keras.ops.minimum(1.0, (step + 1) / max(1, self.warmup))
-
-    def get_config(self):
-        return {
-            "rate": self.rate,
-            "kind": self.kind,
-            "warmup": self.warmup,
-            "steps": self.steps,
-        }
-
-
-def optimizer(settings: Config) -> keras.optimizers.Optimizer:
-    """Optimiser of a configuration, with its schedule, clipping and averaging."""
-    common = {
-        "learning_rate": Schedule(
-            settings.learning_rate, settings.schedule, settings.warmup_steps, settings.steps
-        ),
-        "global_clipnorm": settings.clip_norm or None,
-        "use_ema": settings.ema > 0,
-        "ema_momentum": settings.ema or 0.99,
-        "ema_overwrite_frequency": None,
-    }
-    if settings.optimizer == "adamw":
-        return keras.optimizers.AdamW(weight_decay=settings.weight_decay, **common)
-    # Keras decays the weights outside the momentum, CANet's framework inside, where the same
-    # number counts 1 / (1 - momentum) times.
-    decay = settings.weight_decay / (1 - settings.momentum)
-    return keras.optimizers.SGD(momentum=settings.momentum, weight_decay=decay, **common)
 
 
 def train(
@@ -108,11 +64,11 @@ def train(
     """
     keras.utils.set_random_seed(settings.seed)
     last = out / runs.LAST
-    done = callbacks.finished_epochs(last) if last.exists() else 0
+    done = checkpoints.finished_epochs(last) if last.exists() else 0
     validation = validation_episodes(settings, index)
     with _strategy(settings).scope():
         network = model.build_crnet(settings)
-        network.compile(optimizer=optimizer(settings), jit_compile=False)
+        network.compile(optimizer=optimizers.optimizer(settings), jit_compile=False)
         network.optimizer.build(network.trainable_variables)
         if done:
             network.load_weights(last)
