@@ -87,8 +87,8 @@ def store(network: model.CRNet, batch) -> feature_store.FeatureStore:
     )
 
 
-def medians(functions: dict, rounds: int) -> dict:
-    """Seconds of every function, median over `rounds`; they take turns, after a warm-up."""
+def timings(functions: dict, rounds: int, summary=statistics.median) -> dict:
+    """Seconds of every function over `rounds`; they take turns, after a warm-up."""
     seconds = {name: [] for name in functions}
     for number in range(rounds + 1):
         for name, function in functions.items():
@@ -96,11 +96,11 @@ def medians(functions: dict, rounds: int) -> dict:
             function()
             if number:
                 seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return {name: summary(values) for name, values in seconds.items()}
 
 
 def table(seconds: dict, settings: Config) -> str:
-    """Markdown of `medians` with the "input" seconds per batch."""
+    """Markdown of `timings` with the "input" seconds per batch."""
     step = seconds["step"]
     rows = {
         "input pipeline alone": seconds["input"],
@@ -144,7 +144,7 @@ def main():
     index = records.load_index(args.records) if args.records else build_demo("data/demo")
     network = model.build_crnet(settings)
     input_batch, batch = input_seconds(index, settings)
-    seconds = {"input": input_batch} | medians(stages(network, batch), args.steps)
+    seconds = {"input": input_batch} | timings(stages(network, batch), args.steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
     devices = [device.device_type for device in tf.config.list_logical_devices()]
     print(

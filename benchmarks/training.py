@@ -9,7 +9,6 @@ counts, so that ratios hold on a busy machine too. Writes nothing but the demo s
 """
 
 import dataclasses
-import time
 
 import keras
 import tensorflow as tf
@@ -83,20 +82,8 @@ def _sum_of_squares(tensors):
     return sum(tf.reduce_sum(tf.cast(x, tf.float32) ** 2) for x in tf.nest.flatten(tensors))
 
 
-def least(functions: dict, rounds: int) -> dict:
-    """Seconds of every function, least of `rounds`; they take turns, after a warm-up."""
-    seconds = {name: [] for name in functions}
-    for number in range(rounds + 1):
-        for name, function in functions.items():
-            started = time.perf_counter()
-            function()
-            if number:
-                seconds[name].append(time.perf_counter() - started)
-    return {name: min(values) for name, values in seconds.items()}
-
-
 def report(network: model.CRNet, seconds: dict, parts_of_step: dict) -> str:
-    """Markdown of the seconds that `least` gave."""
+    """Markdown of the seconds that `step.timings` gave."""
     settings = network.config
     episodes = {name: settings.batch_size / seconds[name] for name in ("step", "features")}
     size = settings.image_size
@@ -131,9 +118,8 @@ def measure(index: records.Index, settings: Config, rounds: int) -> str:
     stages = step.stages(network, batch)
     parts_of_step = part_functions(network, batch)
     functions = {name: stages[name] for name in ("step", "features")}
-    return report(
-        network, least(functions | timed_functions(parts_of_step), rounds), parts_of_step
-    )
+    seconds = step.timings(functions | timed_functions(parts_of_step), rounds, summary=min)
+    return report(network, seconds, parts_of_step)
 
 
 def define_flags():
