@@ -60,22 +60,27 @@ def part_functions(network: model.CRNet, batch) -> dict:
 def timed_functions(parts_of_step: dict) -> dict:
     """Two functions for each part, {name: ...} and {name + " gradient": ...}, that wait."""
     functions = {}
-    for name, (layer, call, inputs) in parts_of_step.items():
-
-        def forward(call=call, inputs=inputs):
-            return _sum_of_squares(call(*inputs))
-
-        def gradient(call=call, inputs=inputs, layer=layer):
-            with tf.GradientTape() as tape:
-                tape.watch(inputs)
-                total = _sum_of_squares(call(*inputs))
-            found = tape.gradient(total, [*layer.trainable_variables, *inputs])
-            return _sum_of_squares([g for g in found if g is not None])
-
-        for label, function in ((name, forward), (f"{name} gradient", gradient)):
-            graph = tf.function(function).get_concrete_function()
+    for name, part in parts_of_step.items():
+        for label, make in ((name, _forward), (f"{name} gradient", _gradient)):
+            # Traced here: many functions of one name would be warned of as retraced.
+            graph = tf.function(make(*part)).get_concrete_function()
             functions[label] = lambda graph=graph: float(graph())
     return functions
+
+
+def _forward(layer, call, inputs):
+    return lambda: _sum_of_squares(call(*inputs))
+
+
+def _gradient(layer, call, inputs):
+    def gradient():
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            total = _sum_of_squares(call(*inputs))
+        found = tape.gradient(total, [*layer.trainable_variables, *inputs])
+        return _sum_of_squares([g for g in found if g is not None])
+
+    return gradient
 
 
 def _sum_of_squares(tensors):
