@@ -87,8 +87,8 @@ def store(network: model.CRNet, batch) -> feature_store.FeatureStore:
     )
 
 
-def medians(functions: dict, rounds: int) -> dict:
-    """Seconds of every function, median over `rounds`; they take turns, after a warm-up."""
+def timings(functions: dict, rounds: int, summary=statistics.median) -> dict:
+    """Seconds of every function over `rounds`; they take turns, after a warm-up."""
     seconds = {name: [] for name in functions}
     for number in range(rounds + 1):
         for name, function in functions.items():
@@ -96,11 +96,11 @@ def medians(functions: dict, rounds: int) -> dict:
             function()
             if number:
                 seconds[name].append(time.perf_counter() - started)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+    return {name: summary(values) for name, values in seconds.items()}
 
 
 def table(seconds: dict, settings: Config) -> str:
-    """Markdown of `medians` with the "input" seconds per batch."""
+    """Markdown of `timings` with the "input" seconds per batch."""
     step = seconds["step"]
     rows = {
         "input pipeline alone": seconds["input"],
@@ -120,8 +120,13 @@ def _optimizer(settings):
 
 
 def define_flags():
-    flags.DEFINE_string("records", None, "Folder of records; default: the demo set.")
+    define_common_flags()
     flags.DEFINE_integer("image_size", 225, "Side of the network's input, px.")
+
+
+def define_common_flags():
+    """Flags that `benchmarks.training` has too."""
+    flags.DEFINE_string("records", None, "Folder of records; default: the demo set.")
     flags.DEFINE_string("backbone", "resnet50", "resnet50, vgg16 or tiny.")
     flags.DEFINE_string("backbone_weights", "none", "As in training; they cost no time.")
     flags.DEFINE_integer("channels", 256, "Channels of the heads.")
@@ -139,7 +144,7 @@ def main():
     index = records.load_index(args.records) if args.records else build_demo("data/demo")
     network = model.build_crnet(settings)
     input_batch, batch = input_seconds(index, settings)
-    seconds = {"input": input_batch} | medians(stages(network, batch), args.steps)
+    seconds = {"input": input_batch} | timings(stages(network, batch), args.steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
     devices = [device.device_type for device in tf.config.list_logical_devices()]
     print(

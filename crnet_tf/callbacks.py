@@ -1,41 +1,17 @@
 """What happens between the epochs of a training run: checkpoints, validation, panels."""
 
-import contextlib
 import json
 import math
 import pathlib
-import zipfile
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from crnet_tf import files, results, runs, scoring, visualize
+from crnet_tf.checkpoints import averaged_weights, save_atomically
 from crnet_tf.fewshot import Learner
 from crnet_tf.model import CRNet
-
-EPOCHS_MEMBER = "epochs"  # in the zip archive that a .keras file is; Keras ignores it
-
-
-def save_atomically(network: CRNet, path: pathlib.Path, epochs: int | None = None) -> None:
-    """Writes a checkpoint beside its place and renames it: never half a file.
-
-    Args:
-        epochs: number of finished epochs, kept in the same file for `finished_epochs`. (The
-            optimiser's count lacks the steps that mixed float16 skipped.)
-    """
-    partial = path.with_name(f".{path.stem}.partial.keras")
-    network.save(partial)
-    if epochs is not None:
-        with zipfile.ZipFile(partial, "a") as archive:
-            archive.writestr(EPOCHS_MEMBER, str(epochs))
-    partial.rename(path)
-
-
-def finished_epochs(path: pathlib.Path) -> int:
-    """Number of epochs that a checkpoint of `SaveLast` has seen."""
-    with zipfile.ZipFile(path) as archive:
-        return int(archive.read(EPOCHS_MEMBER))
 
 
 class SaveLast(keras.callbacks.Callback):
@@ -80,26 +56,6 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
             "--learning_rate, set --clip_norm=1, or train in --precision=float32, and start "
             "again in a new --out."
         )
-
-
-@contextlib.contextmanager
-def averaged_weights(network: CRNet):
-    """The moving averages of `--ema` in place of the weights, put back exactly after."""
-    # Mixed float16 wraps the optimiser in one that scales the loss.
-    optimizer = getattr(network.optimizer, "inner_optimizer", network.optimizer)
-    if not optimizer.use_ema:
-        yield
-        return
-    averages = optimizer._model_variables_moving_average
-    variables = optimizer._trainable_variables
-    kept = [variable.numpy() for variable in variables]
-    try:
-        for variable, average in zip(variables, averages, strict=True):
-            variable.assign(average)
-        yield
-    finally:
-        for variable, value in zip(variables, kept, strict=True):
-            variable.assign(value)
 
 
 class Validate(keras.callbacks.Callback):

@@ -7,15 +7,19 @@ photo as it is; view v > 0 is flipped, scaled and cropped like CANet's support.
     store/meta.json      what the features are of; another setting is an error
     store/features.f16   [N, 2, h, w, F]: photo, and photo with its background masked
     store/masks.u8       [N, S, S, 1]
-    store/done.u8        [N]: 1 once written, so that a killed build goes on where it was
+    store/checksums.u32  [N]: CRC-32 of a view, written after it; 0 while it is missing
 
-N counts (class, photo) pairs times views; all files are memory-mapped.
+N counts (class, photo) pairs times views; all files are memory-mapped. Opening reads every
+finished view once against its checksum and computes damaged and missing ones: a killed build
+goes on where it was, and training never starts from a store that is not whole.
 """
 
 import dataclasses
 import json
+import math
 import pathlib
 import shutil
+import zlib
 
 import keras
 import numpy as np
@@ -29,6 +33,7 @@ ENCODER_FIELDS = (
     "image_size", "backbone", "backbone_weights", "backbone_preprocessing", "backbone_stride",
     "feature_levels", "multi_level", "condition", "precision", "feature_views", "seed",
 )  # fmt: skip
+DEFAULT_GB = 100.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,15 +105,23 @@ class FeatureStore:
 
 
 def open_store(
-    network: model.CRNet, index: records.Index, classes, directory, unseen=(), split="train"
+    network: model.CRNet,
+    index: records.Index,
+    classes,
+    directory,
+    unseen=(),
+    split="train",
+    max_gb: float = DEFAULT_GB,
 ) -> FeatureStore:
-    """Opens the store in `directory`, computing what is missing (resumes a killed build).
+    """Opens the store in `directory`, computing what is missing or damaged.
 
-    Photos that show a class of `unseen` are left out.
+    Args:
+        unseen: class ids; photos that show one of them are left out.
+        max_gb: bound on the size of the whole store, 1e9 bytes.
 
     Raises:
-        ValueError: the store is of other settings.
-        OSError: not enough disk space (with both numbers).
+        ValueError: the store is of other settings, or larger than `max_gb`.
+        OSError: not enough disk space for what is missing.
     """
     settings: Config = network.config
     directory = pathlib.Path(directory)
@@ -131,18 +144,23 @@ def open_store(
     count, views = len(pairs) * settings.feature_views, settings.feature_views
     size = settings.image_size
     encoded = network.parts.encoder.compute_output_shape((None, size, size, 3))
-    shape = (count, 2, *encoded[1:])
-    _prepare(directory, meta, 2 * int(np.prod(shape)) + count * size * size)
-    arrays = {
-        name: np.memmap(
-            directory / name, dtype, "r+" if (directory / name).exists() else "w+", shape=s
-        )
-        for name, dtype, s in (
-            ("features.f16", np.float16, shape),
-            ("masks.u8", np.uint8, (count, size, size, 1)),
-            ("done.u8", np.uint8, (count,)),
-        )
+    specs = {
+        "features.f16": (np.float16, (count, 2, *encoded[1:])),
+        "masks.u8": (np.uint8, (count, size, size, 1)),
+        "checksums.u32": (np.uint32, (count,)),
     }
+    _check_settings(directory, meta)
+    _check_room(directory, specs, max_gb)
+    directory.mkdir(parents=True, exist_ok=True)
+    files.write_text(directory / "meta.json", json.dumps(meta, indent=1))
+    arrays = {
+        # A file that was cut off is made whole again with zeros, which no checksum fits.
+        name: np.memmap(
+            directory / name, dtype, "r+" if (directory / name).exists() else "w+", shape=shape
+        )
+        for name, (dtype, shape) in specs.items()
+    }
+    _forget_damaged(arrays, pairs, views)
     _fill(network, archive, pairs, views, arrays)
     return FeatureStore(pairs, views, arrays["features.f16"], arrays["masks.u8"])
 
@@ -153,37 +171,79 @@ def _size_of(weights):
     return path.stat().st_size if path.is_file() else None
 
 
-def _prepare(directory, meta, size):
-    """Makes the folder, or checks that it holds the same features."""
+def _check_settings(directory, meta):
+    """Raises ValueError when the folder holds other features."""
     file = directory / "meta.json"
-    if file.exists():
-        # Stores of before this was a choice do not say it.
-        before = {"backbone_stride": "1x1"} | json.loads(file.read_text())
-        differing = sorted(key for key in meta if before.get(key) != meta[key])
-        if differing:
-            raise ValueError(
-                f"{directory} holds features of other settings: "
-                + ", ".join(f"{k} was {before.get(k)!r}, now {meta[k]!r}" for k in differing)
-                + ". Give another --feature_store, or remove that folder."
-            )
+    if not file.exists():
         return
-    directory.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(directory).free
-    if free < size:
-        raise OSError(
-            f"{directory}: the feature store needs {size / 1e9:.1f} GB, but only "
-            f"{free / 1e9:.1f} GB are free. Lower --feature_views or --image_size, or "
-            "give another --feature_store."
+    # Stores of before this was a choice do not say it.
+    before = {"backbone_stride": "1x1"} | json.loads(file.read_text())
+    differing = sorted(key for key in meta if before.get(key) != meta[key])
+    if differing:
+        raise ValueError(
+            f"{directory} holds features of other settings: "
+            + ", ".join(f"{k} was {before.get(k)!r}, now {meta[k]!r}" for k in differing)
+            + ". Give another --feature_store, or remove that folder."
         )
-    files.write_text(file, json.dumps(meta, indent=1))
+
+
+def _check_room(directory, specs, max_gb):
+    """Raises when the store is larger than allowed, or its missing part than what is free."""
+    needed = sum(np.dtype(kind).itemsize * math.prod(shape) for kind, shape in specs.values())
+    kept = sum(_bytes_on_disk(directory / name) for name in specs)
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    numbers = (
+        f"{directory}: the feature store needs {needed / 1e9:.2f} GB ({kept / 1e9:.2f} GB are "
+        f"there); --feature_store_gb allows {max_gb:g} GB, and {free / 1e9:.2f} GB are free. "
+    )
+    if needed > max_gb * 1e9:
+        raise ValueError(
+            numbers + "Raise --feature_store_gb, or lower --feature_views or --image_size."
+        )
+    if needed - kept > free:
+        raise OSError(
+            numbers + "Lower --feature_views or --image_size, or give another --feature_store."
+        )
+
+
+def _bytes_on_disk(path):
+    """What a file takes; its unwritten parts (it is made sparse) take nothing."""
+    return path.stat().st_blocks * 512 if path.exists() else 0
+
+
+def _checksum(features, mask):
+    """CRC-32 of one view; never 0, which says that it is missing."""
+    checksum = zlib.crc32(np.ascontiguousarray(features))
+    return zlib.crc32(np.ascontiguousarray(mask), checksum) or 1
+
+
+def _forget_damaged(arrays, pairs, views):
+    """Names finished views whose content is not what was written, and marks them missing."""
+    checksums = arrays["checksums.u32"]
+    finished = np.flatnonzero(checksums)
+    if not len(finished):
+        return
+    print(f"Feature store: checking {len(finished)} of {len(checksums)} views.", flush=True)
+    damaged = [
+        row
+        for row in finished
+        if _checksum(arrays["features.f16"][row], arrays["masks.u8"][row]) != checksums[row]
+    ]
+    if damaged:
+        named = [f"view {r % views} of {pairs[r // views][1]}" for r in damaged[:5]]
+        more = ", ..." if len(damaged) > len(named) else ""
+        print(f"Feature store: {len(damaged)} views are damaged: {', '.join(named)}{more}.")
+        checksums[damaged] = 0
 
 
 def _fill(network, archive, pairs, views, arrays, batch_size=8):
-    done, size, seed = arrays["done.u8"], network.config.image_size, network.config.seed
-    missing = np.flatnonzero(done[:] == 0)
+    checksums, seed = arrays["checksums.u32"], network.config.seed
+    size = network.config.image_size
+    missing = np.flatnonzero(checksums[:] == 0)
     if not len(missing):
         return
-    print(f"Feature store: computing {len(missing)} of {len(done)} views.", flush=True)
+    print(f"Feature store: computing {len(missing)} of {len(checksums)} views.", flush=True)
 
     def generate():
         for row in missing:
@@ -210,10 +270,10 @@ def _fill(network, archive, pairs, views, arrays, batch_size=8):
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
     bar = keras.utils.Progbar(len(missing), unit_name="view")
     for image, mask, row in dataset.map(decode, tf.data.AUTOTUNE).batch(batch_size).prefetch(1):
-        row = row.numpy()
-        arrays["features.f16"][row] = encode(image, mask).numpy()
-        arrays["masks.u8"][row] = mask.numpy()
-        done[row] = 1
+        row, features, mask = row.numpy(), encode(image, mask).numpy(), mask.numpy()
+        arrays["features.f16"][row] = features
+        arrays["masks.u8"][row] = mask
+        checksums[row] = [_checksum(*view) for view in zip(features, mask, strict=True)]
         bar.add(len(row))
     for file in arrays.values():
         file.flush()

@@ -17,6 +17,7 @@ from crnet_tf import losses, pretrained
 from crnet_tf.config import Config
 from crnet_tf.layers import Unread, register
 from crnet_tf.parts import (
+    BRANCHES,
     Parts,
     build_parts,
     compare,
@@ -165,11 +166,8 @@ def _assemble(parts, config, inputs):
     """Functional graph of inference on `inputs`, with what training needs attached."""
     features = encode(parts, inputs)
     _, compared = compare(parts, features, inputs["support_mask"], training=False)
-    outputs = {}
-    for name, branch in zip(("support", "query"), compared, strict=True):
-        outputs[name] = parts.to_image(
-            parts.refinement(branch, steps=config.refine_steps)[:, -1]
-        )
+    logits = parts.to_image(parts.refinement(compared, steps=config.refine_steps)[:, -1])
+    outputs = dict(zip(BRANCHES, ops.split(logits, 2, axis=0), strict=True))
     if parts.condition is None:
         outputs["support"] = Unread(name="unread")(outputs["support"], inputs["support_mask"])
     model = CRNet(inputs, outputs, name="crnet")

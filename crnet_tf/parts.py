@@ -19,6 +19,8 @@ from crnet_tf.layers import (
 )
 from crnet_tf.refinement import MaskRefinement
 
+BRANCHES = ("support", "query")  # in the order of a batch of both
+
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
@@ -66,7 +68,7 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
         category=MaskedAverage(name="category_vector"),
         cross_reference=cross_reference if config.cross_reference else None,
         condition=Condition(channels, name="condition") if config.condition else None,
-        concatenate=layers.Concatenate(name="concatenate"),
+        concatenate=layers.Concatenate(name="condition_and_features"),
         refinement=MaskRefinement(
             channels,
             config.global_kernel,
@@ -98,26 +100,32 @@ def encode(parts: Parts, inputs: dict) -> dict:
 
 
 def project(parts: Parts, features: dict, training: bool = False) -> dict:
-    """Features [B,h,w,F] by name -> the same projected to [B,h,w,C]."""
-    return {
-        name: parts.projection(value, training=training) for name, value in features.items()
-    }
+    """Features [B,h,w,F] by name -> the same projected to [B,h,w,C].
+
+    In one batch: the gradient of these weights, the largest of all, is then computed once.
+    """
+    together = ops.concatenate([*features.values()], axis=0)
+    projected = ops.split(parts.projection(together, training=training), len(features), axis=0)
+    return dict(zip(features, projected, strict=True))
 
 
 def compare(parts: Parts, features: dict, support_mask, training: bool):
     """Projection, cross-reference and condition (Sec. 4.3, 4.4).
 
     Returns:
-        Reinforced maps and features for the refinement, each a (support, query) pair.
+        Reinforced maps and features for the refinement, each of both branches in one batch
+        [2B,h,w,..], the support's first: they share all weights.
     """
     projected = project(parts, features, training)
     reinforced = projected["support"], projected["query"]
     if parts.cross_reference is not None:
         reinforced = parts.cross_reference(*reinforced)
+    reinforced = ops.concatenate(reinforced, axis=0)
     category = None
     if parts.condition is not None:
         category = parts.category(projected["category"], support_mask)
-    return reinforced, [condition(parts, branch, category) for branch in reinforced]
+        category = ops.concatenate([category, category], axis=0)
+    return reinforced, condition(parts, reinforced, category)
 
 
 def condition(parts: Parts, reinforced, category):
@@ -175,10 +183,11 @@ def train_outputs(
         dropout: off where the outputs are judged and not learnt from.
     """
     reinforced, compared = compare(parts, features, support_mask, training=dropout)
-    outputs = {}
-    for name, common, branch in zip(("support", "query"), reinforced, compared, strict=True):
-        outputs[f"{name}_steps"] = parts.to_image(parts.refinement(branch, steps=steps))
-        if cooccurrence and parts.cross_reference is not None:
-            logits = parts.cross_reference.cooccurrence(common)
-            outputs[f"{name}_cooccurrent"] = parts.to_image(logits)
-    return outputs
+    both = {"steps": parts.to_image(parts.refinement(compared, steps=steps))}
+    if cooccurrence and parts.cross_reference is not None:
+        both["cooccurrent"] = parts.to_image(parts.cross_reference.cooccurrence(reinforced))
+    return {
+        f"{branch}_{name}": part
+        for name, logits in both.items()
+        for branch, part in zip(BRANCHES, ops.split(logits, 2, axis=0), strict=True)
+    }

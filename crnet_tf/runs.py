@@ -9,18 +9,19 @@ import platform
 import subprocess
 import sys
 
-import tensorflow as tf
+import keras
 
-from crnet_tf import files, records
+from crnet_tf import files
 from crnet_tf.config import Config
+from crnet_tf.index import Index
 
 # What may change when a run is taken up again.
 RESUMABLE = ("steps", "val_episodes")
 LAST, BEST = "last.keras", "best.keras"
-PACKAGES = ("tensorflow", "keras", "numpy")
+PACKAGES = ("keras", "numpy")
 
 
-def open_run(out: pathlib.Path, settings: Config, index: records.Index, notice: str) -> dict:
+def open_run(out: pathlib.Path, settings: Config, index: Index, notice: str) -> dict:
     """What `run.json` says of a run; a run that is there already is gone on with.
 
     Raises:
@@ -54,7 +55,7 @@ def _check_same_run(out, before, now):
         )
 
 
-def describe_run(settings: Config, index: records.Index, notice: str) -> dict:
+def describe_run(settings: Config, index: Index, notice: str) -> dict:
     """Configuration and records of a run, without its sessions."""
     return {
         "notice": notice,
@@ -74,6 +75,7 @@ def describe_session() -> dict:
         revision = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     except OSError:  # no git on this machine
         revision = ""
+    backend = keras.config.backend()  # also the name of its package
     now = datetime.datetime.now(datetime.timezone.utc)
     return {
         "command": sys.argv,
@@ -81,9 +83,9 @@ def describe_session() -> dict:
         "git": revision or None,
         "versions": {
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
+            **{name: importlib.metadata.version(name) for name in (*PACKAGES, backend)},
         },
-        "devices": [device.name for device in tf.config.list_logical_devices()],
+        "devices": keras.distribution.list_devices(),
     }
 
 

@@ -22,6 +22,7 @@ from absl import flags, logging
 
 from crnet_tf import (
     callbacks,
+    checkpoints,
     cli,
     config,
     episodes,
@@ -29,6 +30,7 @@ from crnet_tf import (
     fields,
     manifest,
     model,
+    optimizers,
     records,
     runs,
 )
@@ -43,59 +45,18 @@ DEMO_NOTICE = (
 )
 
 
-@keras.saving.register_keras_serializable("crnet_tf")
-class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear warm-up, then constant, poly (power 0.9) or cosine decay to 0."""
-
-    def __init__(self, rate: float, kind: str, warmup: int, steps: int):
-        self.rate, self.kind, self.warmup, self.steps = rate, kind, warmup, steps
-
-    def __call__(self, step):
-        step = keras.ops.cast(step, "float32")
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        done = keras.ops.clip(done, 0.0, 1.0)
-        decay = {
-            "constant": 1.0,
-            "poly": (1 - done) ** 0.9,
-            "cosine": 0.5 * (1 + keras.ops.cos(done * 3.14159265)),
-        }[self.kind]
-        return self.rate * decay * keras.ops.minimum(1.0, (step + 1) / max(1, self.warmup))
-
-    def get_config(self):
-        return {
-            "rate": self.rate,
-            "kind": self.kind,
-            "warmup": self.warmup,
-            "steps": self.steps,
-        }
-
-
-def optimizer(settings: Config) -> keras.optimizers.Optimizer:
-    """Optimiser of a configuration, with its schedule, clipping and averaging."""
-    common = {
-        "learning_rate": Schedule(
-            settings.learning_rate, settings.schedule, settings.warmup_steps, settings.steps
-        ),
-        "global_clipnorm": settings.clip_norm or None,
-        "use_ema": settings.ema > 0,
-        "ema_momentum": settings.ema or 0.99,
-        "ema_overwrite_frequency": None,
-    }
-    if settings.optimizer == "adamw":
-        return keras.optimizers.AdamW(weight_decay=settings.weight_decay, **common)
-    # Keras decays the weights outside the momentum, CANet's framework inside, where the same
-    # number counts 1 / (1 - momentum) times.
-    decay = settings.weight_decay / (1 - settings.momentum)
-    return keras.optimizers.SGD(momentum=settings.momentum, weight_decay=decay, **common)
-
-
 def train(
-    settings: Config, index: records.Index, out: pathlib.Path, feature_dir=None
+    settings: Config,
+    index: records.Index,
+    out: pathlib.Path,
+    feature_dir=None,
+    feature_gb: float = feature_store.DEFAULT_GB,
 ) -> model.CRNet:
     """Trains to `settings.steps`, from `out/last.keras` where there is one.
 
     Args:
         feature_dir: folder of the feature store of `settings.feature_views`.
+        feature_gb: bound on its size, 1e9 bytes.
 
     Raises:
         ValueError: classes with too few photos, or a run of another configuration in `out`.
@@ -103,17 +64,21 @@ def train(
     """
     keras.utils.set_random_seed(settings.seed)
     last = out / runs.LAST
-    done = callbacks.finished_epochs(last) if last.exists() else 0
+    done = checkpoints.finished_epochs(last) if last.exists() else 0
     validation = validation_episodes(settings, index)
     with _strategy(settings).scope():
         network = model.build_crnet(settings)
-        network.compile(optimizer=optimizer(settings), jit_compile=False)
+        network.compile(optimizer=optimizers.optimizer(settings), jit_compile=False)
         network.optimizer.build(network.trainable_variables)
         if done:
             network.load_weights(last)
             logging.info("Resuming %s after epoch %d.", out, done)
         trained, dataset = training_data(
-            network, index, done * settings.steps_per_epoch, feature_dir or out / "features"
+            network,
+            index,
+            done * settings.steps_per_epoch,
+            feature_dir or out / "features",
+            feature_gb,
         )
     trained.fit(
         dataset,
@@ -138,7 +103,13 @@ def train(
     return network
 
 
-def training_data(network: model.CRNet, index: records.Index, done: int, feature_dir):
+def training_data(
+    network: model.CRNet,
+    index: records.Index,
+    done: int,
+    feature_dir,
+    feature_gb: float = feature_store.DEFAULT_GB,
+):
     """What `fit` gets: the model to train, and batches for it from step `done` on.
 
     From images that is the network itself; with `feature_views`, its twin on features.
@@ -148,7 +119,9 @@ def training_data(network: model.CRNet, index: records.Index, done: int, feature
     episodes.check_counts(index, "train", classes, 1)
     unseen = index.test_classes(settings.fold) if settings.drop_novel_images else ()
     if settings.feature_views:
-        store = feature_store.open_store(network, index, classes, feature_dir, unseen)
+        store = feature_store.open_store(
+            network, index, classes, feature_dir, unseen, max_gb=feature_gb
+        )
         twin = model.on_features(network)
         twin.compile(optimizer=network.optimizer, jit_compile=False)
         return twin, store.batches(
@@ -217,6 +190,12 @@ def define_flags():
     text("records", None, "Folder of records with index.json; default: the demo set.")
     text("out", None, "Run directory; default: runs/DATASET-foldN.")
     text("feature_store", None, "Folder for --feature_views; default: OUT/features.")
+    flags.DEFINE_float(
+        "feature_store_gb",
+        feature_store.DEFAULT_GB,
+        "Bound on its size, 1e9 bytes; a larger one is refused before anything is written.",
+        lower_bound=0,
+    )
 
 
 def main():
@@ -235,7 +214,7 @@ def main():
         f"Fold {settings.fold} of {index.dataset}: held out are {names}. Run: {out}", flush=True
     )
     started = time.time()
-    train(settings, index, out, args.feature_store)
+    train(settings, index, out, args.feature_store, args.feature_store_gb)
     unit = 2**20 if sys.platform == "darwin" else 2**10
     run["sessions"][-1] |= {
         "seconds": round(time.time() - started, 1),

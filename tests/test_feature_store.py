@@ -1,6 +1,7 @@
 """Stored features: the same training as from photos, kept over kills, of one setting."""
 
 import dataclasses
+import os
 import shutil
 import types
 
@@ -216,18 +217,53 @@ def test_batch_n_depends_on_the_seed_and_n_alone(store):
 # === Resuming ===
 
 
-def test_only_what_is_missing_is_computed(network, index, store, directory, tmp_path):
-    copy = shutil.copytree(directory, tmp_path / "copy")
-    done = np.memmap(copy / "done.u8", np.uint8, "r+")
-    features = np.memmap(copy / "features.f16", np.float16, "r+", shape=store.features.shape)
-    assert done.tolist() == [1] * 24
-    features[[0, 4, 17]] = -1
-    done[[4, 17]] = 0
-    del done, features  # closes them
-    again = feature_store.open_store(network, index, CLASSES, copy)
-    np.testing.assert_array_equal(again.features[1:], store.features[1:])
-    assert np.all(again.features[0] == -1)  # said to be done: left alone
-    assert np.all(np.fromfile(copy / "done.u8", np.uint8) == 1)
+@pytest.fixture
+def copy(store, directory, tmp_path):
+    """A copy of the store, to damage; its files as arrays."""
+    folder = shutil.copytree(directory, tmp_path / "copy")
+    kinds = {
+        "features.f16": (np.float16, store.features.shape),
+        "masks.u8": (np.uint8, store.masks.shape),
+        "checksums.u32": (np.uint32, (24,)),
+    }
+    arrays = {
+        name: np.memmap(folder / name, kind, "r+", shape=shape)
+        for name, (kind, shape) in kinds.items()
+    }
+    return types.SimpleNamespace(folder=folder, arrays=arrays)
+
+
+def test_only_what_is_missing_is_computed(network, index, store, copy, capsys):
+    assert np.all(copy.arrays["checksums.u32"] != 0)
+    copy.arrays["features.f16"][[4, 17]] = -1
+    copy.arrays["checksums.u32"][[4, 17]] = 0
+    capsys.readouterr()
+    again = feature_store.open_store(network, index, CLASSES, copy.folder)
+    printed = capsys.readouterr().out
+    assert "computing 2 of 24 views" in printed and "damaged" not in printed
+    np.testing.assert_array_equal(again.features, store.features)
+
+
+@pytest.mark.parametrize("name", ["features.f16", "masks.u8"])
+def test_a_damaged_view_is_named_and_computed_again(network, index, store, copy, capsys, name):
+    array = copy.arrays[name]
+    array[7].view(np.uint8).reshape(-1)[3] ^= 1  # one bit
+    capsys.readouterr()
+    again = feature_store.open_store(network, index, CLASSES, copy.folder)
+    printed = capsys.readouterr().out
+    assert f"1 views are damaged: view 1 of {store.pairs[2][1]}.\n" in printed
+    assert "computing 1 of 24 views" in printed
+    np.testing.assert_array_equal(again.features, store.features)
+    np.testing.assert_array_equal(again.masks, store.masks)
+
+
+def test_a_file_that_was_cut_off_is_made_whole(network, index, store, copy, capsys):
+    file = copy.folder / "features.f16"
+    os.truncate(file, file.stat().st_size * 20 // 24 + 1)
+    capsys.readouterr()
+    again = feature_store.open_store(network, index, CLASSES, copy.folder)
+    assert "4 views are damaged: view 2 of" in capsys.readouterr().out
+    np.testing.assert_array_equal(again.features, store.features)
 
 
 def test_a_killed_build_goes_on(network, index, store, tmp_path, monkeypatch, capsys):
@@ -238,7 +274,7 @@ def test_a_killed_build_goes_on(network, index, store, tmp_path, monkeypatch, ca
         patch.setattr(keras.utils.Progbar, "add", killed)
         with pytest.raises(KeyboardInterrupt):
             feature_store.open_store(network, index, CLASSES, tmp_path / "store")
-    kept = int(np.fromfile(tmp_path / "store" / "done.u8", np.uint8).sum())
+    kept = np.count_nonzero(np.fromfile(tmp_path / "store" / "checksums.u32", np.uint32))
     assert 0 < kept < 24
     capsys.readouterr()
     again = feature_store.open_store(network, index, CLASSES, tmp_path / "store")
@@ -278,18 +314,38 @@ def test_a_store_of_other_classes_or_records_is_refused(network, index, director
         feature_store.open_store(network, other, CLASSES, directory)
 
 
+def of_free(monkeypatch, free):
+    """A disk with `free` bytes left."""
+    usage = types.SimpleNamespace(disk_usage=lambda path: types.SimpleNamespace(free=free))
+    monkeypatch.setattr(feature_store, "shutil", usage)
+
+
 def test_a_full_disk_is_noticed_before_anything_is_written(
     network, index, store, tmp_path, monkeypatch
 ):
-    needed = store.features.nbytes + store.masks.nbytes
-    monkeypatch.setattr(feature_store, "shutil", types.SimpleNamespace())
-    for free in (needed - 1, needed):
-        usage = types.SimpleNamespace(free=free)
-        feature_store.shutil.disk_usage = lambda path, usage=usage: usage
-        if free < needed:
-            message = rf"needs {needed / 1e9:.1f} GB.*only {free / 1e9:.1f} GB are free"
-            with pytest.raises(OSError, match=message):
-                feature_store.open_store(network, index, CLASSES, tmp_path / "store")
-            assert list((tmp_path / "store").iterdir()) == []
-        else:
-            feature_store.open_store(network, index, CLASSES, tmp_path / "store")
+    needed = store.features.nbytes + store.masks.nbytes + 4 * len(store.masks)
+    of_free(monkeypatch, needed - 1)
+    message = (
+        rf"needs {needed / 1e9:.2f} GB \(0.00 GB are there\); --feature_store_gb allows 100 GB,"
+        rf" and {needed / 1e9:.2f} GB are free"
+    )
+    with pytest.raises(OSError, match=message):
+        feature_store.open_store(network, index, CLASSES, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+    of_free(monkeypatch, needed)
+    feature_store.open_store(network, index, CLASSES, tmp_path / "store")
+
+
+def test_a_finished_store_needs_no_free_disk(network, index, store, directory, monkeypatch):
+    of_free(monkeypatch, 0)
+    again = feature_store.open_store(network, index, CLASSES, directory)
+    np.testing.assert_array_equal(again.masks, store.masks)
+
+
+def test_a_store_larger_than_allowed_is_refused(network, index, store, directory, tmp_path):
+    needed = (store.features.nbytes + store.masks.nbytes + 4 * len(store.masks)) / 1e9
+    for place in (tmp_path / "store", directory):  # a new one, one that is gone on with
+        with pytest.raises(ValueError, match=r"--feature_store_gb allows .*Raise --feature_st"):
+            feature_store.open_store(network, index, CLASSES, place, max_gb=needed * 0.999)
+    assert not (tmp_path / "store").exists()
+    feature_store.open_store(network, index, CLASSES, directory, max_gb=needed * 1.001)

@@ -67,6 +67,22 @@ def test_training_adds_every_step_and_the_cooccurrence(network):
     assert outputs["support_cooccurrent"].shape == (2, SIZE, SIZE, 2)
 
 
+def test_both_branches_in_one_batch_are_each_alone(network):
+    inputs = episode()
+    outputs = network(inputs, training=True)
+    own = network.parts
+    features = parts.encode(own, inputs)
+    projected = {name: own.projection(value) for name, value in features.items()}
+    category = own.category(projected["category"], inputs["support_mask"])
+    reinforced = own.cross_reference(projected["support"], projected["query"])
+    for name, branch in zip(("support", "query"), reinforced, strict=True):
+        compared = parts.condition(own, branch, category)
+        steps = own.to_image(own.refinement(compared, steps=TINY.train_refine_steps))
+        common = own.to_image(own.cross_reference.cooccurrence(branch))
+        np.testing.assert_allclose(outputs[f"{name}_steps"], steps, atol=1e-6)
+        np.testing.assert_allclose(outputs[f"{name}_cooccurrent"], common, atol=1e-6)
+
+
 def test_the_summary_reads_like_figure_2(network):
     names = [layer.name for layer in network.layers]
     order = ["encoder", "projection", "cross_reference", "condition", "refinement", "to_image"]

@@ -16,18 +16,20 @@ MAX_LINES, MAX_BYTES = 300, 1_000_000
 
 # A module imports from its own row or from rows above, never from one below.
 LEVELS = [
-    "fields config options folds cli files records metrics losses layers refinement pretrained",
+    "fields config options folds cli files index records metrics losses layers refinement "
+    "pretrained optimizers",
     "backbones",
     "photos results presence paper_tables series charts document",
-    "visualize episodes frames protocols sampling manifest parts model runs support report",
+    "visualize episodes frames protocols sampling manifest parts model runs support report "
+    "checkpoints photo_pack warp heads compact",
     "photo_folder",
-    "features feature_store episode_records paper_runs paper_report",
+    "features feature_store episode_records paper_runs paper_report jax_steps",
     "finetune prior",
     "fewshot baselines",
     "scoring nway",
     "evaluation",
     "evaluate callbacks",
-    "train predict reproduce compact",
+    "train train_jax predict reproduce",
 ]
 LEVEL = {name: row for row, names in enumerate(LEVELS) for name in names.split()}
 

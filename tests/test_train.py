@@ -17,7 +17,18 @@ import pytest
 from commands import run
 from test_model import TINY
 
-from crnet_tf import callbacks, cli, feature_store, folds, model, records, runs, train
+from crnet_tf import (
+    callbacks,
+    checkpoints,
+    cli,
+    feature_store,
+    folds,
+    model,
+    optimizers,
+    records,
+    runs,
+    train,
+)
 
 SMALL = [
     "--backbone=tiny", "--backbone_weights=none", "--train_backbone", "--image_size=33",
@@ -134,7 +145,7 @@ def test_without_records_the_demo_set_is_built_and_said(tmp_path, monkeypatch, c
     monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
     monkeypatch.setattr(train, "train", lambda *arguments: trained.append(arguments))
     run(train, "--steps=2", "--steps_per_epoch=2", "--out=run")
-    ((settings, index, out, _),) = trained
+    ((settings, index, out, *_),) = trained
     assert settings.backbone == "tiny" and index.dataset == "demo" == settings.dataset
     assert capsys.readouterr().out.startswith("No --records given: training on the embedded")
     notice = json.loads((tmp_path / "run" / "run.json").read_text())["notice"]
@@ -155,6 +166,10 @@ def test_a_mistake_is_one_line():
         (
             ["--backbone=resnet50", "--backbone_weights=gone.npz", "--notrain_backbone"],
             "backbone_weights: no file 'gone.npz'",
+        ),
+        (
+            ["--notrain_backbone", "--feature_views=1", "--feature_store_gb=0"],
+            "--feature_store_gb allows 0 GB",
         ),
     ],
 )
@@ -215,7 +230,7 @@ def test_averaged_weights_are_put_back_exactly():
     for average in network.optimizer._model_variables_moving_average:
         average.assign(average + 1)
     before = [variable.numpy() for variable in network.trainable_variables]
-    with callbacks.averaged_weights(network):
+    with checkpoints.averaged_weights(network):
         for was, now in zip(before, network.trainable_variables, strict=True):
             assert np.all(now.numpy() != was)
     for was, now in zip(before, network.trainable_variables, strict=True):
@@ -226,7 +241,7 @@ def test_without_ema_the_weights_stay():
     network = model.build_crnet(TINY)
     network.compile("sgd", jit_compile=False)
     before = network.trainable_variables[0].numpy()
-    with callbacks.averaged_weights(network):
+    with checkpoints.averaged_weights(network):
         np.testing.assert_array_equal(network.trainable_variables[0].numpy(), before)
 
 
@@ -250,9 +265,9 @@ def test_the_best_value_survives_a_restart(tmp_path):
     ],
 )  # fmt: skip
 def test_learning_rate_schedules(kind, step, expected):
-    schedule = train.Schedule(1.0, kind, warmup=10, steps=110)
+    schedule = optimizers.Schedule(1.0, kind, warmup=10, steps=110)
     assert float(schedule(step)) == pytest.approx(expected, abs=1e-6)
-    again = train.Schedule.from_config(schedule.get_config())
+    again = optimizers.Schedule.from_config(schedule.get_config())
     assert float(again(step)) == float(schedule(step))
 
 

@@ -1,0 +1,50 @@
+"""Checkpoints on disk: written whole, with the epochs they have seen; averaged weights."""
+
+import contextlib
+import pathlib
+import zipfile
+
+from crnet_tf.model import CRNet
+
+EPOCHS_MEMBER = "epochs"  # in the zip archive that a .keras file is; Keras ignores it
+
+
+def save_atomically(network: CRNet, path: pathlib.Path, epochs: int | None = None) -> None:
+    """Writes a checkpoint beside its place and renames it: never half a file.
+
+    Args:
+        epochs: number of finished epochs, kept in the same file for `finished_epochs`. (The
+            optimiser's count lacks the steps that mixed float16 skipped.)
+    """
+    partial = path.with_name(f".{path.stem}.partial.keras")
+    network.save(partial)
+    if epochs is not None:
+        with zipfile.ZipFile(partial, "a") as archive:
+            archive.writestr(EPOCHS_MEMBER, str(epochs))
+    partial.rename(path)
+
+
+def finished_epochs(path: pathlib.Path) -> int:
+    """Number of epochs that a checkpoint of `SaveLast` has seen."""
+    with zipfile.ZipFile(path) as archive:
+        return int(archive.read(EPOCHS_MEMBER))
+
+
+@contextlib.contextmanager
+def averaged_weights(network: CRNet):
+    """The moving averages of `--ema` in place of the weights, put back exactly after."""
+    # Mixed float16 wraps the optimiser in one that scales the loss.
+    optimizer = getattr(network.optimizer, "inner_optimizer", network.optimizer)
+    if not optimizer.use_ema:
+        yield
+        return
+    averages = optimizer._model_variables_moving_average
+    variables = optimizer._trainable_variables
+    kept = [variable.numpy() for variable in variables]
+    try:
+        for variable, average in zip(variables, averages, strict=True):
+            variable.assign(average)
+        yield
+    finally:
+        for variable, value in zip(variables, kept, strict=True):
+            variable.assign(value)

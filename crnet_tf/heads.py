@@ -1,0 +1,105 @@
+"""Takes a checkpoint apart for transport: what was trained, without the frozen encoder.
+
+    python -m crnet_tf.heads --checkpoint=runs/voc1/best.keras --out=heads.npz
+    python -m crnet_tf.heads --heads=heads.npz --backbone_weights=resnet50.npz --out=best.keras
+
+The second command joins it again with the backbone weights that it was trained on, which are
+the larger part of a checkpoint and already where it is to go. Needs no TensorFlow.
+"""
+
+import dataclasses
+import io
+import json
+import pathlib
+
+import keras
+import numpy as np
+from absl import flags
+
+from crnet_tf import cli, files, model
+from crnet_tf.config import Config
+
+CONFIG, ENCODER = "config", "encoder"  # entries beside the arrays by path of the variable
+MAX_FLOAT16 = np.finfo(np.float16).max
+
+
+def take(network: model.CRNet, path, dtype: str = "float32") -> None:
+    """Writes the trainable variables and the configuration as `.npz`.
+
+    Args:
+        dtype: "float32", or "float16" for half the size.
+
+    Raises:
+        ValueError: float16 cannot hold a weight.
+    """
+    arrays = {v.path: np.asarray(v) for v in network.trainable_variables}
+    if dtype == "float16" and any(np.abs(a).max() > MAX_FLOAT16 for a in arrays.values()):
+        raise ValueError(f"dtype: expected weights up to {MAX_FLOAT16}. Use float32.")
+    arrays = {name: values.astype(dtype) for name, values in arrays.items()}
+    arrays[CONFIG] = np.array(json.dumps(dataclasses.asdict(network.config)))
+    arrays[ENCODER] = _encoder_sums(network)
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    files.write_bytes(path, content.getvalue())
+
+
+def join(path, backbone_weights: str) -> model.CRNet:
+    """The network whose trained part `take` wrote, with an encoder of `backbone_weights`.
+
+    Raises:
+        FileNotFoundError: one of the files is missing.
+        ValueError: the file is of something else, or the encoder is another one.
+    """
+    with np.load(path) as arrays:
+        if CONFIG not in arrays:
+            raise ValueError(
+                f"{path}: expected a file of crnet_tf.heads, received another one."
+            )
+        config = Config.from_dict(json.loads(str(arrays[CONFIG])))
+        network = model.build_crnet(
+            dataclasses.replace(config, backbone_weights=backbone_weights)
+        )
+        if not np.allclose(_encoder_sums(network), arrays[ENCODER], rtol=1e-5):
+            raise ValueError(
+                f"{path} was trained on other backbone weights than {backbone_weights}: give "
+                f"those of its run.json, which it knew as {config.backbone_weights!r}."
+            )
+        for variable in network.trainable_variables:
+            variable.assign(arrays[variable.path].astype("float32"))
+    return network
+
+
+def _encoder_sums(network):
+    """A number for each frozen array of the encoder, by which another one is noticed."""
+    frozen = network.parts.encoder.non_trainable_variables
+    return np.array([np.abs(np.asarray(v, np.float64)).sum() for v in frozen])
+
+
+def define_flags():
+    flags.DEFINE_string("checkpoint", None, "A .keras file to take apart.")
+    flags.DEFINE_string("heads", None, "A file of this command, to join again.")
+    flags.DEFINE_string("backbone_weights", "imagenet", "As in training, to join.")
+    flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "Of the weights on disk.")
+    flags.DEFINE_string("out", None, "File to write: .npz, or .keras.", required=True)
+
+
+def main():
+    args = flags.FLAGS
+    if bool(args.checkpoint) == bool(args.heads):
+        raise ValueError("Expected one of --checkpoint and --heads, received both or neither.")
+    out = pathlib.Path(args.out)
+    if args.checkpoint:
+        take(model.load_checkpoint(args.checkpoint), out, args.dtype)
+    else:
+        network = join(args.heads, args.backbone_weights)
+        if out.suffix != ".keras":
+            raise ValueError(
+                f"out: expected a name that ends in .keras, received {args.out!r}."
+            )
+        keras.saving.save_model(network, out, include_optimizer=False)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB.")
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.run(main)
