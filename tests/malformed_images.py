@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 SIZE = (37, 29)  # width, height
+BOMB = 2**23  # bytes of zeros in a file of a few KB
 PNG_START = b"\x89PNG\r\n\x1a\n"
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect/></svg>'
 HUGE = (0, 1, 2**15, 65500, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
@@ -32,9 +33,9 @@ def well_formed() -> dict[str, bytes]:
         "16_bit.png": saved(deep, "PNG"),
         "interlaced.png": interlaced(pixels),
         "animated.png": saved(photo, "PNG", save_all=True, append_images=[photo] * 3),
-        "text_bomb.png": with_chunk(saved(photo, "PNG"), b"zTXt", b"a\0\0" + zipped(2**26)),
-        "profile_bomb.png": with_chunk(saved(photo, "PNG"), b"iCCP", b"a\0\0" + zipped(2**26)),
-        "pixel_bomb.png": png(8, 8, zipped(2**26)),
+        "text_bomb.png": with_chunk(saved(photo, "PNG"), b"zTXt", b"a\0\0" + zipped(BOMB)),
+        "profile_bomb.png": with_chunk(saved(photo, "PNG"), b"iCCP", b"a\0\0" + zipped(BOMB)),
+        "pixel_bomb.png": png(8, 8, zipped(BOMB)),
         "baseline.jpg": saved(photo, "JPEG"),
         "progressive.jpg": saved(photo, "JPEG", progressive=True),
         "grey.jpg": saved(photo.convert("L"), "JPEG"),

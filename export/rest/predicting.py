@@ -104,7 +104,7 @@ class Predictor:
         if signature is None:
             raise ValueError(
                 f"Expected a signature of {sorted(loaded.signatures)}, received "
-                f"{tensors.shown(name)!r}."
+                f"{tensors.shown(name)}."
             )
         asked["signature"] = name
         inputs = tensors.arrays(request, signature.inputs)

@@ -7,15 +7,18 @@ size.
 
 import base64
 import json
+import reprlib
 
 import numpy as np
 import tensorflow as tf
 
 DEFAULT_SIGNATURE = "serving_default"
 BASE64, BYTES_END = "b64", "_bytes"
-SHOWN = 100  # characters of what a client sent, in an error
 
 Specs = dict[str, tf.TensorSpec]
+
+_short = reprlib.Repr()
+_short.maxstring = 100
 
 
 class TooLarge(ValueError):
@@ -40,7 +43,7 @@ def read(body: bytes, max_values: int) -> dict:
     except RecursionError:
         raise ValueError("Expected a JSON object, received one nested too deeply.") from None
     except ValueError as error:
-        raise ValueError(f"Expected a JSON object, received: {shown(error)}") from None
+        raise ValueError(f"Expected a JSON object, received: {error}.") from None
     if not isinstance(request, dict):
         raise ValueError(f"Expected a JSON object, received {shown(request)}.")
     return request
@@ -152,9 +155,8 @@ def _written(shape):
 
 
 def shown(value) -> str:
-    """The beginning of what a client sent."""
-    text = str(value)[: SHOWN + 1]
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    """What a client sent, shortened, without characters that no answer can carry."""
+    return _short.repr(value)
 
 
 def answer(outputs: dict[str, np.ndarray], rows: bool) -> bytes:
