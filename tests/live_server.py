@@ -23,6 +23,7 @@ from export.rest.limits import Limits
 from export.settings import Settings
 
 QUICK = {"poll_s": 0.02, "batch_wait_ms": 0.0}
+SETTINGS = Settings(max_pixels=2**21)
 PATIENCE = 60  # seconds until a test gives up
 
 _folder = tempfile.TemporaryDirectory()  # of models that the tests of several files share
@@ -117,7 +118,7 @@ def write_sums(folder: pathlib.Path, version: int) -> pathlib.Path:
 @functools.cache
 def few_shot_folder() -> pathlib.Path:
     """The tiny network, exported as `export.saved_model` does, without its comparison."""
-    exported = signatures.FewShot(lively(), Settings(max_pixels=70_000), 1)
+    exported = signatures.FewShot(lively(), SETTINGS, 1)
     return _written("crnet", exported, kind="few-shot", class_names=[])
 
 
@@ -127,7 +128,7 @@ def taught_folder() -> pathlib.Path:
     learner = Learner(lively(), Options(refine_steps=1), keep_features=True)
     classes = {"cup": [photo(1), photo(2)], "mug": [photo(3)]}
     learnt = [taught.learn(learner, *one) for one in classes.items()]
-    exported = taught.Taught(learner, learnt, Settings(max_pixels=70_000))
+    exported = taught.Taught(learner, learnt, SETTINGS)
     return _written("things", exported, kind="taught", class_names=list(classes))
 
 

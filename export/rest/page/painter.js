@@ -93,8 +93,9 @@ export class Painter {
     this.cursor.hidden = false;
   }
 
-  begin(place) {
-    const stroke = { erases: this.erases, size: this.size, places: [place] };
+  begin([x, y]) {
+    const places = [[x, y], [x + 0.01, y]]; // a line of no length would not be drawn
+    const stroke = { erases: this.erases, size: this.size, places };
     this.strokes.push(stroke);
     this.draw(stroke, 0);
     return stroke;
@@ -105,6 +106,8 @@ export class Painter {
     this.draw(stroke, stroke.places.length - 2);
   }
 
+  // An image, or the part of a stroke from one place to the next: again in the same parts, a
+  // stroke gives the same pixels.
   draw(stroke, from) {
     const context = this.context;
     if (stroke.image) {
@@ -117,17 +120,18 @@ export class Painter {
     context.lineWidth = stroke.size;
     context.lineCap = context.lineJoin = "round";
     context.beginPath();
-    const [[x, y], ...others] = stroke.places.slice(from);
-    context.moveTo(x, y);
-    context.lineTo(x + 0.01, y); // a line of no length would not be drawn
-    for (const place of others) context.lineTo(...place);
+    context.moveTo(...stroke.places[from]);
+    context.lineTo(...stroke.places[from + 1]);
     context.stroke();
     context.globalCompositeOperation = "source-over";
   }
 
   redraw() {
     this.context.clearRect(0, 0, this.photo.width, this.photo.height);
-    for (const stroke of this.strokes) this.draw(stroke, 0);
+    for (const stroke of this.strokes) {
+      const parts = stroke.image ? 1 : stroke.places.length - 1;
+      for (let from = 0; from < parts; from++) this.draw(stroke, from);
+    }
     this.onChange();
   }
 
