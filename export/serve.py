@@ -97,8 +97,9 @@ def main():
     models = served_models(args.model, args.version)
     limits = fields.from_flags(Limits, {}, args)
     logging.set_verbosity(max(args.verbosity, logging.INFO))
-    # uvicorn stops gracefully, then raises the signal again: exit without an error.
-    signal.signal(signal.SIGTERM, _stop)
+    # uvicorn stops gracefully, then raises the signal again: that is no error.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
     names = ", ".join(model.name for model in models)
     print(f"Serving {names} on http://{args.host}:{args.port}/ (Ctrl+C ends)", flush=True)
     server(app.build(models, limits, args.allowed_hosts), args.host, args.port, limits).run()

@@ -497,10 +497,10 @@ def test_the_command_serves_what_its_flags_say(sums, monkeypatch, capsys):
         return Server()
 
     monkeypatch.setattr(serve, "server", server)
-    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(signal, "signal", lambda number, action: asked.append(number))
     commands.run(serve, f"--model=a={sums},b={sums}", "--port=1234", "--max_batch=3")
-    signal.signal(signal.SIGTERM, before)
-    assert asked == [(["a", "b"], "127.0.0.1", 1234, 3), "run"]
+    ending = [signal.SIGTERM, signal.SIGINT]
+    assert asked == [*ending, (["a", "b"], "127.0.0.1", 1234, 3), "run"]
     assert "Serving a, b on http://127.0.0.1:1234/" in capsys.readouterr().out
 
 

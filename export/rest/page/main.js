@@ -63,6 +63,8 @@ function showModel() {
   const { class_names: names = [] } = model().description;
   element("about").textContent = (taught ? `This model knows: ${names.join(", ")}. ` : "") +
     `Photos larger than ${LONGEST} px are shrunk before they are sent.`;
+  element("threshold").value = model().description.settings?.threshold ?? 0.5;
+  showThreshold();
   element("legend").hidden = !taught;
   element("legend").replaceChildren(...names.map((name, n) => {
     const item = document.createElement("li");
@@ -225,6 +227,11 @@ function threshold() {
   return Number(element("threshold").value);
 }
 
+function showThreshold() {
+  element("threshold-value").textContent = threshold().toFixed(2);
+  for (const query of queries.filter((one) => one.found)) showFound(query);
+}
+
 function showFound({ card, found, model, photo }) {
   const overlay = card.querySelector(".overlay");
   const covered = drawOverlay(overlay, found, threshold());
@@ -285,10 +292,7 @@ element("remove-all").addEventListener("click", () => {
   progress("");
 });
 element("model").addEventListener("change", showModel);
-element("threshold").addEventListener("input", () => {
-  element("threshold-value").textContent = threshold().toFixed(2);
-  for (const query of queries.filter((one) => one.found)) showFound(query);
-});
+element("threshold").addEventListener("input", showThreshold);
 attempt(async () => {
   await refreshModels();
   showModel();
