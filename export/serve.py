@@ -21,7 +21,7 @@ from export.rest.limits import Limits
 from export.rest.loading import SAVED_MODEL
 from export.rest.served import Served
 
-CONNECTIONS = 4  # times the queue: those that wait for their turn, and the page's
+CONNECTIONS = 64  # besides those of the queue: the page, Prometheus, those turned away
 
 
 def served_models(models: list[str], version: int | None = None) -> list[Served]:
@@ -72,8 +72,9 @@ def server(application, host: str, port: int, limits: Limits) -> uvicorn.Server:
         http="h11",
         ws="none",
         loop="asyncio",
+        log_config=None,  # absl's
         log_level="warning",
-        limit_concurrency=CONNECTIONS * limits.queue,
+        limit_concurrency=CONNECTIONS + limits.queue,
         timeout_graceful_shutdown=int(limits.body_timeout_s + limits.timeout_s) + 1,
         proxy_headers=False,
         server_header=False,
@@ -100,9 +101,12 @@ def main():
     # uvicorn stops gracefully, then raises the signal again: that is no error.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
-    names = ", ".join(model.name for model in models)
-    print(f"Serving {names} on http://{args.host}:{args.port}/ (Ctrl+C ends)", flush=True)
-    server(app.build(models, limits, args.allowed_hosts), args.host, args.port, limits).run()
+    application = app.build(models, limits, [args.host, *args.allowed_hosts])
+    serving = server(application, args.host, args.port, limits)
+    listening = serving.config.bind_socket()  # says so and exits, when the port is taken
+    names, port = ", ".join(model.name for model in models), listening.getsockname()[1]
+    print(f"Serving {names} on http://{args.host}:{port}/ (Ctrl+C ends)", flush=True)
+    serving.run([listening])
 
 
 def _stop(*_):

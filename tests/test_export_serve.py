@@ -19,8 +19,11 @@ import weakref
 import commands
 import pytest
 import requests
+import tensorflow as tf
+import uvicorn
 from live_server import b64, serving, until, write_sums
 from prometheus_client.parser import text_string_to_metric_families
+from tensorflow_serving.apis import prediction_log_pb2
 
 from export import serve
 from export.rest import loading
@@ -261,6 +264,41 @@ def slow(entered, go_on):
     return load
 
 
+def write_warm_up(folder, signature):
+    """A version of a model, with one request in its warm-up file."""
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.model_spec.signature_name = signature
+    log.predict_log.request.inputs["text"].CopyFrom(tf.make_tensor_proto(["hello"]))
+    version = write_sums(folder, 1)
+    (version / loading.WARM_UP).parent.mkdir()
+    with tf.io.TFRecordWriter(str(version / loading.WARM_UP)) as writer:
+        writer.write(log.SerializeToString())
+    return version
+
+
+def test_a_version_is_asked_its_warm_up_requests_before_it_serves(tmp_path):
+    version, recording = write_warm_up(tmp_path, "echo"), Recording()
+    loading.warm_up(version / loading.WARM_UP, {"echo": recording})
+    assert recording.asked == [{"text": [b"hello"]}]
+    assert loading.load(version, "sum", 1).version == 1
+
+
+def test_a_version_that_fails_its_warm_up_does_not_serve(tmp_path):
+    version = write_warm_up(tmp_path, "nobody's")
+    with pytest.raises(ValueError, match='received one to "nobody\'s"'):
+        loading.load(version, "sum", 1)
+
+
+class Recording:
+    """A signature that notes what it is asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def call(self, arrays):
+        self.asked.append({name: value.tolist() for name, value in arrays.items()})
+
+
 def test_a_chosen_version_serves_and_several_models_do(sums):
     models = serve.served_models([f"old={sums}"], 1)
     (other,) = serve.served_models([str(sums)])
@@ -488,20 +526,19 @@ def is_closed(port):
 def test_the_command_serves_what_its_flags_say(sums, monkeypatch, capsys):
     asked = []
 
-    class Server:
-        def run(self):
-            asked.append("run")
+    def run(server, sockets):
+        (listening,) = sockets
+        models, limits = server.config.app.state.api.models, server.config.app.state.api.limits
+        asked.append((list(models), listening.getsockname(), limits.max_batch))
+        listening.close()
 
-    def server(application, host, port, limits):
-        asked.append((list(application.state.api.models), host, port, limits.max_batch))
-        return Server()
-
-    monkeypatch.setattr(serve, "server", server)
+    monkeypatch.setattr(uvicorn.Server, "run", run)
     monkeypatch.setattr(signal, "signal", lambda number, action: asked.append(number))
-    commands.run(serve, f"--model=a={sums},b={sums}", "--port=1234", "--max_batch=3")
-    ending = [signal.SIGTERM, signal.SIGINT]
-    assert asked == [*ending, (["a", "b"], "127.0.0.1", 1234, 3), "run"]
-    assert "Serving a, b on http://127.0.0.1:1234/" in capsys.readouterr().out
+    commands.run(serve, f"--model=a={sums},b={sums}", "--port=0", "--max_batch=3")
+    *ending, (models, (host, port), max_batch) = asked
+    assert ending == [signal.SIGTERM, signal.SIGINT]
+    assert (models, host, max_batch) == (["a", "b"], "127.0.0.1", 3)
+    assert f"Serving a, b on http://127.0.0.1:{port}/" in capsys.readouterr().out
 
 
 def test_tensorflow_forgets_a_version_that_is_unloaded(tmp_path):

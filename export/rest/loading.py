@@ -8,9 +8,12 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow_serving.apis import get_model_metadata_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, prediction_log_pb2
+
+from export.rest.tensors import DEFAULT_SIGNATURE
 
 SAVED_MODEL = "saved_model.pb"
+WARM_UP = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
 METADATA = "metadata"  # the signature by which our exports say what they are
 
 
@@ -77,8 +80,29 @@ def load(folder: pathlib.Path, name: str, version: int) -> Loaded:
     }
     if not signatures:
         raise ValueError(f"{folder}: expected a SavedModel with signatures, received none.")
+    warm_up(folder / WARM_UP, signatures)
     definitions = read_definitions(folder / SAVED_MODEL)
     return Loaded(name, version, loaded, signatures, definitions, describe(signatures))
+
+
+def warm_up(path: pathlib.Path, signatures: dict[str, Signature]) -> None:
+    """Asks what TF Serving asks a version before it serves: first calls prepare graphs.
+
+    Raises:
+        ValueError, tf.errors.OpError: the version cannot answer its own warm-up requests.
+    """
+    if not path.exists():
+        return
+    for record in tf.data.TFRecordDataset(str(path)):
+        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        request = log.predict_log.request
+        name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+        if name not in signatures:
+            raise ValueError(
+                f"{path}: expected requests to {sorted(signatures)}, received one to {name!r}."
+            )
+        arrays = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
+        signatures[name].call(arrays)
 
 
 def describe(signatures: dict[str, Signature]) -> dict:
