@@ -1,5 +1,6 @@
 """The local server speaks TF Serving's REST API, and keeps its bounds and its doors shut."""
 
+import asyncio
 import concurrent.futures
 import dataclasses
 import gc
@@ -214,6 +215,7 @@ def states(server):
 
 def test_a_broken_version_is_reported_and_the_old_one_stays(tmp_path):
     write_sums(tmp_path, 1)
+    shutil.copytree(tmp_path / "1", tmp_path / "07")  # not how versions are called
     with serving([Served("sum", tmp_path)]) as server:
         broken = tmp_path / "2"
         broken.mkdir()
@@ -229,6 +231,28 @@ def test_a_broken_version_is_reported_and_the_old_one_stays(tmp_path):
         shutil.rmtree(broken)
         until(lambda: states(server)["1"] == "AVAILABLE")
         assert server.predict({"inputs": PAIR}).json()["outputs"]["version"] == [1, 1]
+
+
+def test_a_broken_version_is_tried_again_only_when_it_changes(tmp_path):
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "saved_model.pb").write_bytes(b"damaged")
+    tried = []
+
+    def load(path, name, version):
+        tried.append(version)
+        raise ValueError("it is damaged")
+
+    model = Served("sum", tmp_path, load=load)
+
+    async def look():
+        for _ in range(3):
+            await model.refresh()
+
+    asyncio.run(look())
+    assert tried == [1] and "it is damaged" in model.states[1].error
+    (tmp_path / "1" / "variables").touch()
+    asyncio.run(look())
+    assert tried == [1, 1]
 
 
 def test_the_old_version_stays_in_memory_while_it_is_asked(tmp_path):

@@ -30,7 +30,7 @@ class Status:
 
 
 class Served:
-    """Versions of one model. All methods run in the event loop's thread.
+    """Versions of one model. What changes it runs in the event loop's thread.
 
     Args:
         folder: above the numbered versions.
@@ -56,7 +56,9 @@ class Served:
         found = [
             int(path.name)
             for path in self.folder.iterdir()
-            if path.name.isdecimal() and (path / SAVED_MODEL).exists()
+            if path.name.isdecimal()
+            and path.name == str(int(path.name))
+            and (path / SAVED_MODEL).exists()
         ]
         return sorted(set(found) & {self.pinned} if self.pinned else found, reverse=True)
 
@@ -64,7 +66,7 @@ class Served:
         """The newest version that did not fail as it is now, and what it is now."""
         for version in self.versions():
             files = [path.stat() for path in (self.folder / str(version)).rglob("*")]
-            changed = max(file.st_mtime_ns for file in files)
+            changed = max((file.st_mtime_ns for file in files), default=0)
             now = len(files), sum(file.st_size for file in files), changed
             if self._failed.get(version) != now:
                 return version, now
