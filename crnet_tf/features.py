@@ -142,7 +142,7 @@ class PhotoEncoder:
         bits = np.uint16 if self._dtype == ml_dtypes.bfloat16 else self._dtype
         if path.exists():
             try:
-                return np.load(path).view(self._dtype)
+                return np.load(path, allow_pickle=False).view(self._dtype)
             except (OSError, ValueError, EOFError) as error:
                 raise ValueError(
                     f"{path} cannot be read as features ({error}). Remove it."

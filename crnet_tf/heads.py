@@ -50,7 +50,7 @@ def join(path, backbone_weights: str) -> model.CRNet:
         FileNotFoundError: one of the files is missing.
         ValueError: the file is of something else, or the encoder is another one.
     """
-    with np.load(path) as arrays:
+    with np.load(path, allow_pickle=False) as arrays:
         if CONFIG not in arrays:
             raise ValueError(
                 f"{path}: expected a file of crnet_tf.heads, received another one."

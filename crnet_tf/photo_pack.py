@@ -132,7 +132,7 @@ def _read_part(path, sha256):
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError(f"{path} is not the file that was written: copy it again.")
-    with np.load(io.BytesIO(content)) as arrays:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         kinds = [_cut(arrays[kind], arrays[f"{kind}_end"]) for kind in ("image", "label")]
     return list(zip(*kinds, strict=True))
 

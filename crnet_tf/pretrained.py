@@ -80,7 +80,7 @@ def _imagenet_weights(name):
 
 def _open_npz(path):
     try:
-        return np.load(path)
+        return np.load(path, allow_pickle=False)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{path} cannot be read as an .npz archive of weights ({error}). It is damaged or "

@@ -1,7 +1,8 @@
 """Encoded photos and masks -> pixels, in graph code that an exported model takes along.
 
 The size in a file's header is checked before the file is decoded: a small file that promises
-a gigantic photo fails with InvalidArgument and takes no memory.
+a gigantic photo fails with InvalidArgument and takes no memory. So does a JPEG of very many
+scans, each of which would cost a pass over all pixels.
 """
 
 import tensorflow as tf
@@ -9,6 +10,7 @@ import tensorflow as tf
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 HEADER_BYTES = 33  # of a PNG: its signature and the chunk IHDR
 PALETTE = 3  # IHDR's colour type
+MOST_SCANS = 100  # of a JPEG; encoders write a dozen at most
 
 
 def photo(content, max_pixels: int):
@@ -17,7 +19,8 @@ def photo(content, max_pixels: int):
     Rotation by EXIF is not applied, transparency is dropped.
 
     Raises:
-        InvalidArgumentError: neither JPEG nor PNG, damaged, or of more than `max_pixels`.
+        InvalidArgumentError: neither JPEG nor PNG, damaged, of more than `max_pixels`, or of
+            more than `MOST_SCANS`.
     """
     known = is_png(content) | (tf.strings.substr(content, 0, len(JPEG)) == JPEG)
     content = after(
@@ -32,6 +35,12 @@ def photo(content, max_pixels: int):
         ),
     )
     content = _checked(content, _size(content), max_pixels, "photo")
+    scans = tf.cond(is_png(content), lambda: tf.constant(0, tf.int64), lambda: _scans(content))
+    few = tf.debugging.Assert(
+        scans <= MOST_SCANS,
+        [f"photo: expected a JPEG of at most {MOST_SCANS} scans, received", scans],
+    )
+    content = after(content, few)
     # decode_jpeg reads PNG as well; the default DCT is fast and inexact.
     return tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
 
@@ -84,6 +93,14 @@ def _size(content):
         lambda: _png_size(content),
         lambda: tf.image.extract_jpeg_shape(content)[:2],
     )
+
+
+def _scans(content):
+    """Headers of scans in a JPEG: FF DA, length, components; the length follows from these."""
+    values = tf.io.decode_raw(content, tf.uint8)
+    first, second, high, low, components = (values[n : n - 4 or None] for n in range(5))
+    marked = (first == 0xFF) & (second == 0xDA) & (high == 0)
+    return tf.math.count_nonzero(marked & (low == 6 + 2 * components) & (components <= 4))
 
 
 def _png_size(content):

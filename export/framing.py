@@ -5,6 +5,15 @@ import tensorflow as tf
 from export import decode
 
 
+def bounded(tensor, count, most: int, name: str):
+    """The same tensor. Raises InvalidArgumentError when `count` is above `most`."""
+    check = tf.debugging.Assert(
+        count <= most,
+        [f"{name}: expected at most {most} in one request, received", count, "Send fewer."],
+    )
+    return decode.after(tensor, check)
+
+
 def photos(pixels, size: int):
     """uint8 [N,H,W,3] -> float32 [N,S,S,3], bilinear with aligned corners."""
     resized = tf.raw_ops.ResizeBilinear(images=pixels, size=[size, size], align_corners=True)

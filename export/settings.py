@@ -23,6 +23,12 @@ class Settings:
         minimum=2**16,
     )
 
+    max_photos: int = field(
+        64,
+        "Most queries, times supports, of one request; memory grows with them.",
+        minimum=1,
+    )
+
     def __post_init__(self):
         fields.check(self)
         if self.threshold >= 1:

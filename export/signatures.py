@@ -20,7 +20,7 @@ import keras
 import tensorflow as tf
 
 from crnet_tf.model import CRNet
-from export import answers, framing
+from export import answers, decode, framing
 from export.settings import Settings
 
 MASK_WHITE = 255  # foreground in mask files; in arrays it is 1
@@ -63,11 +63,13 @@ class FewShot:
 
     def encode_support(self, support_image, support_mask):
         """uint8 [K,H,W,3], [K,H,W] in {0,1,255} -> state."""
+        support_image = self._bounded(support_image, "supports")
         framed = framing.supports(support_image, support_mask, self.size)
         return answers.state_of(self.network, *framed)
 
     def segment_with_support(self, query_image, *state):
         """uint8 [B,H,W,3], state -> probability, mask [B,H,W], presence [B]."""
+        query_image = self._bounded(query_image, "queries times supports", state)
         maps, presence = self.answer(state, framing.photos(query_image, self.size))
         shape = tf.shape(query_image)
         probability = answers.restored([maps[..., None]], shape[1], shape[2])
@@ -86,6 +88,7 @@ class FewShot:
 
     def encode_support_encoded(self, support_image_bytes, support_mask_bytes):
         """Strings [K], [K] -> state."""
+        support_image_bytes = self._bounded(support_image_bytes, "supports")
         framed = framing.encoded_supports(
             support_image_bytes, support_mask_bytes, self.size, self.settings.max_pixels
         )
@@ -93,6 +96,7 @@ class FewShot:
 
     def segment_encoded_with_support(self, query_image_bytes, *state):
         """Strings [B], state -> PNG files of mask and probability [B], presence [B]."""
+        query_image_bytes = self._bounded(query_image_bytes, "queries times supports", state)
         framed, sizes = framing.encoded_photos(
             query_image_bytes, (self.size,), self.settings.max_pixels
         )
@@ -113,6 +117,17 @@ class FewShot:
 
     def _ordered(self, state):
         return [state[name] for name in self.state_names]
+
+    def _bounded(self, photos, name, state=None):
+        count = tf.shape(photos)[0]
+        if state is not None:
+            shots = [tf.shape(value)[0] for value in state]
+            same = tf.reduce_all(tf.stack(shots) == shots[0]) & (shots[0] > 0)
+            check = tf.debugging.Assert(
+                same, ["state: expected one entry a support, received", *shots]
+            )
+            count = decode.after(count * shots[0], check)
+        return framing.bounded(photos, count, self.settings.max_photos, name)
 
     def signatures(self) -> list[Signature]:
         """All of them but `metadata`."""

@@ -138,6 +138,7 @@ class Taught:
 
     def segment(self, image):
         """uint8 [B,H,W,3] -> probability [B,H,W,N], mask [B,H,W] of 0..N, presence [B,N]."""
+        image = self._bounded(image)
         maps, presence = self.answer([framing.photos(image, size) for size in self.sizes])
         shape = tf.shape(image)
         probability = answers.restored(maps, shape[1], shape[2])
@@ -150,7 +151,7 @@ class Taught:
     def segment_encoded(self, image_bytes):
         """Strings [B] -> PNG files of the mask [B] and of probabilities [B,N], presence."""
         framed, sizes = framing.encoded_photos(
-            image_bytes, self.sizes, self.settings.max_pixels
+            self._bounded(image_bytes), self.sizes, self.settings.max_pixels
         )
         maps, presence = self.answer(framed)
         masks, probabilities = answers.encoded(
@@ -161,6 +162,9 @@ class Taught:
             "probability_png_bytes": probabilities,
             "presence": presence,
         }
+
+    def _bounded(self, photos):
+        return framing.bounded(photos, tf.shape(photos)[0], self.settings.max_photos, "photos")
 
     def signatures(self) -> list[Signature]:
         """All of them but `metadata`."""

@@ -1,0 +1,118 @@
+"""Serves exported models on this machine: TF Serving's REST API, and a web page.
+
+    python -m export.serve --model=models/crnet
+
+Then open http://127.0.0.1:8501/, or ask as one asks TF Serving: POST
+/v1/models/crnet:predict. `--model` is the folder above the numbered versions, several with
+commas, under other names as NAME=FOLDER. The newest version serves; a newer one that appears
+is loaded, then takes over. SIGTERM or Ctrl+C: what was received is still answered.
+"""
+
+import pathlib
+import re
+import signal
+
+import uvicorn
+from absl import flags, logging
+
+from crnet_tf import cli, fields
+from export.rest import app
+from export.rest.limits import Limits
+from export.rest.loading import SAVED_MODEL
+from export.rest.served import Served
+
+CONNECTIONS = 64  # besides those of the queue: the page, Prometheus, those turned away
+
+
+def served_models(models: list[str], version: int | None = None) -> list[Served]:
+    """Models of FOLDER or NAME=FOLDER.
+
+    Raises:
+        FileNotFoundError: no folder, or no version in it.
+        ValueError: a name twice, or one that no URL can hold; a version of several models.
+    """
+    if version and len(models) > 1:
+        raise ValueError(
+            f"--version: expected one --model, received {len(models)}. Start a server for each."
+        )
+    found = {}
+    for text in models:
+        name, _, folder = text.rpartition("=")
+        path = pathlib.Path(folder)
+        name = name or path.resolve().name
+        if not re.fullmatch(r"[\w.-]+", name, re.ASCII) or name in found:
+            raise ValueError(
+                f"--model: expected names of letters, digits, '_', '.' and '-', each once, "
+                f"received {name!r}. Give NAME=FOLDER."
+            )
+        found[name] = Served(name, path, version)
+        _check_folder(path, found[name], version)
+    return list(found.values())
+
+
+def _check_folder(path, model, version):
+    if (path / SAVED_MODEL).exists():
+        raise FileNotFoundError(
+            f"--model: expected the folder above the numbered versions, received a version: "
+            f"{path}. Give {path.resolve().parent}."
+        )
+    if not path.is_dir() or not model.versions():
+        raise FileNotFoundError(
+            f"--model: expected a folder with version {version or 1} or another in it, "
+            f"received {path}. Write one: python -m export.saved_model --out={path}"
+        )
+
+
+def server(application, host: str, port: int, limits: Limits) -> uvicorn.Server:
+    """What `run()` serves with."""
+    config = uvicorn.Config(
+        application,
+        host=host,
+        port=port,
+        http="h11",
+        ws="none",
+        loop="asyncio",
+        log_config=None,  # absl's
+        log_level="warning",
+        limit_concurrency=CONNECTIONS + limits.queue,
+        timeout_graceful_shutdown=int(limits.body_timeout_s + limits.timeout_s) + 1,
+        proxy_headers=False,
+        server_header=False,
+    )
+    return uvicorn.Server(config)
+
+
+def define_flags():
+    text = flags.DEFINE_string
+    flags.DEFINE_list("model", None, "FOLDER or NAME=FOLDER of models, with commas.")
+    flags.mark_flag_as_required("model")
+    flags.DEFINE_integer("version", None, "Version to serve; default: the newest.", 1)
+    text("host", "127.0.0.1", "Address to listen on; 0.0.0.0: all, for other machines.")
+    flags.DEFINE_integer("port", 8501, "Port to listen on; 0: any.", 0, 65535)
+    flags.DEFINE_list("allowed_hosts", [], "Names, besides localhost, this server is asked by.")
+    fields.define_flags(Limits)
+
+
+def main():
+    args = flags.FLAGS
+    models = served_models(args.model, args.version)
+    limits = fields.from_flags(Limits, {}, args)
+    logging.set_verbosity(max(args.verbosity, logging.INFO))
+    # uvicorn stops gracefully, then raises the signal again: that is no error.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    application = app.build(models, limits, [args.host, *args.allowed_hosts])
+    serving = server(application, args.host, args.port, limits)
+    listening = serving.config.bind_socket()  # says so and exits, when the port is taken
+    names, port = ", ".join(model.name for model in models), listening.getsockname()[1]
+    print(f"Serving {names} on http://{args.host}:{port}/ (Ctrl+C ends)", flush=True)
+    serving.run([listening])
+
+
+def _stop(*_):
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    define_flags()
+    cli.run(main)

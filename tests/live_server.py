@@ -1,0 +1,140 @@
+"""A real server on a loopback port, in a thread of this process, and tiny models for it."""
+
+import asyncio
+import base64
+import contextlib
+import functools
+import json
+import pathlib
+import socket
+import tempfile
+import threading
+import time
+
+import requests
+import tensorflow as tf
+from test_features import lively, photo
+
+from crnet_tf.fewshot import Learner
+from crnet_tf.options import Options
+from export import serve, signatures, taught
+from export.rest import app
+from export.rest.limits import Limits
+from export.settings import Settings
+
+QUICK = {"poll_s": 0.02, "batch_wait_ms": 0.0}
+SETTINGS = Settings(max_pixels=2**21)
+PATIENCE = 60  # seconds until a test gives up
+
+_folder = tempfile.TemporaryDirectory()  # of models that the tests of several files share
+
+
+class Server:
+    """A running server; `session` asks it."""
+
+    def __init__(self, application, limits):
+        self.application, self.api = application, application.state.api
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.port = listening.getsockname()[1]
+        self.url, self.session = f"http://127.0.0.1:{self.port}", requests.Session()
+        self.uvicorn = serve.server(application, "127.0.0.1", self.port, limits)
+        run = self.uvicorn.serve([listening])
+        self.thread = threading.Thread(target=lambda: asyncio.run(run), daemon=True)
+        self.thread.start()
+
+    def get(self, path, **arguments):
+        return self.session.get(self.url + path, timeout=PATIENCE, **arguments)
+
+    def predict(self, body, model="sum", **arguments):
+        body = body if isinstance(body, str | bytes) else json.dumps(body)
+        url = f"{self.url}/v1/models/{model}:predict"
+        return self.session.post(url, body, timeout=PATIENCE, **arguments)
+
+    def outputs(self, signature, inputs, model="crnet"):
+        answer = self.predict({"signature_name": signature, "inputs": inputs}, model)
+        assert answer.status_code == 200, answer.text
+        return answer.json()["outputs"]
+
+    def stop(self):
+        self.uvicorn.should_exit = True
+        self.thread.join(PATIENCE)
+        self.session.close()
+        assert not self.thread.is_alive()
+
+
+@contextlib.contextmanager
+def serving(models, hosts=(), ready=True, **limits):
+    """A server of `models` (`Served`) until the block ends."""
+    limits = Limits(**{**QUICK, **limits})
+    server = Server(app.build(models, limits, hosts), limits)
+    try:
+        until(lambda: server.get("/readyz").ok or not ready)
+        yield server
+    finally:
+        server.stop()
+
+
+def until(condition):
+    """Waits for what another thread brings about."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
+
+
+def b64(content: bytes) -> dict:
+    """Bytes in TF Serving's JSON."""
+    return {"b64": base64.b64encode(content).decode()}
+
+
+def write_sums(folder: pathlib.Path, version: int) -> pathlib.Path:
+    """A SavedModel of few operations, of types that our exports do not have."""
+
+    class Sums(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, 2]), tf.TensorSpec([None, 2])])
+        def sums(self, x, y):
+            return {"sum": x + y, "version": tf.fill([tf.shape(x)[0]], version)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "text")])
+        def echo(self, text):
+            return {"echo": text, "echo_bytes": text}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.bool, "flag")])
+        def negate(self, flag):
+            return {"negated": ~flag}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.int32, "n")])
+        def total(self, n):
+            return {"total": tf.reduce_sum(n)}
+
+    model = Sums()
+    names = {"serving_default": "sums", "echo": "echo", "negate": "negate", "total": "total"}
+    signatures = {key: getattr(model, name) for key, name in names.items()}
+    work = folder / f".{version}"
+    tf.saved_model.save(model, str(work), signatures)
+    return work.rename(folder / str(version))
+
+
+@functools.cache
+def few_shot_folder() -> pathlib.Path:
+    """The tiny network, exported as `export.saved_model` does, without its comparison."""
+    exported = signatures.FewShot(lively(), SETTINGS, 1)
+    return _written("crnet", exported, kind="few-shot", class_names=[])
+
+
+@functools.cache
+def taught_folder() -> pathlib.Path:
+    """The tiny network that knows two classes."""
+    learner = Learner(lively(), Options(refine_steps=1), keep_features=True)
+    classes = {"cup": [photo(1), photo(2)], "mug": [photo(3)]}
+    learnt = [taught.learn(learner, *one) for one in classes.items()]
+    exported = taught.Taught(learner, learnt, SETTINGS)
+    return _written("things", exported, kind="taught", class_names=list(classes))
+
+
+def _written(name, exported, **description):
+    folder = pathlib.Path(_folder.name) / name
+    text = json.dumps({"model": "crnet", **description})
+    archive = signatures.archive(exported.signatures(), text)
+    archive.write_out(str(folder / "1"), verbose=False)
+    return folder
