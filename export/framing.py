@@ -7,8 +7,39 @@ from export import decode
 
 def photos(pixels, size: int):
     """uint8 [N,H,W,3] -> float32 [N,S,S,3], bilinear with aligned corners."""
-    resized = tf.raw_ops.ResizeBilinear(images=pixels, size=[size, size], align_corners=True)
+    resized = bilinear(tf.cast(pixels, tf.float32), (size, size))
     return tf.ensure_shape(resized, [None, size, size, 3])
+
+
+def bilinear(images, size):
+    """float32 [N,h,w,C] -> [N,H,W,C] with aligned corners; sizes may be known only then."""
+    if _has_size(images, size):
+        return images
+    return tf.raw_ops.ResizeBilinear(images=images, size=size, align_corners=True)
+
+
+def nearest(masks, size):
+    """uint8 [N,h,w,1] -> [N,H,W,1] with aligned corners."""
+    if _has_size(masks, size):
+        return masks
+    # TFLite resizes no uint8 with aligned corners.
+    large = tf.raw_ops.ResizeNearestNeighbor(
+        images=tf.cast(masks, tf.float32), size=size, align_corners=True
+    )
+    return tf.cast(large, tf.uint8)
+
+
+def _has_size(images, size):
+    """Whether the graph already knows it."""
+    return all(isinstance(side, int) for side in size) and images.shape[1:3] == tuple(size)
+
+
+def size_of(images):
+    """Height and width of images [N,H,W,...]: numbers where the graph fixes them."""
+    if None not in images.shape[1:3]:
+        return tuple(images.shape[1:3])
+    shape = tf.shape(images)
+    return shape[1], shape[2]
 
 
 def supports(pixels, labels, size: int):
@@ -24,9 +55,7 @@ def supports(pixels, labels, size: int):
         InvalidArgumentError: K is 0, sizes differ, other values, or no foreground is left.
     """
     labels = decode.after(labels, *_checks(pixels, labels))
-    framed = tf.raw_ops.ResizeNearestNeighbor(
-        images=labels[..., None], size=[size, size], align_corners=True
-    )
+    framed = nearest(labels[..., None], (size, size))
     visible = tf.debugging.Assert(
         tf.reduce_all(tf.reduce_any(framed == 1, axis=[1, 2, 3])),
         [

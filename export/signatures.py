@@ -69,8 +69,7 @@ class FewShot:
     def segment_with_support(self, query_image, *state):
         """uint8 [B,H,W,3], state -> probability, mask [B,H,W], presence [B]."""
         maps, presence = self.answer(state, framing.photos(query_image, self.size))
-        shape = tf.shape(query_image)
-        probability = answers.restored([maps[..., None]], shape[1], shape[2])
+        probability = answers.restored([maps[..., None]], *framing.size_of(query_image))
         return {
             "probability": probability[..., 0],
             "mask": answers.decided(probability, self.settings.threshold),

@@ -139,8 +139,7 @@ class Taught:
     def segment(self, image):
         """uint8 [B,H,W,3] -> probability [B,H,W,N], mask [B,H,W] of 0..N, presence [B,N]."""
         maps, presence = self.answer([framing.photos(image, size) for size in self.sizes])
-        shape = tf.shape(image)
-        probability = answers.restored(maps, shape[1], shape[2])
+        probability = answers.restored(maps, *framing.size_of(image))
         return {
             "probability": probability,
             "mask": answers.decided(probability, self.settings.threshold),
