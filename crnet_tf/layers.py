@@ -45,7 +45,7 @@ def interpolation_matrix(size: int, new_size: int) -> np.ndarray:
 
 
 def area_matrix(size: int, new_size: int) -> np.ndarray:
-    """Weights float32 [new_size, size] of one axis: mean over the part each new pixel covers."""
+    """Weights float32 [new_size, size] of one axis: mean over what each new pixel covers."""
     edges = np.linspace(0, size, new_size + 1)[:, None]
     pixels = np.arange(size)
     covered = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)

@@ -20,6 +20,7 @@ import keras
 import tensorflow as tf
 
 from crnet_tf.model import CRNet
+from crnet_tf.prior import last_level
 from export import answers, framing
 from export.settings import Settings
 
@@ -113,12 +114,18 @@ class FewShot:
     def _ordered(self, state):
         return [state[name] for name in self.state_names]
 
+    def state_specs(self, shot: int | None = None) -> list[tf.TensorSpec]:
+        """Shapes of a state of K supports, in the order of `state_names`."""
+        shape = [shot, 1, 1, self.network.config.channels]
+        *vectors, prototype = self.state_names
+        features = tf.TensorShape(self.network.parts.encoder.output_shape)
+        width = last_level(self.network, tf.zeros([0, features[-1]])).shape[-1]
+        state = [tf.TensorSpec(shape, name=name) for name in vectors]
+        return [*state, tf.TensorSpec([shot, width], name=prototype)]
+
     def signatures(self) -> list[Signature]:
         """All of them but `metadata`."""
-        shape = [None, 1, 1, self.network.config.channels]
-        *vectors, prototype = self.state_names
-        state = [tf.TensorSpec(shape, name=name) for name in vectors]
-        state.append(tf.TensorSpec([None, None], name=prototype))
+        state = self.state_specs()
         supports = [photos_spec("support_image"), masks_spec("support_mask")]
         files = [files_spec("support_image_bytes"), files_spec("support_mask_bytes")]
         query, query_file = photos_spec("query_image"), files_spec("query_image_bytes")
