@@ -103,24 +103,24 @@ def export(args, network, index) -> list[Row]:
     drawn = manifest.draw(held_out, 1, COMPARED, seed=1)
     pairs = [scoring.photos_of(held_out, entry) for entry in drawn]
     supports, queries = pairs[0][0], [query for _, query in pairs]
-    photos = Photos(supports=supports, queries=queries, records_dir=args.records)
-    out, files, saved = pathlib.Path(args.out), {}, None
+    photos = Photos({}, supports, queries, args.records, args.representatives)
+    out = pathlib.Path(args.out)
     saved = out / "saved_model" / "1"
     if not saved.exists():
         saved_model.export(args.checkpoint, saved.parent, examples=(supports, queries))
-    for kind, name in [(onnx.FORMAT, "onnx")] + [
-        (kind, n) for n, kind in tflite.FORMATS.items()
-    ]:
-        folder = out / name / "1"
+    rows = [Row("SavedModel", (saved, "serving_default"), (saved, "segment_with_support"))]
+    for runtime, kind in (
+        *(("TFLite", kind) for kind in tflite.FORMATS.values()),
+        ("ONNX", onnx.FORMAT),
+    ):
+        folder = out / f"{runtime}-{kind.name}" / "1"
         if not folder.exists():
             portable_command.export(args.checkpoint, folder.parent, [kind], photos)
-        files[name] = [
-            folder / f"{graph}-{kind.name}{kind.suffix}" for graph in (fixed.WHOLE, fixed.QUERY)
-        ]
-    rows = [Row("SavedModel", (saved, "serving_default"), (saved, "segment_with_support"))]
-    for name, (whole, query) in files.items():
-        label = "ONNX float32" if name == "onnx" else f"TFLite {name}"
-        rows.append(Row(label, (whole, fixed.WHOLE), (query, fixed.QUERY)))
+        whole, query = (
+            (folder / f"{graph}-{kind.name}{kind.suffix}", graph)
+            for graph in (fixed.WHOLE, fixed.QUERY)
+        )
+        rows.append(Row(f"{runtime} {kind.name}", whole, query))
     return rows
 
 
@@ -215,6 +215,7 @@ def define_flags():
         "out", None, "Folder of the exports; those there are used.", required=True
     )
     flags.DEFINE_integer("episodes", 200, "One-shot episodes scored.", lower_bound=1)
+    flags.DEFINE_integer("representatives", 100, "Episodes int8 is calibrated on.", 1)
     flags.DEFINE_integer("runs", 30, "Timed calls of every file.", lower_bound=1)
     flags.DEFINE_integer("threads", 2, "Threads of every runtime.", lower_bound=1)
 

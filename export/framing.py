@@ -1,7 +1,9 @@
 """Photos of run-time sizes -> the network's square, in graph code (`crnet_tf/frames.py`)."""
 
+import numpy as np
 import tensorflow as tf
 
+from crnet_tf.layers import resize_align_corners
 from export import decode
 
 
@@ -13,25 +15,28 @@ def photos(pixels, size: int):
 
 def bilinear(images, size):
     """float32 [N,h,w,C] -> [N,H,W,C] with aligned corners; sizes may be known only then."""
-    if _has_size(images, size):
-        return images
+    if _known(images, size):
+        return resize_align_corners(images, size)  # ONNX's own operation may miss by a pixel
     return tf.raw_ops.ResizeBilinear(images=images, size=size, align_corners=True)
 
 
 def nearest(masks, size):
-    """uint8 [N,h,w,1] -> [N,H,W,1] with aligned corners."""
-    if _has_size(masks, size):
-        return masks
-    # TFLite resizes no uint8 with aligned corners.
-    large = tf.raw_ops.ResizeNearestNeighbor(
-        images=tf.cast(masks, tf.float32), size=size, align_corners=True
-    )
-    return tf.cast(large, tf.uint8)
+    """uint8 [N,h,w,1] -> [N,H,W,1] with aligned corners; sizes may be known only then."""
+    if not _known(masks, size):
+        return tf.raw_ops.ResizeNearestNeighbor(images=masks, size=size, align_corners=True)
+    for axis, new in zip((1, 2), size, strict=True):
+        old = masks.shape[axis]
+        if old != new:  # no runtime but TensorFlow has such an operation for uint8
+            scale = np.float32(old - 1) / np.float32(new - 1)
+            pixels = np.floor(np.arange(new, dtype=np.float32) * scale + np.float32(0.5))
+            masks = tf.gather(masks, pixels.astype(np.int32), axis=axis)
+    return masks
 
 
-def _has_size(images, size):
-    """Whether the graph already knows it."""
-    return all(isinstance(side, int) for side in size) and images.shape[1:3] == tuple(size)
+def _known(images, size):
+    """Whether the graph fixes the sizes before and after."""
+    sides = *images.shape[1:3], *size
+    return all(isinstance(side, int) for side in sides)
 
 
 def size_of(images):

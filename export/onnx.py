@@ -14,8 +14,8 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import flags
 
-from crnet_tf import cli
-from export import parity, portable_command
+from crnet_tf import cli, fields
+from export import parity, portable_command, saved_model
 from export.portable import Format
 
 OPSET = 18
@@ -38,7 +38,8 @@ def package(name: str):
 
 def convert(saved: pathlib.Path, graph: str, representatives=None) -> bytes:
     """One graph of a SavedModel as an ONNX file, weights inside."""
-    signature = tf.saved_model.load(str(saved)).signatures[graph]
+    loaded = tf.saved_model.load(str(saved))  # a signature does not keep it alive
+    signature = loaded.signatures[graph]
     specs = list(signature.structured_input_signature[1].values())
     # tf2onnx takes inputs by position, signatures take them by name.
     function = tf.function(
@@ -77,5 +78,6 @@ def main():
 
 if __name__ == "__main__":
     define_flags()
-    flags.adopt_module_key_flags(portable_command)
+    for module in (fields, saved_model, portable_command):
+        flags.adopt_module_key_flags(module)
     cli.run(main)

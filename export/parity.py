@@ -5,7 +5,7 @@ through its signatures.
 """
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -86,7 +86,14 @@ def few_shot(
 
 
 def whole_and_halves(
-    functions, names, learner, settings, supports, given, queries, measure=None
+    functions: Mapping[str, Callable],
+    names: tuple[str, str, str, str],
+    learner: Learner,
+    settings: Settings,
+    supports: list[Photo],
+    given: dict,
+    queries: list[Photo],
+    measure: Callable | None = None,
 ) -> dict[str, float]:
     """Difference of a function of supports and query, and of its two halves.
 
@@ -95,12 +102,14 @@ def whole_and_halves(
         names: of the whole, the half that gives a state, the half that takes it, and of their
             input for the query.
         given: the supports as those functions take them.
-        measure: of answers; default: `answer_difference`.
+        measure: of answers; default: `answer_difference`. With another one a state is judged
+            by the answers it leads to, not by its numbers.
     """
     whole, encode, part, query = names
     measure = measure or answer_difference
-    state, example = functions[encode](**given), learner.learn(supports)
-    differences = {encode: state_difference(learner, supports, state)}
+    state, example, differences = functions[encode](**given), learner.learn(supports), {}
+    if measure is answer_difference:
+        differences[encode] = state_difference(learner, supports, state)
     for name, first in ((whole, given), (part, state)):
         ask = asking(functions[name], query, first)
         differences[name] = measure(ask, [example], settings, queries)

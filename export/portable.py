@@ -20,8 +20,11 @@ import tensorflow as tf
 from crnet_tf import files
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
+from crnet_tf.model import CRNet
+from crnet_tf.options import Options
 from export import fixed, parity, signatures
 from export.fixed import Sizes
+from export.settings import Settings
 from export.taught import Taught
 
 Episode = tuple[list[Photo], Photo]  # supports, query
@@ -35,6 +38,7 @@ class Format(NamedTuple):
         convert: (SavedModel's folder, signature, representative inputs) -> content.
         load: content -> function of named arrays that gives named arrays.
         measure, tolerance: how far its answers may be from the checkpoint's (`parity.py`).
+        remedy: what to do where they are further.
         calibrated: whether it needs representative inputs.
     """
 
@@ -44,6 +48,7 @@ class Format(NamedTuple):
     load: Callable
     measure: Callable
     tolerance: float
+    remedy: str = parity.REMEDY
     calibrated: bool = False
 
 
@@ -62,8 +67,22 @@ class Model:
     inputs: Callable[[Episode], tuple[dict, dict]]
 
 
-def few_shot(network, settings, sizes, shot, options, supports, queries) -> Model:
-    """A network that takes its supports with every request, or as a state."""
+def few_shot(
+    network: CRNet,
+    settings: Settings,
+    sizes: Sizes,
+    shot: int,
+    options: Options,
+    supports: list[Photo],
+    queries: list[Photo],
+) -> Model:
+    """A network that takes its supports with every request, or as a state.
+
+    Args:
+        shot: number of supports that enter together; photos are repeated where there are less.
+        options: only `refine_steps` is looked at.
+        supports, queries: to compare on.
+    """
     exported = signatures.FewShot(network, settings, options.refine_steps)
     learner = Learner(network, options, keep_features=True)
 
@@ -91,7 +110,7 @@ def few_shot(network, settings, sizes, shot, options, supports, queries) -> Mode
 
 
 def taught(exported: Taught, sizes: Sizes, queries: list[Photo]) -> Model:
-    """Classes that a network was taught."""
+    """Classes that a network was taught; `queries` are compared on."""
     framed = [fixed.frame(photo, sizes) for photo in queries]
     examples = [one.example for one in exported.classes]
 
@@ -117,7 +136,8 @@ def write(
         episodes: real ones, that formats are calibrated on.
 
     Raises:
-        RuntimeError: a file answers other than the checkpoint does; the folder is as it is.
+        RuntimeError: a file answers other than the checkpoint does. What was written until
+            then stays: the folder is the caller's (`versions.new_version`).
     """
     with tempfile.TemporaryDirectory() as work:
         saved = pathlib.Path(work) / "saved_model"
@@ -130,12 +150,14 @@ def write(
                 files.write_bytes(folder / f"{graph.name}-{kind.name}{kind.suffix}", content)
                 functions[graph.name] = kind.load(content)
             print(f" {kind.name}", flush=True)
-            parity.check(model.differences(functions, measure=kind.measure), kind.tolerance)
+            differences = model.differences(functions, measure=kind.measure)
+            parity.check(differences, kind.tolerance, kind.remedy)
 
 
 def _inputs(model, graph, saved, episodes) -> Iterator[dict]:
     """What a graph would be given in every episode."""
-    encode = tf.saved_model.load(str(saved)).signatures.get(fixed.ENCODE)
+    loaded = tf.saved_model.load(str(saved))
+    encode = loaded.signatures.get(fixed.ENCODE)
     for episode in episodes:
         supports, query = model.inputs(episode)
         named = supports | query

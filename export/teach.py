@@ -6,7 +6,8 @@
 `mugs/` holds photos and masks: `a.jpg` with `a_mask.png`, or with `masks/a.png`. The class is
 called as the folder is; folders within it are several classes. The SavedModel takes photos and
 gives masks: 0 background, n the nth class. It is compared with the checkpoint on the labelled
-photos themselves (or on `--query`); one that answers otherwise is removed.
+photos themselves (or on `--query`); one that answers otherwise is removed. With
+`--tflite=float16,int8` the same in TFLite files lies in its `assets.extra`, for phones.
 """
 
 import itertools

@@ -18,8 +18,8 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import flags
 
-from crnet_tf import cli
-from export import parity, portable_command
+from crnet_tf import cli, fields
+from export import parity, portable_command, saved_model
 from export.portable import Format
 
 # What share of the pixels, where the network is sure, may be decided otherwise.
@@ -98,13 +98,15 @@ def _converter(saved, graph):
     return tf.lite.TFLiteConverter.from_saved_model(str(saved), signature_keys=[graph])
 
 
+_EXACT, _SHARE = parity.answer_difference, parity.share_decided_otherwise
+_REMEDY = "Give photos like yours to compare and calibrate on, or choose float16."
 FORMATS = {
     kind.name: kind
     for kind in (
-        Format("float32", ".tflite", float32, load, parity.answer_difference, 1e-3),
-        Format("float16", ".tflite", float16, load, parity.answer_difference, 5e-3),
-        Format("dynamic", ".tflite", dynamic, load, parity.share_decided_otherwise, FEW_BITS),
-        Format("int8", ".tflite", int8, load, parity.share_decided_otherwise, FEW_BITS, True),
+        Format("float32", ".tflite", float32, load, _EXACT, 1e-3),
+        Format("float16", ".tflite", float16, load, _EXACT, 5e-3),
+        Format("dynamic", ".tflite", dynamic, load, _SHARE, FEW_BITS, _REMEDY),
+        Format("int8", ".tflite", int8, load, _SHARE, FEW_BITS, _REMEDY, calibrated=True),
     )
 }
 
@@ -131,10 +133,13 @@ def define_flags():
 
 
 def main():
+    if not flags.FLAGS.formats:
+        raise ValueError(f"--formats: expected some of {', '.join(FORMATS)}, received none.")
     portable_command.run(flags.FLAGS, named(flags.FLAGS.formats))
 
 
 if __name__ == "__main__":
     define_flags()
-    flags.adopt_module_key_flags(portable_command)
+    for module in (fields, saved_model, portable_command):
+        flags.adopt_module_key_flags(module)
     cli.run(main)

@@ -76,20 +76,6 @@ def test_a_taught_class_by_the_command(checkpoint, network, tmp_path, capsys):
     np.testing.assert_allclose(answer["presence"], [[score]], atol=1e-5)
 
 
-def test_a_file_that_answers_otherwise_is_not_left_behind(checkpoint, tmp_path):
-    tf.config.run_functions_eagerly(False)
-
-    def halved(content):
-        run = onnx.load(content)
-        return lambda **inputs: {name: value / 2 for name, value in run(**inputs).items()}
-
-    photos = Photos({"cup": CUP[:1]}, queries=QUERIES[:1])
-    wrong = onnx.FORMAT._replace(load=halved)
-    with pytest.raises(RuntimeError, match="other answers from taught. The export was removed"):
-        portable_command.export(checkpoint, tmp_path / "out", [wrong], photos, refine_steps=1)
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("name", ["tf2onnx", "onnxruntime"])
 def test_a_missing_package_is_named(checkpoint, tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
