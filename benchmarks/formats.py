@@ -188,8 +188,8 @@ def table(rows: list[Row], said: dict, found: dict) -> str:
         miou, gap = found[row.name]
         lines.append(
             f"| {row.name} | {megabytes(row.whole[0]):.1f} | {megabytes(row.query[0]):.1f} "
-            f"| {whole['median']:.0f} ({whole['p95']:.0f}) "
-            f"| {query['median']:.0f} ({query['p95']:.0f}) | {query['peak_mib']:.0f} "
+            f"| {whole['median']:.1f} ({whole['p95']:.1f}) "
+            f"| {query['median']:.1f} ({query['p95']:.1f}) | {query['peak_mib']:.0f} "
             f"| {gap:.1e} | {miou:.1f} | {base - miou:+.2f} | {runs_on_gpu(row.query[0])} |"
         )
     return "\n".join(lines)
