@@ -25,8 +25,9 @@ class Photos:
 
     Attributes:
         classes: labelled photos by name, to bake in; none: a few-shot network.
-        supports, queries: to compare and calibrate on; none: the labelled, or drawn ones.
-        records_dir: records to calibrate on instead: held-out photos of classes trained on.
+        supports, queries: to compare on, and to calibrate on.
+        records_dir: records to calibrate on instead, and to compare on where nothing else is
+            given: held-out photos of classes trained on.
         most: number of episodes to calibrate on.
     """
 
@@ -62,7 +63,7 @@ def export(
     network = in_float32(model.load_checkpoint(checkpoint))
     sizes = (sizes or Sizes()).of(network)
     episodes = None
-    if any(kind.calibrated for kind in formats):
+    if photos.records_dir or any(kind.calibrated for kind in formats):
         episodes = representative(network, photos, shot)
     options = Options(refine_steps=refine_steps)
     if photos.classes:
@@ -71,10 +72,8 @@ def export(
         queries = photos.queries or [few[0] for few in photos.classes.values()]
         exported = portable.taught(Taught(learner, learnt, settings), sizes, queries)
     else:
-        supports, queries = photos.supports, photos.queries
-        if not supports:
-            supports, queries = parity.drawn_photos()
-        exported = portable.few_shot(network, settings, sizes, shot, options, supports, queries)
+        compared = compared_on(photos, episodes)
+        exported = portable.few_shot(network, settings, sizes, shot, options, *compared)
     with versions.new_version(pathlib.Path(out), version) as (number, work):
         portable.write(work, exported, formats, episodes)
         text = metadata.describe(
@@ -116,12 +115,23 @@ def representative(network: model.CRNet, photos: Photos, shot: int) -> list[Epis
     return [(supports, query) for query in [*photos.queries, *supports][: photos.most]]
 
 
+def compared_on(
+    photos: Photos, episodes: list[Episode] | None
+) -> tuple[list[Photo], list[Photo]]:
+    """Supports and queries that a few-shot network is compared on: the best there are."""
+    if photos.supports:
+        return photos.supports, photos.queries
+    if episodes:
+        return episodes[0][0], [query for _, query in episodes[: parity.MOST_QUERIES]]
+    return parity.drawn_photos()
+
+
 def define_flags():
     saved_model.define_flags()
     text, number = flags.DEFINE_string, flags.DEFINE_integer
     text("support_dir", None, "Folder of labelled photos, or of classes, to bake in.")
     number("shot", 1, "Number of labelled photos that enter together.", 1)
-    text("records", "", "Folder of records whose episodes int8 is calibrated on.")
+    text("records", "", "Folder of records to compare and calibrate on.")
     number("representatives", 100, "Episodes to calibrate on, at most.", 1)
     fields.define_flags(Sizes)
 

@@ -277,6 +277,14 @@ def test_photos_given_are_calibrated_on_in_every_role(tmp_path):
     assert [query for _, query in episodes] == [*QUERIES, *CUP, *MUG][:7]
 
 
+def test_real_photos_are_compared_on_where_there_are_some():
+    episodes = [(CUP, query) for query in MUG]
+    assert portable_command.compared_on(PHOTOS, episodes) == (SUPPORTS, QUERIES)
+    assert portable_command.compared_on(Photos(), episodes) == (CUP, MUG)
+    supports, _ = portable_command.compared_on(Photos(), None)
+    assert supports[0].name.startswith("drawn")
+
+
 def test_photos_of_a_command_line(tmp_path):
     write_png(tmp_path / "photo.png", OTHER[1].image)
     write_png(tmp_path / "mask.png", OTHER[1].mask)
