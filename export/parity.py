@@ -164,7 +164,7 @@ def answer_difference(
 def share_decided_otherwise(
     ask: Callable, examples: list[Example], settings: Settings, queries: list[Photo]
 ) -> float:
-    """Share of the pixels, where the checkpoint is sure, that a mask decides otherwise; for
+    """Share of the pixels that a mask decides otherwise though the checkpoint is sure; for
     formats of few bits. Not a number, or presence that is far off, makes it 1."""
     shares = []
     for expected, scores, answer in _answers(ask, examples, queries):
