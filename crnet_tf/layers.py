@@ -44,14 +44,30 @@ def interpolation_matrix(size: int, new_size: int) -> np.ndarray:
     return np.maximum(0, 1 - distance).astype("float32")
 
 
-def resize_align_corners(images, size: tuple[int, int]):
-    """Bilinear resize [...,h,w,C] -> [...,H,W,C] with aligned corners; static sizes.
+def area_matrix(size: int, new_size: int) -> np.ndarray:
+    """Weights float32 [new_size, size] of one axis: mean over what each new pixel covers."""
+    edges = np.linspace(0, size, new_size + 1)[:, None]
+    pixels = np.arange(size)
+    covered = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
+    return (np.maximum(0, covered) * new_size / size).astype("float32")
 
-    Two matrix products, one an axis: exact, differentiable and portable to every runtime.
-    """
+
+def resize_area(images, size: tuple[int, int]):
+    """Resize [...,h,w,C] -> [...,H,W,C] by area, as `tf.image.resize(..., "area")`."""
+    return _resize(images, size, area_matrix)
+
+
+def resize_align_corners(images, size: tuple[int, int]):
+    """Bilinear resize [...,h,w,C] -> [...,H,W,C] with aligned corners."""
+    return _resize(images, size, interpolation_matrix)
+
+
+def _resize(images, size, matrix):
+    """Two matrix products, one an axis: exact, differentiable and portable to every runtime;
+    static sizes."""
     for axis, new in zip((-3, -2), size, strict=True):
         if images.shape[axis] != new:
-            weights = interpolation_matrix(images.shape[axis], new)
+            weights = matrix(images.shape[axis], new)
             weights = ops.convert_to_tensor(weights, dtype=images.dtype)
             # A plain 2-D product: a batched one (einsum) crashes oneDNN at some sizes.
             images = ops.moveaxis(ops.tensordot(images, weights, axes=[[axis], [1]]), -1, axis)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from crnet_tf import backbones
 from crnet_tf.features import Photo, PhotoEncoder
 from crnet_tf.frames import Frame
-from crnet_tf.layers import as_foreground, resize_align_corners
+from crnet_tf.layers import as_foreground, resize_align_corners, resize_area
 from crnet_tf.model import CRNet
 
 
@@ -25,9 +25,10 @@ def last_level(network: CRNet, features):
 
 @tf.function
 def object_average(features, mask):
-    """Average of features [h,w,F] over the object of a mask [S,S,1]: [F]."""
-    share = tf.image.resize(as_foreground(mask), features.shape[:2], "area")
-    return tf.reduce_sum(features * share, (0, 1)) / tf.maximum(tf.reduce_sum(share), 1e-6)
+    """Average of features [...,h,w,F] over the object of a mask [...,S,S,1]: [...,F]."""
+    share = resize_area(as_foreground(mask), features.shape[-3:-1])
+    area = tf.reduce_sum(share, (-3, -2))
+    return tf.reduce_sum(features * share, (-3, -2)) / tf.maximum(area, 1e-6)
 
 
 def prior_mask(
@@ -53,7 +54,7 @@ def prior_mask(
 def _stretched(support, mask, query):
     size = support.shape[:2]
     foreground = as_foreground(mask)
-    share = tf.image.resize(foreground, size, "area")[..., 0]
+    share = resize_area(foreground, tuple(size))[..., 0]
     foreground = resize_align_corners(foreground, tuple(size))[..., 0]
     # A thin object may fill no cell to the half, or lie between the centres of the cells.
     foreground = tf.where(tf.reduce_max(foreground) > 0, foreground, share)

@@ -8,6 +8,7 @@ from crnet_tf.layers import resize_align_corners
 from crnet_tf.model import CRNet
 from crnet_tf.parts import Parts, encode, project, segment, support_state
 from crnet_tf.prior import last_level, object_average
+from export import framing
 
 PROTOTYPE = "prototype"
 
@@ -24,14 +25,7 @@ def state_of(network: CRNet, image, mask) -> dict:
     """
     features = encode(network.parts, {"support_image": image, "support_mask": mask})
     state = support_state(network.parts, project(network.parts, features), mask)
-
-    def prototype(pair):
-        return object_average(last_level(network, pair[0]), pair[1])
-
-    width = last_level(network, tf.zeros([features["support"].shape[-1]])).shape[-1]
-    state[PROTOTYPE] = tf.map_fn(
-        prototype, (features["support"], mask), fn_output_signature=tf.TensorSpec([width])
-    )
+    state[PROTOTYPE] = object_average(last_level(network, features["support"]), mask)
     return state
 
 
@@ -56,24 +50,25 @@ def fused(parts: Parts, state: dict, projected, steps: int, size: int):
     Returns:
         Probabilities float32 [B,S,S] after the last refinement step.
     """
-    shots = tf.shape(state[PROTOTYPE])[0]
-    batch = tf.shape(projected)[0]
-    pairs = {
-        name: tf.tile(value, [batch, 1, 1, 1])
-        for name, value in state.items()
-        if name != PROTOTYPE
-    }
+    vectors = {name: value for name, value in state.items() if name != PROTOTYPE}
+    if projected.shape[0] == 1:  # one photo meets all supports as it is
+        logits = segment(parts, vectors, projected, steps)[:, -1]
+        return tf.reduce_mean(_foreground(logits, size), axis=0, keepdims=True)
+    shots, batch = tf.shape(state[PROTOTYPE])[0], tf.shape(projected)[0]
+    pairs = {name: tf.tile(value, [batch, 1, 1, 1]) for name, value in vectors.items()}
     logits = segment(parts, pairs, tf.repeat(projected, shots, axis=0), steps)[:, -1]
-    probability = tf.nn.softmax(resize_align_corners(logits, (size, size)))[..., 1]
-    return tf.reduce_mean(tf.reshape(probability, [batch, shots, size, size]), axis=1)
+    probability = tf.reshape(_foreground(logits, size), [batch, shots, size, size])
+    return tf.reduce_mean(probability, axis=1)
+
+
+def _foreground(logits, size):
+    """Logits [N,h,w,2] -> probability [N,S,S]."""
+    return tf.nn.softmax(resize_align_corners(logits, (size, size)))[..., 1]
 
 
 def restored(maps, height, width):
     """Mean over the test scales, at the photo's size: [B,s,s,N] each -> float32 [B,H,W,N]."""
-    large = [
-        tf.raw_ops.ResizeBilinear(images=value, size=[height, width], align_corners=True)
-        for value in maps
-    ]
+    large = [framing.bilinear(value, (height, width)) for value in maps]
     return tf.clip_by_value(tf.add_n(large) / len(large), 0, 1)
 
 

@@ -1,7 +1,9 @@
 """Photos of run-time sizes -> the network's square, in graph code (`crnet_tf/frames.py`)."""
 
+import numpy as np
 import tensorflow as tf
 
+from crnet_tf.layers import resize_align_corners
 from export import decode
 
 
@@ -16,8 +18,42 @@ def bounded(tensor, count, most: int, name: str):
 
 def photos(pixels, size: int):
     """uint8 [N,H,W,3] -> float32 [N,S,S,3], bilinear with aligned corners."""
-    resized = tf.raw_ops.ResizeBilinear(images=pixels, size=[size, size], align_corners=True)
+    resized = bilinear(tf.cast(pixels, tf.float32), (size, size))
     return tf.ensure_shape(resized, [None, size, size, 3])
+
+
+def bilinear(images, size):
+    """float32 [N,h,w,C] -> [N,H,W,C] with aligned corners; sizes may be known only then."""
+    if _known(images, size):
+        return resize_align_corners(images, size)  # ONNX's own operation may miss by a pixel
+    return tf.raw_ops.ResizeBilinear(images=images, size=size, align_corners=True)
+
+
+def nearest(masks, size):
+    """uint8 [N,h,w,1] -> [N,H,W,1] with aligned corners; sizes may be known only then."""
+    if not _known(masks, size):
+        return tf.raw_ops.ResizeNearestNeighbor(images=masks, size=size, align_corners=True)
+    for axis, new in zip((1, 2), size, strict=True):
+        old = masks.shape[axis]
+        if old != new:  # no runtime but TensorFlow has such an operation for uint8
+            scale = np.float32(old - 1) / np.float32(new - 1)
+            pixels = np.floor(np.arange(new, dtype=np.float32) * scale + np.float32(0.5))
+            masks = tf.gather(masks, pixels.astype(np.int32), axis=axis)
+    return masks
+
+
+def _known(images, size):
+    """Whether the graph fixes the sizes before and after."""
+    sides = *images.shape[1:3], *size
+    return all(isinstance(side, int) for side in sides)
+
+
+def size_of(images):
+    """Height and width of images [N,H,W,...]: numbers where the graph fixes them."""
+    if None not in images.shape[1:3]:
+        return tuple(images.shape[1:3])
+    shape = tf.shape(images)
+    return shape[1], shape[2]
 
 
 def supports(pixels, labels, size: int):
@@ -33,9 +69,7 @@ def supports(pixels, labels, size: int):
         InvalidArgumentError: K is 0, sizes differ, other values, or no foreground is left.
     """
     labels = decode.after(labels, *_checks(pixels, labels))
-    framed = tf.raw_ops.ResizeNearestNeighbor(
-        images=labels[..., None], size=[size, size], align_corners=True
-    )
+    framed = nearest(labels[..., None], (size, size))
     visible = tf.debugging.Assert(
         tf.reduce_all(tf.reduce_any(framed == 1, axis=[1, 2, 3])),
         [

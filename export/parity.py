@@ -5,7 +5,7 @@ through its signatures.
 """
 
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -17,24 +17,28 @@ from crnet_tf.photos import encode_png
 from export.settings import Settings
 
 TOLERANCE = 1e-3  # of a probability
+SURE = 0.1  # distance of a probability from another decision
+PRESENCE_TOLERANCE = 0.05  # of formats of few bits
 ROUNDING = 0.5 / 255  # of a probability in a PNG file
 MOST_QUERIES = 3
+REMEDY = "Check that TensorFlow and Keras have the versions of requirements.txt."
 
 
-def check(differences: dict[str, float]) -> None:
-    """Prints the largest difference of every signature.
+def check(
+    differences: dict[str, float], tolerance: float = TOLERANCE, remedy: str = REMEDY
+) -> None:
+    """Prints the difference of every signature.
 
     Raises:
         RuntimeError: one is above the tolerance, or no number.
     """
     for name, difference in differences.items():
-        print(f"  {name:<30}{difference:.1e}")
-    failed = [name for name, value in differences.items() if not value <= TOLERANCE]
+        print(f"  {name:<30}{difference:.1e}", flush=True)
+    failed = [name for name, value in differences.items() if not value <= tolerance]
     if failed:
         raise RuntimeError(
-            f"Expected the exported model to answer as the checkpoint does, to {TOLERANCE:g}; "
-            f"received other answers from {', '.join(failed)}. The export was removed. Check "
-            "that TensorFlow and Keras have the versions of requirements.txt."
+            f"Expected the exported model to answer as the checkpoint does, to {tolerance:g}; "
+            f"received other answers from {', '.join(failed)}. The export was removed. {remedy}"
         )
 
 
@@ -68,22 +72,47 @@ def few_shot(
         "support_image_bytes": tf.constant([encode_png(photo.image) for photo in supports]),
         "support_mask_bytes": tf.constant([encode_png(photo.mask) for photo in supports]),
     }
-    differences = {}
-    for photos, given, whole, encode, part in (
-        (pair, arrays, "serving_default", "encode_support", "segment_with_support"),
-        (
-            supports,
-            files,
-            "segment_encoded",
-            "encode_support_encoded",
-            "segment_encoded_with_support",
-        ),
-    ):
-        state, example = loaded[encode](**given), learner.learn(photos)
-        differences[encode] = state_difference(learner, photos, state)
-        for name, first in ((whole, given), (part, state)):
-            ask = _asking(loaded[name], first)
-            differences[name] = answer_difference(ask, [example], settings, queries)
+    names = "serving_default", "encode_support", "segment_with_support", "query_image"
+    encoded = (
+        "segment_encoded",
+        "encode_support_encoded",
+        "segment_encoded_with_support",
+        "query_image_bytes",
+    )
+    return {
+        **whole_and_halves(loaded, names, learner, settings, pair, arrays, queries),
+        **whole_and_halves(loaded, encoded, learner, settings, supports, files, queries),
+    }
+
+
+def whole_and_halves(
+    functions: Mapping[str, Callable],
+    names: tuple[str, str, str, str],
+    learner: Learner,
+    settings: Settings,
+    supports: list[Photo],
+    given: dict,
+    queries: list[Photo],
+    measure: Callable | None = None,
+) -> dict[str, float]:
+    """Difference of a function of supports and query, and of its two halves.
+
+    Args:
+        functions: by name, each of named tensors or arrays.
+        names: of the whole, the half that gives a state, the half that takes it, and of their
+            input for the query.
+        given: the supports as those functions take them.
+        measure: of answers; default: `answer_difference`. With another one a state is judged
+            by the answers it leads to, not by its numbers.
+    """
+    whole, encode, part, query = names
+    measure = measure or answer_difference
+    state, example, differences = functions[encode](**given), learner.learn(supports), {}
+    if measure is answer_difference:
+        differences[encode] = state_difference(learner, supports, state)
+    for name, first in ((whole, given), (part, state)):
+        ask = asking(functions[name], query, first)
+        differences[name] = measure(ask, [example], settings, queries)
     return differences
 
 
@@ -93,18 +122,18 @@ def taught(
     """Largest difference of every signature of an exported `taught.Taught`."""
     loaded = tf.saved_model.load(str(folder)).signatures
     return {
-        name: answer_difference(_asking(loaded[name], {}), examples, settings, queries)
-        for name in ("serving_default", "segment_encoded")
+        name: answer_difference(asking(loaded[name], query), examples, settings, queries)
+        for name, query in (("serving_default", "image"), ("segment_encoded", "image_bytes"))
     }
 
 
-def _asking(signature, given):
-    """The signature as a function of a query alone: uint8 [H,W,3] -> outputs."""
-    (name,) = set(signature.structured_input_signature[1]) - set(given)
+def asking(function: Callable, name: str, given: dict | None = None) -> Callable:
+    """A function of named inputs as one of its photo `name` alone: uint8 [H,W,3] -> outputs."""
+    given = given or {}
 
     def ask(image):
         query = tf.constant([encode_png(image)]) if "bytes" in name else image[None]
-        return signature(**given, **{name: tf.constant(query)})
+        return function(**given, **{name: query})
 
     return ask
 
@@ -114,23 +143,44 @@ def answer_difference(
 ) -> float:
     """Largest difference of probability and presence; 1 where a mask is another one."""
     gaps = []
-    for query in queries[:MOST_QUERIES]:
-        expected = np.stack([example.segment(query)[-1] for example in examples], axis=-1)
-        answer = ask(query.image)
+    for expected, scores, answer in _answers(ask, examples, queries):
         if "mask" in answer:
-            probability, mask = (answer[name].numpy()[0] for name in ("probability", "mask"))
+            probability, mask = (
+                np.asarray(answer[name])[0] for name in ("probability", "mask")
+            )
             slack = 0.0
         else:
             probability, mask = _decoded(answer)
             slack = ROUNDING
         gap = np.abs(probability.reshape(expected.shape) - expected).max()
-        scores = [example.presence(query) for example in examples]
         gaps += [
             np.maximum(gap - slack, 0),
-            np.abs(answer["presence"].numpy().ravel() - scores).max(),
+            np.abs(np.ravel(answer["presence"]) - scores).max(),
             np.any(_is_other(mask.clip(max=len(examples)), expected, settings.threshold)),
         ]
     return float(np.max(gaps))
+
+
+def share_decided_otherwise(
+    ask: Callable, examples: list[Example], settings: Settings, queries: list[Photo]
+) -> float:
+    """Share of the pixels that a mask decides otherwise though the checkpoint is sure; for
+    formats of few bits. Not a number, or presence that is far off, makes it 1."""
+    shares = []
+    for expected, scores, answer in _answers(ask, examples, queries):
+        found = np.concatenate([np.ravel(answer["probability"]), np.ravel(answer["presence"])])
+        near = np.abs(np.ravel(answer["presence"]) - scores) <= PRESENCE_TOLERANCE
+        other = _is_other(np.asarray(answer["mask"])[0], expected, settings.threshold, SURE)
+        shares.append(np.mean(other) if np.isfinite(found).all() and near.all() else 1.0)
+    return float(np.mean(shares))
+
+
+def _answers(ask, examples, queries):
+    """Of each query: probabilities [H,W,N] and presence [N] expected, and the answer."""
+    for query in queries[:MOST_QUERIES]:
+        expected = np.stack([example.segment(query)[-1] for example in examples], axis=-1)
+        scores = np.array([example.presence(query) for example in examples])
+        yield expected, scores, ask(query.image)
 
 
 def _decoded(answer):
@@ -140,12 +190,12 @@ def _decoded(answer):
     return levels / np.float32(255), mask[..., 0]
 
 
-def _is_other(mask, expected, threshold):
-    """Where a mask [H,W] is not what follows from probabilities [H,W,N], ties aside."""
+def _is_other(mask, expected, threshold, margin=TOLERANCE):
+    """Where a mask [H,W] is not what follows from probabilities [H,W,N], near ties aside."""
     ordered = np.sort(expected, axis=-1)
     best = ordered[..., -1]
     second = ordered[..., -2] if expected.shape[-1] > 1 else best - 1
-    clear = (np.abs(best - threshold) > TOLERANCE) & (best - second > TOLERANCE)
+    clear = (np.abs(best - threshold) > margin) & (best - second > margin)
     return clear & (mask != decide(np.moveaxis(expected, -1, 0), threshold))
 
 
@@ -158,7 +208,7 @@ def state_difference(learner: Learner, supports: list[Photo], state: dict) -> fl
         )
         for name, value in expected.items():
             value = np.asarray(value[0])
-            gap = np.abs(value - state[name][k].numpy()).max()
+            gap = np.abs(value - np.asarray(state[name][k])).max()
             gaps.append(gap / max(1, np.abs(value).max()))
     return float(np.max(gaps))
 

@@ -80,8 +80,10 @@ def define_flags():
     fields.define_flags(Settings)
 
 
-def read_examples(args) -> tuple[list[Photo], list[Photo]] | None:
-    """Supports and queries of the flags; None without.
+def read_examples(
+    args, most: int = parity.MOST_QUERIES
+) -> tuple[list[Photo], list[Photo]] | None:
+    """Supports and queries of the flags, of these at most `most`; None without.
 
     Raises:
         ValueError: some of the three flags are missing, or a photo or mask is wrong.
@@ -99,12 +101,12 @@ def read_examples(args) -> tuple[list[Photo], list[Photo]] | None:
         photo = Photo(photos.read_photo(path), support.read_mask(mask_path), path)
         support.check_support(photo.image, photo.mask, path)
         supports.append(photo)
-    return supports, read_queries(args.query)
+    return supports, read_queries(args.query, most)
 
 
-def read_queries(query: str) -> list[Photo]:
-    """The first photos of a folder, or one photo, as many as are compared."""
-    paths = predict.query_paths(query)[: parity.MOST_QUERIES]
+def read_queries(query: str, most: int = parity.MOST_QUERIES) -> list[Photo]:
+    """The first photos of a folder, or one photo; default: as many as are compared."""
+    paths = predict.query_paths(query)[:most]
     return [Photo(photos.read_photo(path), name=str(path)) for path in paths]
 
 

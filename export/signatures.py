@@ -20,6 +20,7 @@ import keras
 import tensorflow as tf
 
 from crnet_tf.model import CRNet
+from crnet_tf.prior import last_level
 from export import answers, decode, framing
 from export.settings import Settings
 
@@ -71,8 +72,7 @@ class FewShot:
         """uint8 [B,H,W,3], state -> probability, mask [B,H,W], presence [B]."""
         query_image = self._bounded(query_image, "queries times supports", state)
         maps, presence = self.answer(state, framing.photos(query_image, self.size))
-        shape = tf.shape(query_image)
-        probability = answers.restored([maps[..., None]], shape[1], shape[2])
+        probability = answers.restored([maps[..., None]], *framing.size_of(query_image))
         return {
             "probability": probability[..., 0],
             "mask": answers.decided(probability, self.settings.threshold),
@@ -129,12 +129,18 @@ class FewShot:
             count = decode.after(count * shots[0], check)
         return framing.bounded(photos, count, self.settings.max_photos, name)
 
+    def state_specs(self, shot: int | None = None) -> list[tf.TensorSpec]:
+        """Shapes of a state of K supports, in the order of `state_names`."""
+        shape = [shot, 1, 1, self.network.config.channels]
+        *vectors, prototype = self.state_names
+        features = tf.TensorShape(self.network.parts.encoder.output_shape)
+        width = last_level(self.network, tf.zeros([0, features[-1]])).shape[-1]
+        state = [tf.TensorSpec(shape, name=name) for name in vectors]
+        return [*state, tf.TensorSpec([shot, width], name=prototype)]
+
     def signatures(self) -> list[Signature]:
         """All of them but `metadata`."""
-        shape = [None, 1, 1, self.network.config.channels]
-        *vectors, prototype = self.state_names
-        state = [tf.TensorSpec(shape, name=name) for name in vectors]
-        state.append(tf.TensorSpec([None, None], name=prototype))
+        state = self.state_specs()
         supports = [photos_spec("support_image"), masks_spec("support_mask")]
         files = [files_spec("support_image_bytes"), files_spec("support_mask_bytes")]
         query, query_file = photos_spec("query_image"), files_spec("query_image_bytes")

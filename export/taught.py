@@ -12,6 +12,7 @@ classes and supports.
 import contextlib
 import dataclasses
 
+import numpy as np
 import tensorflow as tf
 
 from crnet_tf.features import Photo
@@ -37,7 +38,7 @@ class TaughtClass:
     name: str
     parts: Parts
     states: list[dict]
-    prototypes: tf.Tensor
+    prototypes: np.ndarray
     example: Example
 
 
@@ -74,7 +75,8 @@ def _state(network, supports, frame):
         answers.state_of(network, frame.image(photo.image)[None], frame.mask(photo.mask)[None])
         for photo in supports
     ]
-    return {name: tf.concat([state[name] for state in states], 0) for name in states[0]}
+    # Arrays become constants of the graph; tensors would stay inputs of it in ONNX.
+    return {name: np.concatenate([state[name] for state in states]) for name in states[0]}
 
 
 def copied(parts: Parts) -> Parts:
@@ -140,8 +142,7 @@ class Taught:
         """uint8 [B,H,W,3] -> probability [B,H,W,N], mask [B,H,W] of 0..N, presence [B,N]."""
         image = self._bounded(image)
         maps, presence = self.answer([framing.photos(image, size) for size in self.sizes])
-        shape = tf.shape(image)
-        probability = answers.restored(maps, shape[1], shape[2])
+        probability = answers.restored(maps, *framing.size_of(image))
         return {
             "probability": probability,
             "mask": answers.decided(probability, self.settings.threshold),

@@ -6,9 +6,11 @@
 `mugs/` holds photos and masks: `a.jpg` with `a_mask.png`, or with `masks/a.png`. The class is
 called as the folder is; folders within it are several classes. The SavedModel takes photos and
 gives masks: 0 background, n the nth class. It is compared with the checkpoint on the labelled
-photos themselves (or on `--query`); one that answers otherwise is removed.
+photos themselves (or on `--query`); one that answers otherwise is removed. With
+`--tflite=float16,int8` the same in TFLite files lies in its `assets.extra`, for phones.
 """
 
+import itertools
 import os
 import pathlib
 
@@ -23,13 +25,19 @@ from export import (
     labelled_folder,
     metadata,
     parity,
+    portable,
     signatures,
     taught,
+    tflite,
     versions,
     warmup,
 )
+from export.fixed import Sizes
+from export.portable import Format
 from export.saved_model import read_queries
 from export.settings import Settings, in_float32
+
+MOST_REPRESENTATIVE = 100  # photos that int8 is calibrated on
 
 
 def teach(
@@ -40,6 +48,8 @@ def teach(
     settings: Settings | None = None,
     version: int | None = None,
     queries: list[Photo] = (),
+    formats: list[Format] = (),
+    sizes: Sizes | None = None,
 ) -> pathlib.Path:
     """Writes a version folder of a model that knows these classes.
 
@@ -47,6 +57,7 @@ def teach(
         classes: labelled photos by name; see `labelled_folder.read_classes`.
         out: the folder above the versions. version: its number; default: the next one.
         queries: photos to compare on; default: the first labelled one of each class.
+        formats: of files beside the SavedModel, in `assets.extra`. sizes: of their photos.
 
     Returns:
         The folder written.
@@ -83,6 +94,11 @@ def teach(
         parity.check(parity.taught(work, examples, settings, queries))
         batching.write(work)
         warmup.write(work, batching.SIZES)
+        if formats:
+            fixed = portable.taught(exported, (sizes or Sizes()).of(network), queries)
+            photos = [*itertools.chain(*classes.values()), *queries]
+            episodes = [([], photo) for photo in photos]
+            portable.write(work / metadata.FILE.parent, fixed, formats, episodes)
     return pathlib.Path(out) / str(number)
 
 
@@ -96,18 +112,33 @@ def define_flags():
     flags.DEFINE_enum("kshot", "fusion", KSHOT, "Use of several supports.")
     fields.define_flags(Options)
     fields.define_flags(Settings)
+    kinds = ", ".join(tflite.FORMATS)
+    flags.DEFINE_list("tflite", [], f"TFLite files besides, in assets.extra: some of {kinds}.")
+    fields.define_flags(Sizes)
 
 
 def main():
     args = flags.FLAGS
     options = fields.from_flags(Options, {"kshot": args.kshot}, args)
     settings = fields.from_flags(Settings, {}, args)
+    sizes = fields.from_flags(Sizes, {}, args)
+    kinds = tflite.named(args.tflite)
     classes = labelled_folder.read_classes(args.support_dir)
     for number, (name, supports) in enumerate(classes.items(), 1):
         print(f"Class {number}: {name}, {len(supports)} labelled photos")
-    queries = read_queries(args.query) if args.query else []
-    print("Largest difference between signature and checkpoint:")
-    folder = teach(args.checkpoint, classes, args.out, options, settings, args.version, queries)
+    queries = read_queries(args.query, MOST_REPRESENTATIVE) if args.query else []
+    print("Difference between signature, or file, and checkpoint:")
+    folder = teach(
+        args.checkpoint,
+        classes,
+        args.out,
+        options,
+        settings,
+        args.version,
+        queries,
+        kinds,
+        sizes,
+    )
     print(f"Written: {folder}")
 
 
