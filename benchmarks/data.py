@@ -83,6 +83,7 @@ def reading(index, voc_dir, image_size: int, batches: int, rounds: int) -> dict:
     for stream in streams.values():
         _take(stream, batches)  # until what starts up is running
     for _ in range(rounds):
+        # Batches that a stream has read ahead while the others ran are few of so many.
         for name, stream in streams.items():
             rates[name].append(4 * batches / _seconds(_take, stream, batches))
     return rates
@@ -123,13 +124,13 @@ def define_flags():
     flags.DEFINE_string("voc_dir", None, "The photos they were made of.", required=True)
     flags.DEFINE_integer("image_size", 321, "Side of an episode's photos, px.")
     flags.DEFINE_integer("photos", 300, "Photos that are built, a round.", 1)
-    flags.DEFINE_integer("batches", 10, "Batches of 4 episodes that are read, a round.", 1)
+    flags.DEFINE_integer("batches", 60, "Batches of 4 episodes that are read, a round.", 1)
     flags.DEFINE_integer("rounds", 3, "Of every kind, in turn.", 1)
 
 
 def main():
     args = flags.FLAGS
-    voc = build_voc.find_voc(args.voc_dir)
+    voc = build_voc.find_voc(pathlib.Path(args.voc_dir).resolve())  # photos are linked to
     index = records.load_index(args.records)
     read = reading(index, voc, args.image_size, args.batches, args.rounds)
     built = building(build_voc.list_pairs(voc)["train"][: args.photos], args.rounds)

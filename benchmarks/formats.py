@@ -26,7 +26,6 @@ from crnet_tf.fewshot import Learner
 from export import fixed, onnx, portable_command, saved_model, tflite
 from export.fixed import Sizes
 from export.portable_command import Photos
-from export.settings import in_float32
 
 RUN_FILE = pathlib.Path(__file__).with_name("run_file.py")
 COMPARED = 3  # episodes that an export is compared on
@@ -222,7 +221,7 @@ def define_flags():
 
 def main():
     args = flags.FLAGS
-    network = in_float32(model.load_checkpoint(args.checkpoint))
+    network = model.in_float32(model.load_checkpoint(args.checkpoint))
     index, sizes = records.load_index(args.records), Sizes().of(network)
     rows, learner = export(args, network, index), Learner(network)
     archive = manifest.Archive(index, "val", index.test_classes(network.config.fold))

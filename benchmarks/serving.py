@@ -32,7 +32,6 @@ from crnet_tf.fewshot import Learner
 from crnet_tf.options import Options
 from crnet_tf.photos import encode_png
 from export import saved_model
-from export.settings import in_float32
 
 ROOT = pathlib.Path(__file__).parents[1]
 CLIENTS = (1, 4, 16)
@@ -206,7 +205,7 @@ def main():
     args = flags.FLAGS
     photo = Photo(photos.read_photo(args.photo), support.read_mask(args.mask), args.photo)
     queries = [photos.read_photo(path) for path in predict.query_paths(args.query)]
-    network = in_float32(model.load_checkpoint(args.checkpoint))
+    network = model.in_float32(model.load_checkpoint(args.checkpoint))
     files = encode_png(photo.image), encode_png(photo.mask)
     with tempfile.TemporaryDirectory() as temporary:
         folder = exported(args.checkpoint, pathlib.Path(args.model or f"{temporary}/crnet"))

@@ -3,9 +3,10 @@
     python -m crnet_tf.compact --checkpoint=runs/voc1/best.keras --out=small.keras
 
 The result is a `.keras` file like any other: everything that takes `--checkpoint` takes it, and
-computes in the precision of its configuration. Training does not go on from it.
+computes in float32, which is fast on any machine. Training does not go on from it.
 """
 
+import dataclasses
 import io
 import os
 import pathlib
@@ -36,7 +37,10 @@ def compact(checkpoint: str | os.PathLike, out: str | os.PathLike) -> float:
     out = pathlib.Path(out)
     if out.suffix != ".keras":
         raise ValueError(f"out: expected a name that ends in .keras, received {str(out)!r}.")
-    network = model.load_checkpoint(checkpoint)
+    network = model.in_float32(model.load_checkpoint(checkpoint))
+    # Where the backbone's weights lay on this machine is of no use elsewhere.
+    weights = pathlib.Path(network.config.backbone_weights).name
+    network.config = dataclasses.replace(network.config, backbone_weights=weights)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         whole = pathlib.Path(folder, "whole.keras")

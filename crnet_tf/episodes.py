@@ -133,13 +133,16 @@ def to_episode(group: dict, image_size: int, augment: str, seed) -> dict:
     for position, serialized in enumerate(photos):
         is_query = position == len(photos) - 1
         record = records.parse(serialized)
-        image, mask = record["image"], binary_mask(record["label"], class_id)
+        image, label = record["image"], record["label"]
         if augment == "symmetric" or (augment == "canet" and not is_query):
-            image, mask = flip_scale_crop(image, mask, image_size, seed + [0, position << 40])
+            value = tf.cast(records.label_value(class_id), tf.uint8)
+            image, label = flip_scale_crop(
+                image, label, image_size, seed + [0, position << 40], value
+            )
         else:
-            image, mask = resize_image(image, image_size), resize_mask(mask, image_size)
+            image, label = resize_image(image, image_size), resize_mask(label, image_size)
         images.append(image)
-        masks.append(mask)
+        masks.append(binary_mask(label, class_id))
     return {
         "support_image": tf.stack(images[:-1]),
         "support_mask": tf.stack(masks[:-1]),
@@ -159,7 +162,7 @@ def binary_mask(label, class_id):
 def resize_image(image, size: int):
     """[H,W,3] -> float32 [size,size,3], bilinear with aligned corners."""
     resized = tf.raw_ops.ResizeBilinear(
-        images=tf.cast(image, tf.float32)[None], size=[size, size], align_corners=True
+        images=image[None], size=[size, size], align_corners=True
     )
     return tf.ensure_shape(resized[0], [size, size, 3])
 
@@ -172,15 +175,16 @@ def resize_mask(mask, size: int):
     return tf.ensure_shape(resized[0], [size, size, 1])
 
 
-def flip_scale_crop(image, mask, size: int, seed):
+def flip_scale_crop(image, mask, size: int, seed, foreground=1):
     """CANet's augmentation, alike for photo and mask: flip, scale 1..1.5, random crop.
 
-    A crop that lost the whole object is given up for the uncropped photo.
+    A crop that lost the whole object, the mask's value `foreground`, is given up for the
+    uncropped photo.
     """
     flip, scale, top, left = tf.unstack(tf.random.stateless_uniform([4], seed))
     image, mask = tf.cond(
         flip < 0.5,
-        lambda: (tf.image.flip_left_right(image), tf.image.flip_left_right(mask)),
+        lambda: (tf.reverse(image, [1]), tf.reverse(mask, [1])),
         lambda: (image, mask),
     )
     # The window of the photo that the crop shows, in corners of its resized version.
@@ -188,19 +192,33 @@ def flip_scale_crop(image, mask, size: int, seed):
     room = tf.cast(scaled - size + 1, tf.float32)
     y, x = tf.cast(top * room, tf.int32), tf.cast(left * room, tf.int32)
 
-    def crop(pixels, resize, **kwargs):
-        large = resize(
-            images=pixels[None], size=[scaled, scaled], align_corners=True, **kwargs
-        )[0]
-        return large[y : y + size, x : x + size]
+    def cropped_image():
+        large = tf.raw_ops.ResizeBilinear(
+            images=image[None], size=[scaled, scaled], align_corners=True
+        )
+        return large[0, y : y + size, x : x + size]
 
-    cropped_mask = crop(mask, tf.raw_ops.ResizeNearestNeighbor)
+    rows, columns = (
+        _nearest(start, size, scaled, tf.shape(mask)[axis])
+        for axis, start in enumerate((y, x))
+    )
+    cropped_mask = tf.gather(tf.gather(mask, rows), columns, axis=1)
     image, mask = tf.cond(
-        tf.reduce_any(cropped_mask == 1),
-        lambda: (crop(tf.cast(image, tf.float32), tf.raw_ops.ResizeBilinear), cropped_mask),
+        tf.reduce_any(cropped_mask == foreground),
+        lambda: (cropped_image(), cropped_mask),
         lambda: (resize_image(image, size), resize_mask(mask, size)),
     )
     return tf.ensure_shape(image, [size, size, 3]), tf.ensure_shape(mask, [size, size, 1])
+
+
+def _nearest(start, size, scaled, original):
+    """Pixels of an axis that `size` pixels from `start` on of its resized version show.
+
+    As ResizeNearestNeighbor with aligned corners, which would make all `scaled` of them.
+    """
+    step = tf.cast(original - 1, tf.float32) / tf.cast(scaled - 1, tf.float32)
+    position = tf.cast(start + tf.range(size), tf.float32) * step
+    return tf.minimum(tf.cast(tf.floor(position + 0.5), tf.int32), original - 1)
 
 
 def rotate_colours(episode: dict, seed) -> dict:

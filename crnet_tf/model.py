@@ -28,6 +28,9 @@ from crnet_tf.parts import (
     train_outputs,
 )
 
+# The model that comes with the project: docs/model_card.md.
+START = pathlib.Path(__file__).with_name("start.keras")
+
 
 @register
 class CRNet(keras.Model):
@@ -176,6 +179,24 @@ def _assemble(parts, config, inputs):
         name: keras.metrics.Mean(name=f"{name}_loss") for name in losses.names(config)
     }
     return model
+
+
+def in_float32(network: CRNet) -> CRNet:
+    """The same weights in float32 arithmetic, whatever the network was trained in."""
+    if network.config.precision == "float32":
+        return network
+    config = dataclasses.replace(network.config, precision="float32")
+    twin = build_crnet(config, load_backbone=False)
+    twin.set_weights(network.get_weights())
+    return twin
+
+
+def checkpoint_or_start(given: str | None) -> pathlib.Path:
+    """The file of a flag; without one `START`, and says so."""
+    if given:
+        return pathlib.Path(given)
+    print("No --checkpoint given: the model that comes with CRNet-TF (docs/model_card.md).")
+    return START
 
 
 def load_checkpoint(path) -> CRNet:

@@ -1,6 +1,6 @@
 """Finds, in your own photos, what you labelled in one or a few others.
 
-    python -m crnet_tf.predict --checkpoint=runs/demo/best.keras --support=cat.jpg \\
+    python -m crnet_tf.predict --checkpoint=runs/voc1/best.keras --support=cat.jpg \\
         --support_mask=cat_mask.png --query=photos/ --out=found
 
 Writes, for each query photo and at its own size, `NAME_mask.png` (0 or 255),
@@ -153,7 +153,7 @@ def predict_classes(
 
 def define_flags():
     text, number = flags.DEFINE_string, flags.DEFINE_float
-    text("checkpoint", None, "A .keras file written by training.", required=True)
+    text("checkpoint", None, "A .keras file written by training; default: the one of CRNet-TF.")
     flags.DEFINE_list("support", None, "Labelled photo, or k: a.jpg,b.jpg.", required=True)
     flags.DEFINE_list("support_mask", None, "Mask of each support photo.", required=True)
     flags.DEFINE_integer(
@@ -185,7 +185,7 @@ def run(args, options: Options | None = None) -> None:
     check_out(out, args.query)
     images = [photos.read_photo(path) for path in args.support]
     masks = [support.read_mask(path, args.class_id) for path in args.support_mask]
-    network = model.load_checkpoint(args.checkpoint)
+    network = model.load_checkpoint(model.checkpoint_or_start(args.checkpoint))
     if args.support_class:
         supports = zip(args.support_class, images, masks, args.support_mask, strict=True)
         segmenters = _by_class(network, list(supports), options)

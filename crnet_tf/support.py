@@ -55,7 +55,7 @@ def read_mask(path: photos.PathLike, class_id: int | None = None) -> np.ndarray:
         ValueError: it is no label map, has other values, or lacks the class.
     """
     label = _read_grey(path)
-    values = np.unique(label)
+    values = np.flatnonzero(photos.value_counts(label))
     if class_id is not None:
         if class_id not in values:
             raise ValueError(
@@ -75,15 +75,26 @@ def read_mask(path: photos.PathLike, class_id: int | None = None) -> np.ndarray:
 def _read_grey(path):
     """`photos.read_label`, and RGB files whose three channels are equal, which tools write."""
     try:
+        return photos.read_label(path)
+    except ValueError:
+        grey = _equal_channels(path)
+        if grey is None:
+            raise
+        return grey
+
+
+def _equal_channels(path):
+    """The one channel of an opaque PNG whose channels are equal; None of any other file."""
+    try:
         with Image.open(path) as image:
-            if image.mode in ("RGB", "RGBA", "LA") and image.format == "PNG":
-                channels = np.asarray(image.convert("RGBA"))
-                grey = channels[..., :1]
-                if np.all(channels[..., :3] == grey) and np.all(channels[..., 3] == 255):
-                    return grey[..., 0]
+            if image.mode not in ("RGB", "RGBA", "LA") or image.format != "PNG":
+                return None
+            channels = np.asarray(image.convert("RGBA"))
     except (OSError, SyntaxError, ValueError):
-        pass  # read_label says better what is wrong with the file
-    return photos.read_label(path)
+        return None
+    grey = channels[..., :1]
+    is_grey = np.all(channels[..., :3] == grey) and np.all(channels[..., 3] == 255)
+    return grey[..., 0] if is_grey else None
 
 
 def check_photo(image: np.ndarray, name: str) -> None:

@@ -15,7 +15,7 @@ from crnet_tf.options import Options
 from export import labelled_folder, metadata, parity, portable, saved_model, versions
 from export.fixed import Sizes
 from export.portable import Episode, Format
-from export.settings import Settings, in_float32
+from export.settings import Settings
 from export.taught import Taught, learn
 
 
@@ -60,7 +60,7 @@ def export(
             `representative`.
     """
     photos, settings = photos or Photos(), settings or Settings()
-    network = in_float32(model.load_checkpoint(checkpoint))
+    network = model.in_float32(model.load_checkpoint(checkpoint))
     sizes = (sizes or Sizes()).of(network)
     episodes = None
     if photos.records_dir or any(kind.calibrated for kind in formats):
@@ -163,9 +163,10 @@ def run(args, formats: list[Format]) -> None:
     settings = fields.from_flags(Settings, {}, args)
     sizes = fields.from_flags(Sizes, {}, args)
     photos = read_photos(args)
+    checkpoint = model.checkpoint_or_start(args.checkpoint)
     print("Difference between file and checkpoint:")
     folder = export(
-        args.checkpoint,
+        checkpoint,
         args.out,
         formats,
         photos,

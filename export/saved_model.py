@@ -1,6 +1,6 @@
 """Exports a checkpoint as a SavedModel whose signatures take photos as they are.
 
-    python -m export.saved_model --checkpoint=runs/demo/best.keras --out=models/crnet
+    python -m export.saved_model --checkpoint=runs/voc1/best.keras --out=models/crnet
 
 Writes `OUT/1`, next time `OUT/2`: the folder TF Serving watches. Every signature
 (`export/signatures.py`) is compared with the checkpoint on drawn photos, or on real ones given
@@ -18,7 +18,7 @@ from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.options import Options
 from export import metadata, parity, signatures, versions, warmup
-from export.settings import Settings, in_float32
+from export.settings import Settings
 
 
 def export(
@@ -47,7 +47,7 @@ def export(
     settings = settings or Settings()
     supports, queries = examples or parity.drawn_photos()
     parity.check_sizes([*supports, *queries], settings)
-    network = in_float32(model.load_checkpoint(checkpoint))
+    network = model.in_float32(model.load_checkpoint(checkpoint))
     exported = signatures.FewShot(network, settings, refine_steps)
     with versions.new_version(pathlib.Path(out), version) as (number, work):
         text = metadata.describe(
@@ -70,7 +70,7 @@ def export(
 
 def define_flags():
     text, number = flags.DEFINE_string, flags.DEFINE_integer
-    text("checkpoint", None, "A .keras file written by training.", required=True)
+    text("checkpoint", None, "A .keras file written by training; default: the one of CRNet-TF.")
     text("out", None, "Folder above the numbered versions.", required=True)
     number("version", None, "Number of this version; default: the next one.", 1)
     number("refine_steps", 0, "Refinement steps; 0: as the network is configured.", 0)
@@ -114,9 +114,10 @@ def main():
     args = flags.FLAGS
     examples = read_examples(args)
     settings = fields.from_flags(Settings, {}, args)
+    checkpoint = model.checkpoint_or_start(args.checkpoint)
     print("Largest difference between signature and checkpoint:")
     folder = export(
-        args.checkpoint, args.out, settings, args.refine_steps, args.version, examples
+        checkpoint, args.out, settings, args.refine_steps, args.version, examples
     )
     compared = "on the photos given" if examples else "on drawn photos"
     print(f"Written: {folder} (compared {compared})")

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from crnet_tf import fields, model
+from crnet_tf import fields
 from crnet_tf.fields import field
 
 # `fields.define_flags` needs types to be classes: no `from __future__ import annotations`.
@@ -33,13 +33,3 @@ class Settings:
         fields.check(self)
         if self.threshold >= 1:
             raise ValueError(f"threshold: expected less than 1, received {self.threshold}.")
-
-
-def in_float32(network: model.CRNet) -> model.CRNet:
-    """The same weights in float32 arithmetic, whatever the network was trained in."""
-    if network.config.precision == "float32":
-        return network
-    config = dataclasses.replace(network.config, precision="float32")
-    twin = model.build_crnet(config, load_backbone=False)
-    twin.set_weights(network.get_weights())
-    return twin

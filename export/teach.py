@@ -1,6 +1,6 @@
 """Teaches a class from labelled photos, and exports a model that finds it in any photo.
 
-    python -m export.teach --checkpoint=runs/demo/best.keras --support_dir=mugs \\
+    python -m export.teach --checkpoint=runs/voc1/best.keras --support_dir=mugs \\
         --out=models/mugs
 
 `mugs/` holds photos and masks: `a.jpg` with `a_mask.png`, or with `masks/a.png`. The class is
@@ -35,7 +35,7 @@ from export import (
 from export.fixed import Sizes
 from export.portable import Format
 from export.saved_model import read_queries
-from export.settings import Settings, in_float32
+from export.settings import Settings
 
 MOST_REPRESENTATIVE = 100  # photos that int8 is calibrated on
 
@@ -70,7 +70,7 @@ def teach(
     taught.check_options(options)
     queries = queries or [photos[0] for photos in classes.values()]
     parity.check_sizes(queries, settings)
-    network = in_float32(model.load_checkpoint(checkpoint))
+    network = model.in_float32(model.load_checkpoint(checkpoint))
     learner = Learner(network, options, keep_features=True)
     learnt = [taught.learn(learner, name, photos) for name, photos in classes.items()]
     exported = taught.Taught(learner, learnt, settings)
@@ -104,7 +104,7 @@ def teach(
 
 def define_flags():
     text = flags.DEFINE_string
-    text("checkpoint", None, "A .keras file written by training.", required=True)
+    text("checkpoint", None, "A .keras file written by training; default: the one of CRNet-TF.")
     text("support_dir", None, "Folder of labelled photos, or of classes.", required=True)
     text("out", None, "Folder above the numbered versions.", required=True)
     flags.DEFINE_integer("version", None, "Number of this version; default: the next one.", 1)
@@ -127,9 +127,10 @@ def main():
     for number, (name, supports) in enumerate(classes.items(), 1):
         print(f"Class {number}: {name}, {len(supports)} labelled photos")
     queries = read_queries(args.query, MOST_REPRESENTATIVE) if args.query else []
+    checkpoint = model.checkpoint_or_start(args.checkpoint)
     print("Difference between signature, or file, and checkpoint:")
     folder = teach(
-        args.checkpoint,
+        checkpoint,
         classes,
         args.out,
         options,

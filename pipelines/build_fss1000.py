@@ -17,7 +17,6 @@ import pathlib
 
 import numpy as np
 from absl import flags
-from PIL import Image
 
 from crnet_tf import cli, photos, records
 from crnet_tf.records import Index
@@ -131,8 +130,7 @@ def read_names(path: photos.PathLike, known: list[str]) -> set[str]:
 
 def read_label(photo: Photo) -> np.ndarray:
     """Label map uint8 [H,W]: the class where the grey mask is at least 128."""
-    grey = Image.fromarray(photos.read_photo(photo.label)).convert("L")
-    foreground = np.asarray(grey) >= THRESHOLD
+    foreground = photos.read_grey(photo.label) >= THRESHOLD
     if not foreground.any():
         raise ValueError(
             f"{photo.label}: expected a mask with some foreground, received an empty one. "

@@ -121,7 +121,7 @@ def make_record(
 
 
 def _check_values(ids, largest, name):
-    present = np.flatnonzero(filters.value_counts(ids))
+    present = np.flatnonzero(photos.value_counts(ids))
     strange = [int(i) for i in present if i > largest and i != folds.VOID]
     if strange:
         raise ValueError(

@@ -1,8 +1,8 @@
 """Which classes of a label map are big enough to be an episode's subject."""
 
 import numpy as np
-from PIL import Image
 
+from crnet_tf import photos
 from crnet_tf.folds import VOID
 
 FILTERS = ("oslsm", "area2048", "none")
@@ -25,13 +25,7 @@ def listed_classes(label: np.ndarray, filter: str) -> list[int]:
     return _classes_with(label, at_least=2 * 32 * 32 if filter == "area2048" else 1)
 
 
-def value_counts(ids: np.ndarray) -> np.ndarray:
-    """int64 [256]: how often each value occurs in uint8 [H,W]."""
-    # np.bincount first makes 64-bit numbers of the values: 2 to 5 times slower.
-    return np.array(Image.fromarray(np.ascontiguousarray(ids)).histogram())
-
-
 def _classes_with(ids, at_least):
-    counts = value_counts(ids)
+    counts = photos.value_counts(ids)
     counts[[0, VOID]] = 0
     return [int(c) for c in np.flatnonzero(counts >= at_least)]

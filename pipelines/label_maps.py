@@ -19,7 +19,6 @@ from PIL import Image
 
 from crnet_tf import photos, records
 from crnet_tf.folds import VOID
-from pipelines import filters
 from pipelines.listing import (
     LABEL_SUFFIXES,
     PHOTO_SUFFIXES,
@@ -93,7 +92,7 @@ def read_label(photo: Photo) -> np.ndarray:
         values = np.zeros(256, np.uint8)
         values[VOID] = VOID
         values[list(drawing)] = list(drawing.values())
-        return values[photos.read_label(path)]
+        return values.take(photos.read_label(path))
     known = sorted({0: 0} | drawing)
     values = np.array([drawing.get(key, 0) for key in known], np.uint8)
     return values[np.searchsorted(known, _colours(photos.read_photo(path)))]
@@ -151,7 +150,7 @@ def _colours(pixels):
 def _present(path, in_colour):
     """What the table would call the ids or colours of a label map, each once."""
     if not in_colour:
-        return np.flatnonzero(filters.value_counts(photos.read_label(path)))
+        return np.flatnonzero(photos.value_counts(photos.read_label(path)))
     pixels = photos.read_photo(path)
     counted = Image.fromarray(pixels).getcolors()
     if counted is None:  # more than 256

@@ -59,6 +59,14 @@ def test_what_half_cannot_hold_keeps_its_type(tmp_path, network):
     np.testing.assert_array_equal(bias.numpy(), np.full_like(kept, 83_614))
 
 
+def test_arithmetic_is_float32(tmp_path):
+    lively(precision="mixed_bfloat16").save(tmp_path / "mixed.keras")
+    compact.compact(tmp_path / "mixed.keras", tmp_path / "small.keras")
+    loaded = model.load_checkpoint(tmp_path / "small.keras")
+    assert loaded.config.precision == "float32"
+    assert loaded.parts.encoder.compute_dtype == "float32"
+
+
 def test_other_names_are_refused(checkpoint, tmp_path):
     with pytest.raises(ValueError, match="ends in .keras"):
         compact.compact(checkpoint, tmp_path / "small.h5")

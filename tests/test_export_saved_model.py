@@ -15,12 +15,12 @@ import tensorflow as tf
 from PIL import Image
 from test_features import eager, lively, photo  # noqa: F401
 
-from crnet_tf import cli
+from crnet_tf import cli, model
 from crnet_tf.fewshot import Learner
 from crnet_tf.options import Options
 from crnet_tf.photos import encode_png, write_png
 from export import parity, saved_model, signatures
-from export.settings import Settings, in_float32
+from export.settings import Settings
 
 STEPS = Options(refine_steps=2)
 SETTINGS = Settings(max_pixels=70_000)
@@ -150,13 +150,13 @@ def test_ablated_networks_are_exported_too(changes):
 
 def test_a_network_of_mixed_precision_is_exported_in_float32():
     network = lively(precision="mixed_bfloat16")
-    twin = in_float32(network)
+    twin = model.in_float32(network)
     assert twin.config == dataclasses.replace(network.config, precision="float32")
     assert twin.parts.encoder.compute_dtype == "float32"
     wanted, _ = expected(network, SUPPORTS[:1], QUERIES[0])
     found, _ = expected(twin, SUPPORTS[:1], QUERIES[0])
     assert np.abs(found - wanted).max() < 0.05
-    assert in_float32(twin) is twin
+    assert model.in_float32(twin) is twin
 
 
 # === What clients send ===
