@@ -32,7 +32,7 @@ def package(name: str):
     except ImportError as error:
         raise RuntimeError(
             f"ONNX: expected the package {name}, received none ({error}). Install the extra: "
-            "pip install 'crnet-tf[onnx]'"
+            "pip install -e '.[onnx]'"
         ) from error
 
 

@@ -12,14 +12,24 @@ import pathlib
 import re
 import signal
 
-import uvicorn
 from absl import flags, logging
 
 from crnet_tf import cli, fields
-from export.rest import app
 from export.rest.limits import Limits
 from export.rest.loading import SAVED_MODEL
 from export.rest.served import Served
+
+try:
+    import uvicorn
+
+    from export.rest import app
+except ModuleNotFoundError as missing:
+    if __name__ != "__main__":
+        raise
+    raise SystemExit(
+        f"error: expected the packages of the server, received none ({missing}). Install the "
+        "extra: pip install -e '.[serve]'"
+    ) from None
 
 CONNECTIONS = 64  # besides those of the queue: the page, Prometheus, those turned away
 

@@ -46,7 +46,7 @@ def interpreter():
     except ImportError as error:
         raise RuntimeError(
             "TFLite: expected the package ai-edge-litert, which runs the files to compare "
-            f"them, received none ({error}). Install the extra: pip install 'crnet-tf[tflite]'"
+            f"them, received none ({error}). Install the extra: pip install -e '.[tflite]'"
         ) from error
     return Interpreter
 

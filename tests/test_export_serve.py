@@ -575,3 +575,16 @@ def test_tensorflow_forgets_a_version_that_is_unloaded(tmp_path):
         until(lambda: states(server) == {"1": "END", "2": "AVAILABLE"})
         gc.collect()
         until(lambda: root() is None)
+
+
+def test_without_its_packages_the_command_says_what_to_install(tmp_path):
+    (tmp_path / "uvicorn.py").write_text("raise ModuleNotFoundError(\"No module 'uvicorn'\")")
+    ended = subprocess.run(
+        [sys.executable, "-m", "export.serve", "--model=models/crnet"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].endswith("pip install -e '.[serve]'")
