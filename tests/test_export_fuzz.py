@@ -55,7 +55,7 @@ def server(tmp_path_factory):
         Served("crnet", few_shot_folder()),
         Served("things", taught_folder()),
     ]
-    with serving(models, max_request_mb=1.0, max_values=20_000, body_timeout_s=0.2) as server:
+    with serving(models, max_request_mb=1.0, max_values=20_000) as server:
         before = resident()
         yield server
         gc.collect()

@@ -220,7 +220,7 @@ def test_formats_of_few_bits_are_judged_by_their_decisions(output):
 
 def test_a_missing_runtime_is_named(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
-    with pytest.raises(RuntimeError, match=r"ai-edge-litert.*pip install 'crnet-tf\[tflite\]'"):
+    with pytest.raises(RuntimeError, match=r"ai-edge-litert.*pip install -e '\.\[tflite\]'"):
         commands.run(tflite, f"--checkpoint={checkpoint}", f"--out={tmp_path / 'out'}")
     assert not (tmp_path / "out").exists()
 
