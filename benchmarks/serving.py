@@ -26,12 +26,12 @@ import requests
 import tensorflow as tf
 from absl import flags
 
-from crnet_tf import cli, model, photos, predict, support
+from crnet_tf import cli, model, photo_folder, photos, support
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.options import Options
 from crnet_tf.photos import encode_png
-from export import saved_model
+from export import saved_model, versions
 
 ROOT = pathlib.Path(__file__).parents[1]
 CLIENTS = (1, 4, 16)
@@ -184,10 +184,8 @@ def ways_table(found: dict[str, float]) -> str:
 
 def exported(checkpoint: str, folder: pathlib.Path) -> pathlib.Path:
     """Exports into `folder`, if it has no version yet; its newest version's folder."""
-    numbers = [path for path in folder.glob("*") if path.name.isdecimal()]
-    if not numbers:
-        return saved_model.export(checkpoint, folder)
-    return max(numbers, key=lambda path: int(path.name))
+    found = versions.numbers(folder) if folder.is_dir() else []
+    return folder / str(max(found)) if found else saved_model.export(checkpoint, folder)
 
 
 def define_flags():
@@ -204,7 +202,7 @@ def define_flags():
 def main():
     args = flags.FLAGS
     photo = Photo(photos.read_photo(args.photo), support.read_mask(args.mask), args.photo)
-    queries = [photos.read_photo(path) for path in predict.query_paths(args.query)]
+    queries = [photos.read_photo(path) for path in photo_folder.query_paths(args.query)]
     network = model.in_float32(model.load_checkpoint(args.checkpoint))
     files = encode_png(photo.image), encode_png(photo.mask)
     with tempfile.TemporaryDirectory() as temporary:

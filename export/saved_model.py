@@ -13,7 +13,7 @@ import pathlib
 
 from absl import flags
 
-from crnet_tf import cli, fields, model, photos, predict, support
+from crnet_tf import cli, fields, model, photo_folder, photos, support
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.options import Options
@@ -106,7 +106,7 @@ def read_examples(
 
 def read_queries(query: str, most: int = parity.MOST_QUERIES) -> list[Photo]:
     """The first photos of a folder, or one photo; default: as many as are compared."""
-    paths = predict.query_paths(query)[:most]
+    paths = photo_folder.query_paths(query)[:most]
     return [Photo(photos.read_photo(path), name=str(path)) for path in paths]
 
 

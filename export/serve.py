@@ -16,8 +16,8 @@ from absl import flags, logging
 
 from crnet_tf import cli, fields
 from export.rest.limits import Limits
-from export.rest.loading import SAVED_MODEL
 from export.rest.served import Served
+from export.versions import SAVED_MODEL
 
 try:
     import uvicorn

@@ -7,6 +7,13 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 
+SAVED_MODEL = "saved_model.pb"  # what makes a folder a SavedModel
+
+
+def numbers(out: pathlib.Path) -> list[int]:
+    """Numbers of the versions in a folder, whole SavedModels or not; other names are none."""
+    return [int(path.name) for path in out.iterdir() if path.name.isdecimal()]
+
 
 @contextlib.contextmanager
 def new_version(
@@ -44,12 +51,12 @@ def new_version(
 
 
 def _number(out, version):
-    if (out / "saved_model.pb").exists():
+    if (out / SAVED_MODEL).exists():
         raise ValueError(
             f"{out}: expected the folder above the versions, received a version. Give "
             f"--out={out.parent}."
         )
-    taken = [int(path.name) for path in out.iterdir() if path.name.isdecimal()]
+    taken = numbers(out)
     following = max(taken, default=0) + 1
     if version in taken:
         raise FileExistsError(

@@ -68,6 +68,21 @@ def shared():
     return SHARED
 
 
+@pytest.fixture(scope="module")
+def network():
+    """A tiny network with answers that are not all about a half."""
+    from test_features import lively  # not above: most tests need none of it
+
+    return lively()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoint") / "best.keras"
+    network.save(path)
+    return path
+
+
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory):
     """A tiny checkpoint, and version folders of it: few-shot, and taught "cup" and "mug"."""

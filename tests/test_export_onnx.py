@@ -9,22 +9,10 @@ import pytest
 import tensorflow as tf
 from test_export_saved_model import QUERIES, SUPPORTS, expected
 from test_export_teach import CUP, put
-from test_features import eager, lively  # noqa: F401
+from test_features import eager  # noqa: F401
 
 from export import onnx, portable_command
 from export.portable_command import Photos
-
-
-@pytest.fixture(scope="module")
-def network():
-    return lively()
-
-
-@pytest.fixture(scope="module")
-def checkpoint(network, tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoint") / "best.keras"
-    network.save(path)
-    return path
 
 
 def load(folder, graph):

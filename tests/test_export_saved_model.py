@@ -31,18 +31,6 @@ OTHER_QUERIES = [photo(7, 33, 80), photo(8, 70, 41)]
 
 
 @pytest.fixture(scope="module")
-def network():
-    return lively()
-
-
-@pytest.fixture(scope="module")
-def checkpoint(network, tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoint") / "best.keras"
-    network.save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def folder(checkpoint, tmp_path_factory):
     out = tmp_path_factory.mktemp("models") / "crnet"
     return saved_model.export(checkpoint, out, SETTINGS, refine_steps=2)

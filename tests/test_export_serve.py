@@ -26,7 +26,7 @@ from live_server import b64, serving, until, write_sums
 from prometheus_client.parser import text_string_to_metric_families
 from tensorflow_serving.apis import prediction_log_pb2
 
-from export import serve
+from export import serve, warmup
 from export.rest import loading
 from export.rest.served import Served
 
@@ -294,15 +294,15 @@ def write_warm_up(folder, signature):
     log.predict_log.request.model_spec.signature_name = signature
     log.predict_log.request.inputs["text"].CopyFrom(tf.make_tensor_proto(["hello"]))
     version = write_sums(folder, 1)
-    (version / loading.WARM_UP).parent.mkdir()
-    with tf.io.TFRecordWriter(str(version / loading.WARM_UP)) as writer:
+    (version / warmup.FILE).parent.mkdir()
+    with tf.io.TFRecordWriter(str(version / warmup.FILE)) as writer:
         writer.write(log.SerializeToString())
     return version
 
 
 def test_a_version_is_asked_its_warm_up_requests_before_it_serves(tmp_path):
     version, recording = write_warm_up(tmp_path, "echo"), Recording()
-    loading.warm_up(version / loading.WARM_UP, {"echo": recording})
+    loading.warm_up(version, {"echo": recording})
     assert recording.asked == [{"text": [b"hello"]}]
     assert loading.load(version, "sum", 1).version == 1
 

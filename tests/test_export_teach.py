@@ -27,18 +27,6 @@ CUP, MUG = [photo(1), photo(2)], [photo(3, 30, 90), photo(4), photo(5)]
 QUERIES = [photo(6), photo(7)]
 
 
-@pytest.fixture(scope="module")
-def network():
-    return lively()
-
-
-@pytest.fixture(scope="module")
-def checkpoint(network, tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoint") / "best.keras"
-    network.save(path)
-    return path
-
-
 def put(folder, supports):
     folder.mkdir(parents=True)
     for number, one in enumerate(supports):

@@ -30,18 +30,6 @@ CLOSE = {"float32": 1e-5, "float16": 2e-3, "dynamic": 0.05, "int8": 0.05}
 
 
 @pytest.fixture(scope="module")
-def network():
-    return lively()
-
-
-@pytest.fixture(scope="module")
-def checkpoint(network, tmp_path_factory):
-    path = tmp_path_factory.mktemp("checkpoint") / "best.keras"
-    network.save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def folder(checkpoint, tmp_path_factory):
     """All graphs in all formats."""
     tf.config.run_functions_eagerly(False)

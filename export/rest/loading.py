@@ -8,12 +8,12 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow_serving.apis import get_model_metadata_pb2, prediction_log_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2
 
+from export import warmup
 from export.rest.tensors import DEFAULT_SIGNATURE
+from export.versions import SAVED_MODEL
 
-SAVED_MODEL = "saved_model.pb"
-WARM_UP = pathlib.Path("assets.extra", "tf_serving_warmup_requests")
 METADATA = "metadata"  # the signature by which our exports say what they are
 
 
@@ -80,22 +80,21 @@ def load(folder: pathlib.Path, name: str, version: int) -> Loaded:
     }
     if not signatures:
         raise ValueError(f"{folder}: expected a SavedModel with signatures, received none.")
-    warm_up(folder / WARM_UP, signatures)
+    warm_up(folder, signatures)
     definitions = read_definitions(folder / SAVED_MODEL)
     return Loaded(name, version, loaded, signatures, definitions, describe(signatures))
 
 
-def warm_up(path: pathlib.Path, signatures: dict[str, Signature]) -> None:
+def warm_up(folder: pathlib.Path, signatures: dict[str, Signature]) -> None:
     """Asks what TF Serving asks a version before it serves: first calls prepare graphs.
 
     Raises:
         ValueError, tf.errors.OpError: the version cannot answer its own warm-up requests.
     """
+    path = folder / warmup.FILE
     if not path.exists():
         return
-    for record in tf.data.TFRecordDataset(str(path)):
-        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
-        request = log.predict_log.request
+    for request in warmup.read(folder):
         name = request.model_spec.signature_name or DEFAULT_SIGNATURE
         if name not in signatures:
             raise ValueError(

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from absl import logging
 
 from export.rest import loading
-from export.rest.loading import SAVED_MODEL, Loaded
+from export.rest.loading import Loaded
+from export.versions import SAVED_MODEL, numbers
 
 # TF Serving's words.
 LOADING, AVAILABLE, UNLOADING, END = "LOADING", "AVAILABLE", "UNLOADING", "END"
@@ -53,14 +54,12 @@ class Served:
 
     def versions(self) -> list[int]:
         """Versions on the disk, the newest first. Half-written exports have other names."""
-        found = [
-            int(path.name)
-            for path in self.folder.iterdir()
-            if path.name.isdecimal()
-            and path.name == str(int(path.name))
-            and (path / SAVED_MODEL).exists()
-        ]
-        return sorted(set(found) & {self.pinned} if self.pinned else found, reverse=True)
+        found = {
+            number
+            for number in numbers(self.folder)
+            if (self.folder / str(number) / SAVED_MODEL).exists()
+        }
+        return sorted(found & {self.pinned} if self.pinned else found, reverse=True)
 
     def wanted(self) -> tuple[int, tuple] | None:
         """The newest version that did not fail as it is now, and what it is now."""
