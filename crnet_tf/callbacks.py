@@ -1,6 +1,5 @@
 """What happens between the epochs of a training run: checkpoints, validation, panels."""
 
-import json
 import math
 import pathlib
 
@@ -8,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from crnet_tf import files, results, runs, scoring, visualize
-from crnet_tf.checkpoints import averaged_weights, save_atomically
+from crnet_tf import results, scoring, visualize
+from crnet_tf.checkpoints import averaged_weights, keep_best, save_atomically
 from crnet_tf.fewshot import Learner
 from crnet_tf.model import CRNet
 
@@ -74,10 +73,6 @@ class Validate(keras.callbacks.Callback):
         self.network, self.episodes, self.out = network, episodes, out
         self.select_on = select_on
         self.learner = Learner(network)
-        self.best_file = out / "best.json"
-        self.best = -math.inf
-        if self.best_file.exists():
-            self.best = json.loads(self.best_file.read_text())["value"]
         self.writer = tf.summary.create_file_writer(str(out / "logs" / "episodes"))
 
     def on_epoch_end(self, epoch, logs=None):
@@ -97,14 +92,9 @@ class Validate(keras.callbacks.Callback):
                 logs[f"val_{name}_{key}"] = result["crnet"][key]
 
     def _select(self, values, step):
-        value = (
-            step if self.select_on == "last" else values[self.select_on]["crnet"]["mean_iou"]
-        )
-        if value > self.best:
-            self.best = value
-            save_atomically(self.network, self.out / runs.BEST)
-            best = {"select_on": self.select_on, "step": step, "value": value}
-            files.write_text(self.best_file, json.dumps(best))
+        of = "base" if self.select_on == "last" else self.select_on
+        score = values[of]["crnet"]["mean_iou"]
+        keep_best(self.network, self.out, self.select_on, step, score)
 
     def _write(self, values, step):
         # Keras' TensorBoard callback limits recording to some of the steps.

@@ -1,9 +1,12 @@
 """Checkpoints on disk: written whole, with the epochs they have seen; averaged weights."""
 
 import contextlib
+import json
+import math
 import pathlib
 import zipfile
 
+from crnet_tf import files, runs
 from crnet_tf.model import CRNet
 
 EPOCHS_MEMBER = "epochs"  # in the zip archive that a .keras file is; Keras ignores it
@@ -28,6 +31,24 @@ def finished_epochs(path: pathlib.Path) -> int:
     """Number of epochs that a checkpoint of `SaveLast` has seen."""
     with zipfile.ZipFile(path) as archive:
         return int(archive.read(EPOCHS_MEMBER))
+
+
+def keep_best(
+    network: CRNet, out: pathlib.Path, select_on: str, step: int, score: float
+) -> None:
+    """Writes `best.keras` into a run when it beats the one there, as `best.json` remembers.
+
+    Args:
+        select_on: what `score` was measured on; "last": a later step is better, whatever its
+            score.
+    """
+    file = out / "best.json"
+    before = json.loads(file.read_text())["value"] if file.exists() else -math.inf
+    value = step if select_on == "last" else score
+    if value > before:
+        save_atomically(network, out / runs.BEST)
+        best = {"select_on": select_on, "step": step, "value": value}
+        files.write_text(file, json.dumps(best))
 
 
 @contextlib.contextmanager

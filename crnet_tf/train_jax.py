@@ -125,7 +125,9 @@ class _Run:
             row |= {m.name: float(m.result()) for m in self.network.loss_means.values()}
             with checkpoints.averaged_weights(self.network):
                 row[SCORE] = self._score()
-                self._save_best(row)
+                checkpoints.keep_best(
+                    self.network, self.out, settings.select_on, row["step"], row[SCORE]
+                )
             checkpoints.save_atomically(self.network, self.out / runs.LAST, epoch + 1)
             history.append(row)
             files.write_text(self.out / "history.json", json.dumps(history, indent=1))
@@ -198,15 +200,6 @@ class _Run:
             for class_id, episode in zip(classes[part].tolist(), areas, strict=True):
                 totals[class_id] = totals.get(class_id, 0) + np.asarray(episode)
         return metrics.mean_iou(totals)
-
-    def _save_best(self, row):
-        file = self.out / "best.json"
-        best = json.loads(file.read_text())["value"] if file.exists() else -math.inf
-        value = row["step"] if self.settings.select_on == "last" else row[SCORE]
-        if value > best:
-            checkpoints.save_atomically(self.network, self.out / runs.BEST)
-            best = {"select_on": self.settings.select_on, "step": row["step"], "value": value}
-            files.write_text(file, json.dumps(best))
 
     def _device(self, state):
         """What the device can do, and what a step asks of it."""
