@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from crnet_tf import records
 from crnet_tf.folds import VOID
+from crnet_tf.warp import MAX_SCALE
 
 SHUFFLE_BUFFER = 1024
-MAX_SCALE = 1.5  # CANet resizes the support to 1..1.5 times the crop
 
 
 def episodes(

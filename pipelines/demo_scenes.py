@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from crnet_tf import folds
+from crnet_tf import folds, photos
 from crnet_tf.folds import VOID
 from pipelines import demo_shapes
 
@@ -26,7 +26,7 @@ def draw_scene(classes: list[int], rng: np.random.Generator) -> tuple[np.ndarray
         for number, (class_id, radius) in enumerate(placed, 1):
             photo = _add_object(photo, owner, number, class_id, radius, rng)
         label = _label(owner, [class_id for class_id, _ in placed])
-        areas = np.bincount(label.ravel(), minlength=256)
+        areas = photos.value_counts(label)
         if min(areas[c] for c in classes) >= MIN_PIXELS:
             return _light(photo, rng), label
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from crnet_tf import folds, records
+from crnet_tf import folds, photos, records
 from pipelines.perceptual_hash import perceptual_hash
 
 _TEXTS = (
@@ -57,7 +57,7 @@ def inspect(serialized: bytes, example: dict, num_classes: int) -> tuple[Photo |
         return None, [*problems, f"expected a photo and a label map, cannot decode: {message}"]
     image, label = parsed["image"].numpy(), parsed["label"].numpy()
     problems += _check_sizes(example, image, label)
-    values = frozenset(np.flatnonzero(np.bincount(label.ravel(), minlength=256)).tolist())
+    values = frozenset(np.flatnonzero(photos.value_counts(label[..., 0])).tolist())
     allowed = {0, folds.VOID, *(records.label_value(c) for c in range(1, num_classes + 1))}
     if values - allowed:
         problems.append(

@@ -8,10 +8,9 @@ Writes every photo once, as encoded in the records, for `python -m crnet_tf.trai
 import os
 from collections.abc import Iterator
 
-import tensorflow as tf
 from absl import flags
 
-from crnet_tf import cli, photo_pack, records
+from crnet_tf import cli, manifest, photo_pack, records
 from crnet_tf.photo_pack import Photo
 from pipelines.inspect_record import read_example
 
@@ -20,23 +19,19 @@ def photos_of(index: records.Index, split: str) -> Iterator[Photo]:
     """The photos of a split, each once, with all classes under which it is listed.
 
     Raises:
-        ValueError: a record that cannot be read.
+        ValueError: a record that cannot be read, or another number of them than listed.
     """
-    found = {}
-    for class_id in sorted(int(c) for c in index.splits[split]["classes"]):
-        for path in index.files(split, class_id):
-            for serialized in tf.data.TFRecordDataset(path).as_numpy_iterator():
-                example = read_example(serialized)
-                if example is None:
-                    raise ValueError(
-                        f"{path}: expected records of photos, received another one. Check "
-                        f"them: python -m pipelines.verify --records={index.directory}"
-                    )
-                name = example[records.FILENAME].decode()
-                contents = example[records.IMAGE], example[records.LABEL]
-                found.setdefault(name, ([], contents))[0].append(class_id)
-    for name, (classes, (image, label)) in sorted(found.items()):
-        yield Photo(name, split, tuple(classes), image, label)
+    classes = sorted(int(c) for c in index.splits[split]["classes"])
+    archive = manifest.Archive(index, split, classes)
+    for name, serialized in sorted(archive.by_name.items()):
+        example = read_example(serialized)
+        if example is None:
+            raise ValueError(
+                f"{name}: expected a record of a photo, received another one. Check the "
+                f"records: python -m pipelines.verify --records={index.directory}"
+            )
+        listed = tuple(c for c in classes if name in archive.by_class[c])
+        yield Photo(name, split, listed, example[records.IMAGE], example[records.LABEL])
 
 
 def define_flags():
