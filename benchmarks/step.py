@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from crnet_tf import cli, episodes, feature_store, losses, model, parts, records
+from crnet_tf import cli, episodes, losses, model, parts, records, stored_views
 from crnet_tf.config import Config
 from pipelines.build_demo import build_demo
 
@@ -70,7 +70,7 @@ def stages(network: model.CRNet, batch) -> dict:
     }
 
 
-def store(network: model.CRNet, batch) -> feature_store.FeatureStore:
+def store(network: model.CRNet, batch) -> stored_views.FeatureStore:
     """The photos of one batch as a feature store: two photos of as many classes as episodes."""
     inputs, targets = batch
     masks = (inputs["support_mask"], targets["query_mask"])
@@ -81,10 +81,18 @@ def store(network: model.CRNet, batch) -> feature_store.FeatureStore:
         encoded = parts.encode(network.parts, {"support_image": image, "support_mask": mask})
         both = encoded["support"], encoded.get("category", encoded["support"])
         features.append(np.stack([np.asarray(x, np.float16) for x in both], axis=1))
-    pairs = [(c, name) for name in ("a", "b") for c in range(len(masks[0]))]
-    return feature_store.FeatureStore(
-        tuple(pairs), 1, np.concatenate(features), np.concatenate([m.numpy() for m in masks])
-    )
+    masks = [mask.numpy() for mask in masks]
+    classes = {
+        c: stored_views.ClassViews(
+            ("a", "b"),
+            (0, 1),
+            np.stack([photos[c] for photos in features]),
+            np.stack([photos[c] for photos in masks]),
+            np.ones(2, np.uint32),
+        )
+        for c in range(len(masks[0]))
+    }
+    return stored_views.FeatureStore(1, classes)
 
 
 def timings(functions: dict, rounds: int, summary=statistics.median) -> dict:

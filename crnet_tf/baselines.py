@@ -6,27 +6,38 @@ import tensorflow as tf
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.layers import resize_align_corners
-from crnet_tf.prior import last_level
+from crnet_tf.prior import last_level, prior_mask
 
-# "all_foreground": everything is the object. "prototype": see below.
-BASELINES = ("all_foreground", "prototype")
+# "all_foreground": everything is the object. "prototype": see below. "prior": PFENet's mask
+# (`prior.prior_mask`), mean of the supports, at its middle. The last: mean of both.
+BASELINES = ("all_foreground", "prototype", "prior", "prototype+prior")
 
 
 def answers(
     learner: Learner, supports: list[Photo], query: Photo, names: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
     """Maps float32 [1,h,w], positive where foreground, of the named baselines."""
-    found = {}
-    if "all_foreground" in names:
+    found, needed = {}, {part for name in names for part in name.split("+")}
+    encoder, frame = learner.encoder, learner.frame
+    if "all_foreground" in needed:
         found["all_foreground"] = np.ones((1, 1, 1), np.float32)
-    if "prototype" in names:
-        encoder, frame = learner.encoder, learner.frame
+    if "prototype" in needed:
         found["prototype"] = prototype(
             last_level(learner.network, np.stack([encoder.photo(p, frame) for p in supports])),
             np.stack([frame.mask(p.mask) for p in supports]),
             last_level(learner.network, encoder.photo(query, frame)),
         ).numpy()[None]
-    return found
+    if "prior" in needed:
+        priors = prior_mask(encoder, supports, query, frame)[..., 1].numpy()
+        found["prior"] = 2 * priors.mean(axis=0, keepdims=True) - 1
+    if "prototype+prior" in names:
+        found["prototype+prior"] = _unit(found["prototype"]) + _unit(found["prior"])
+    return {name: found[name] for name in names}
+
+
+def _unit(margin):
+    """Scaled to a largest magnitude of 1: margins of two kinds can then be added."""
+    return margin / max(float(np.abs(margin).max()), 1e-7)
 
 
 @tf.function

@@ -27,6 +27,12 @@ class Config:
     fold: int = field(
         0, "Fold whose classes are held out, counted from 0 (Table 1).", minimum=0
     )
+    calibration_fold: int = field(
+        -1,
+        "Fold whose classes act as unseen beside those of --fold, which nothing looks at then: "
+        "to choose settings without looking at them; -1: none.",
+        minimum=-1,
+    )
     image_size: int = field(
         321, "Side of the network's square input, px; best 8n+1 (CANet: 321).", minimum=33
     )
@@ -141,6 +147,11 @@ class Config:
                 "condition and cross_reference are both off: expected at least one, without "
                 "them the query never meets the support. Leave one of them on."
             )
+        if self.calibration_fold == self.fold:
+            raise ValueError(
+                f"calibration_fold: expected another fold than --fold, received "
+                f"{self.fold} for both: its classes are what settings must not be chosen on."
+            )
         if self.momentum >= 1:
             raise ValueError(f"momentum: expected less than 1, received {self.momentum}.")
         if self.feature_views and (self.train_backbone or self.colour_rotation):
@@ -154,6 +165,11 @@ class Config:
                 f"steps: expected a multiple of steps_per_epoch ({self.steps_per_epoch}), "
                 f"received {self.steps}."
             )
+
+    @property
+    def held_out(self) -> tuple[int, ...]:
+        """The fold, and the one that calibrates where there is one: arguments of `Index`."""
+        return (self.fold,) if self.calibration_fold < 0 else (self.fold, self.calibration_fold)
 
     @classmethod
     def from_dict(cls, values: dict) -> "Config":

@@ -199,8 +199,7 @@ def flip_scale_crop(image, mask, size: int, seed, foreground=1):
         return large[0, y : y + size, x : x + size]
 
     rows, columns = (
-        _nearest(start, size, scaled, tf.shape(mask)[axis])
-        for axis, start in enumerate((y, x))
+        _nearest(start, size, scaled, tf.shape(mask)[axis]) for axis, start in enumerate((y, x))
     )
     cropped_mask = tf.gather(tf.gather(mask, rows), columns, axis=1)
     image, mask = tf.cond(

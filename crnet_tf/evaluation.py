@@ -39,13 +39,14 @@ def chosen_classes(network: model.CRNet, index: records.Index, kind: str) -> tup
         ValueError: the records are of another data set.
     """
     trained_on, fold = network.config.dataset, network.config.fold
+    choose = index.test_classes if kind == "novel" else index.validation_classes
     if trained_on and trained_on != index.dataset:
         raise ValueError(
             f"The checkpoint was trained on fold {fold} of {trained_on}: expected records of "
             f"it, received records of {index.dataset} in {index.directory}. Which classes are "
             "unseen is known for its own data set only."
         )
-    return index.test_classes(fold) if kind == "novel" else index.validation_classes(fold)
+    return choose(*network.config.held_out)
 
 
 class Run:
@@ -248,12 +249,14 @@ class Run:
     def report(self, scored: list[results.Scored]) -> dict:
         """Content of `evaluation.json`."""
         args, names = self.args, self.index.class_names
+        # Base classes that acted as unseen say nothing of those of the fold.
+        kind = "novel" if self.network.config.calibration_fold < 0 else "calibration"
         return {
             "checkpoint": args.checkpoint,
             "dataset": self.index.dataset,
             "records_sha256": self.index.sha256,
             "fold": self.network.config.fold,
-            "classes": args.classes,
+            "classes": args.classes if args.classes == "base" else kind,
             "class_names": {str(c): names[c - 1] for c in self.classes},
             "session": runs.describe_session(),
             "options": dataclasses.asdict(self.options)

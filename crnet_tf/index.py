@@ -44,12 +44,19 @@ class Index:
         """How many folds there are, counted from 0."""
         return len(self.held_out) or folds.num_folds(self.dataset)
 
-    def test_classes(self, fold: int) -> tuple[int, ...]:
-        """Class ids that training of `fold` must never look at.
+    def test_classes(self, fold: int, calibration_fold: int | None = None) -> tuple[int, ...]:
+        """Class ids that act as unseen: those that training of `fold` must never look at.
+
+        Args:
+            calibration_fold: fold whose classes act as unseen instead, as far as `fold` would
+                train on them (`Config.calibration_fold`).
 
         Raises:
             ValueError: there is no such fold, or no folds at all.
         """
+        if calibration_fold is not None:
+            unseen = self.test_classes(calibration_fold)
+            return tuple(c for c in self.train_classes(fold) if c in unseen)
         if not self.held_out:
             return folds.test_classes(self.dataset, fold)
         if fold not in range(self.num_folds):
@@ -59,18 +66,29 @@ class Index:
             )
         return self.held_out[fold]
 
-    def train_classes(self, fold: int) -> tuple[int, ...]:
-        """Class ids that `fold` trains on: those neither of its test nor of its validation."""
+    def train_classes(self, fold: int, calibration_fold: int | None = None) -> tuple[int, ...]:
+        """Class ids that `fold` trains on: those neither of its test nor of its validation.
+
+        Those of a `calibration_fold` are left out as well.
+        """
+        if calibration_fold is not None:
+            unseen = self.test_classes(calibration_fold)
+            return tuple(c for c in self.train_classes(fold) if c not in unseen)
         if not self.held_out:
             return folds.train_classes(self.dataset, fold)
         others = self.test_classes(fold) + (self.validation[fold] if self.validation else ())
         return tuple(c for c in range(1, len(self.class_names) + 1) if c not in others)
 
-    def validation_classes(self, fold: int) -> tuple[int, ...]:
+    def validation_classes(
+        self, fold: int, calibration_fold: int | None = None
+    ) -> tuple[int, ...]:
         """Class ids that a checkpoint may be selected on (photos of the val split).
 
         Classes of their own where the data set has such (FSS-1000), else the training ones.
         """
+        if calibration_fold is not None:
+            unseen = self.test_classes(calibration_fold)
+            return tuple(c for c in self.validation_classes(fold) if c not in unseen)
         if not self.held_out:
             return folds.validation_classes(self.dataset, fold)
         if self.validation:

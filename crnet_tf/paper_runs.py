@@ -1,7 +1,7 @@
 """Where the networks and evaluations behind the paper's tables lie, and what of them is done.
 
     runs/pascal5i/full-fold1/                      a training run (run.json, best.keras ...)
-    runs/pascal5i/features-full-fold1/             its --feature_store, shared where possible
+    runs/pascal5i/features-resnet50/               its --feature_store, shared where possible
     runs/pascal5i/full-fold1-evaluations/SETTINGS/ evaluation.json ...
 
 A network is trained once for each set of structural flags and fold, however many rows and
@@ -21,11 +21,11 @@ from crnet_tf.paper_tables import Row, Table, network_name
 
 STRUCTURE = ("backbone", "condition", "cross_reference", "mask_refinement", "multi_level")
 SET_BY_TABLE = {
-    "train_flags": ("fold", "records", "out", "feature_store", *STRUCTURE[1:]),
+    "train_flags": (
+        "fold", "calibration_fold", "records", "out", "feature_store", *STRUCTURE[1:]
+    ),
     "eval_flags": ("checkpoint", "records", "out", "shot", "way", "kshot", "test_scales"),
-}
-# They do not change what the encoder makes of a photo.
-BEHIND_ENCODER = ("--nocross_reference", "--nomask_refinement")
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +78,9 @@ class Workplace:
             "train", fold=fold, records=self.records, out=self.run_dir(row, fold)
         )
         if any(re.match(r"--?feature_views=0*[1-9]", flag) for flag in passed_on):
-            encoder = tuple(flag for flag in row.network if flag not in BEHIND_ENCODER)
-            name = self.name(dataclasses.replace(row, network=encoder), fold)
-            store = self._place(f"features-{name}")
+            # What else a row leaves out lies behind the encoder.
+            levels = "-nomulti_level" if "--nomulti_level" in row.network else ""
+            store = self._place(f"features-{backbone}{levels}")
             passed_on.append(f"--feature_store={store}")
         return [*command, *row.network, *passed_on]
 

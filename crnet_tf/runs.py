@@ -21,6 +21,14 @@ LAST, BEST = "last.keras", "best.keras"
 PACKAGES = ("keras", "numpy")
 
 
+def directory(given: str | None, settings: Config) -> pathlib.Path:
+    """Folder of a run, made where it is missing: --out, or one named for its folds."""
+    folds = "-calibration".join(map(str, settings.held_out))
+    out = pathlib.Path(given or f"runs/{settings.dataset}-fold{folds}")
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
 def open_run(out: pathlib.Path, settings: Config, index: Index, notice: str) -> dict:
     """What `run.json` says of a run; a run that is there already is gone on with.
 
@@ -40,7 +48,9 @@ def open_run(out: pathlib.Path, settings: Config, index: Index, notice: str) -> 
 
 
 def _check_same_run(out, before, now):
-    was = before["config"] | {"records_sha256": before["records_sha256"]}
+    # A field that is younger than the run had its default then.
+    config = dataclasses.asdict(Config.from_dict(before["config"]))
+    was = config | {"records_sha256": before["records_sha256"]}
     wanted = now["config"] | {"records_sha256": now["records_sha256"]}
     differing = sorted(
         key
@@ -63,7 +73,9 @@ def describe_run(settings: Config, index: Index, notice: str) -> dict:
         "dataset": index.dataset,
         "records": str(index.directory),
         "records_sha256": index.sha256,
-        "test_classes": [index.class_names[c - 1] for c in index.test_classes(settings.fold)],
+        "test_classes": [
+            index.class_names[c - 1] for c in index.test_classes(*settings.held_out)
+        ],
         "sessions": [],
     }
 

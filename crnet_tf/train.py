@@ -115,9 +115,9 @@ def training_data(
     From images that is the network itself; with `feature_views`, its twin on features.
     """
     settings = network.config
-    classes = index.train_classes(settings.fold)
+    classes = index.train_classes(*settings.held_out)
     episodes.check_counts(index, "train", classes, 1)
-    unseen = index.test_classes(settings.fold) if settings.drop_novel_images else ()
+    unseen = index.test_classes(*settings.held_out) if settings.drop_novel_images else ()
     if settings.feature_views:
         store = feature_store.open_store(
             network, index, classes, feature_dir, unseen, max_gb=feature_gb
@@ -145,7 +145,7 @@ def validation_episodes(settings: Config, index: records.Index) -> dict:
     """{"base": (archive, entries), "novel": ...} out of the val split."""
     chosen = {}
     for name, choose in (("base", index.validation_classes), ("novel", index.test_classes)):
-        classes = choose(settings.fold)
+        classes = choose(*settings.held_out)
         episodes.check_counts(index, "val", classes, 1)
         archive = manifest.Archive(index, "val", classes)
         chosen[name] = archive, manifest.draw(archive, 1, settings.val_episodes, settings.seed)
@@ -206,8 +206,7 @@ def main():
     settings = config.from_flags("paper" if args.records else "demo")
     index = records.load_index(args.records or demo_records())
     settings = dataclasses.replace(settings, dataset=index.dataset)
-    out = pathlib.Path(args.out or f"runs/{index.dataset}-fold{settings.fold}")
-    out.mkdir(parents=True, exist_ok=True)
+    out = runs.directory(args.out, settings)
     run = runs.open_run(out, settings, index, notice)
     names = ", ".join(run["test_classes"])
     print(

@@ -93,12 +93,12 @@ class _Run:
 
         self.jax, self.steps = jax, jax_steps
         self.network, self.settings, self.out = network, network.config, out
-        fold, index = self.settings.fold, pack.index
-        unseen = index.test_classes(fold) if self.settings.drop_novel_images else ()
+        folds, index = self.settings.held_out, pack.index
+        unseen = index.test_classes(*folds) if self.settings.drop_novel_images else ()
         self.by_class, self.photos = self._photos(
-            pack, pack.by_class("train", index.train_classes(fold), unseen)
+            pack, pack.by_class("train", index.train_classes(*folds), unseen)
         )
-        held_out = pack.by_class("val", index.validation_classes(fold))
+        held_out = pack.by_class("val", index.validation_classes(*folds))
         self.val_by_class, self.val_photos = self._photos(pack, held_out)
         self.many_steps = jax_steps.many_steps(network)
         self.areas_of = jax_steps.areas_of(network)
@@ -238,8 +238,7 @@ def main():
     settings = config.from_flags()
     pack = photo_pack.read(args.pack)
     settings = dataclasses.replace(settings, dataset=pack.index.dataset)
-    out = pathlib.Path(args.out or f"runs/{pack.index.dataset}-fold{settings.fold}")
-    out.mkdir(parents=True, exist_ok=True)
+    out = runs.directory(args.out, settings)
     run = runs.open_run(out, settings, pack.index, notice="")
     names = ", ".join(run["test_classes"])
     print(f"Fold {settings.fold} of {settings.dataset}: held out are {names}. Run: {out}")

@@ -1,4 +1,4 @@
-"""What a network has to beat: everything, and the nearest of two averages."""
+"""What a network has to beat: everything, the nearest of two averages, PFENet's prior."""
 
 import dataclasses
 
@@ -91,8 +91,24 @@ def test_answers_are_of_the_last_level_at_the_learners_frame(network, letterbox)
     masks = np.stack([learner.frame.mask(p.mask) for p in supports])
     expected = baselines.prototype(np.stack(last[:2]), masks, last[2])
     np.testing.assert_allclose(found["prototype"][0], expected, atol=1e-5)
+    priors = prior.prior_mask(learner.encoder, supports, query, learner.frame)[..., 1]
+    mean = np.mean(priors, axis=0)
+    np.testing.assert_array_equal(found["prior"][0] > 0, mean > 0.5)
+    assert np.any(mean > 0.5) and np.any(mean < 0.5)
     restored = learner.frame.restore(found["all_foreground"], (40, 60))
     assert restored.shape == (1, 40, 60) and np.all(restored > 0)
+
+
+def test_prototype_and_prior_count_alike(network):
+    """Neither decides alone, whatever the range of its values."""
+    learner = Learner(network)
+    names = ("prototype", "prior", "prototype+prior")
+    found = baselines.answers(learner, [photo(0)], photo(1), names)
+    one, other = (found[name] / np.abs(found[name]).max() for name in names[:2])
+    np.testing.assert_allclose(found["prototype+prior"], one + other, atol=1e-6)
+    alone = baselines.answers(learner, [photo(0)], photo(1), ("prototype+prior",))
+    assert list(alone) == ["prototype+prior"]
+    np.testing.assert_array_equal(alone["prototype+prior"], found["prototype+prior"])
 
 
 def test_only_what_is_asked_for_is_computed(network):

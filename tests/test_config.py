@@ -45,6 +45,8 @@ def test_presets_are_valid(name):
         ({"condition": False, "cross_reference": False}, "expected at least one"),
         ({"feature_views": 2, "train_backbone": True}, "expected a frozen backbone"),
         ({"feature_views": 2, "colour_rotation": True}, "no --colour_rotation"),
+        ({"fold": 2, "calibration_fold": 2}, "calibration_fold: expected another fold"),
+        ({"calibration_fold": -2}, "calibration_fold: expected at least -1"),
         ({"steps": 700, "steps_per_epoch": 500}, "expected a multiple of steps_per_epoch"),
     ],
 )

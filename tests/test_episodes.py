@@ -247,9 +247,12 @@ def test_training_works_without_the_files_of_the_test_classes(records_dir, tmp_p
         taken(stream(copy, classes=NOVEL), 1)
 
 
-@pytest.mark.parametrize(("feature_views", "drop"), [(0, False), (0, True), (1, False)])
+@pytest.mark.parametrize(
+    ("feature_views", "drop", "calibration"),
+    [(0, False, -1), (0, True, -1), (1, False, -1), (0, False, 0), (1, False, 0)],
+)
 def test_a_training_run_opens_no_training_file_of_a_test_class(
-    records_dir, opened, monkeypatch, tmp_path, feature_views, drop
+    records_dir, opened, monkeypatch, tmp_path, feature_views, drop, calibration
 ):
     """All of `train.train` but the steps: 3 batches are drawn instead."""
     monkeypatch.setattr(
@@ -257,6 +260,7 @@ def test_a_training_run_opens_no_training_file_of_a_test_class(
     )
     settings = Config(
         fold=1,
+        calibration_fold=calibration,
         backbone="tiny",
         backbone_weights="none",
         image_size=SIZE,
@@ -269,5 +273,7 @@ def test_a_training_run_opens_no_training_file_of_a_test_class(
     index = records.load_index(records_dir)
     train.train(settings, index, tmp_path)
     of_training = {path for path in opened if path.startswith(str(records_dir / "train"))}
-    assert of_training == files_of(index, "train", BASE)
-    assert opened - of_training <= files_of(index, "val", BASE + NOVEL)
+    trained = BASE if calibration < 0 else [c for c in BASE if c > 5]
+    assert of_training == files_of(index, "train", trained)
+    looked_at = BASE + NOVEL if calibration < 0 else BASE
+    assert opened - of_training <= files_of(index, "val", looked_at)

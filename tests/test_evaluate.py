@@ -499,6 +499,20 @@ def test_a_class_with_too_few_photos_is_named(loaded, records_dir, tmp_path):
     )  # fmt: skip
 
 
+def test_a_calibration_looks_at_no_class_of_its_fold(
+    checkpoint, network, larger_dir, tmp_path, no_pictures, monkeypatch
+):
+    calibrated = dataclasses.replace(network.config, calibration_fold=0)
+    monkeypatch.setattr(network, "config", calibrated)
+    monkeypatch.setattr(model, "load_checkpoint", lambda path: network)
+    small(checkpoint, larger_dir, tmp_path, "--episodes=5")
+    assert content(tmp_path)["classes"] == "calibration"
+    assert set(content(tmp_path)["class_names"]) == set("12345")
+    small(checkpoint, larger_dir, tmp_path, "--episodes=5", "--classes=base")
+    assert content(tmp_path)["classes"] == "base"
+    assert set(map(int, content(tmp_path)["class_names"])) == set(range(11, 21))
+
+
 def test_an_older_checkpoint_that_does_not_know_its_data_set(network, records_dir):
     index = records.load_index(records_dir)
     older = type("Older", (), {"config": dataclasses.replace(TINY, dataset="")})

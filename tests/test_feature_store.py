@@ -62,12 +62,28 @@ def photo(index):
     return read
 
 
+def pairs(store):
+    """(class id, photo id) of all photos."""
+    return [(c, name) for c, views in store.classes.items() for name in views.names]
+
+
+def all_of(store, name):
+    """ "features" or "masks" of all classes, one after another."""
+    return np.concatenate([getattr(views, name) for views in store.classes.values()])
+
+
+def assert_equal(store, other):
+    for name in ("features", "masks"):
+        np.testing.assert_array_equal(all_of(store, name), all_of(other, name))
+
+
 def rows_of(store, features, masks):
-    """The rows of a store that the features and masks of a batch come from."""
+    """The rows of `all_of` that the features and masks of a batch come from."""
+    kept, kept_masks = all_of(store, "features"), all_of(store, "masks")
     rows = []
     for feature, mask in zip(np.asarray(features), np.asarray(masks), strict=True):
-        same = np.all(store.features[:, 0] == feature, axis=(1, 2, 3))
-        same &= np.all(store.masks == mask, axis=(1, 2, 3))
+        same = np.all(kept[:, 0] == feature, axis=(1, 2, 3))
+        same &= np.all(kept_masks == mask, axis=(1, 2, 3))
         (row,) = np.flatnonzero(same)
         rows.append(row)
     return np.array(rows)
@@ -86,31 +102,29 @@ def pairs_of(store, batch):
 
 
 def test_view_0_is_the_photo_as_it_is(network, store, photo):
-    assert sorted(store.pairs) == list(store.pairs) and len(store.pairs) == 8
-    for i, pair in enumerate(store.pairs):
+    assert sorted(pairs(store)) == pairs(store) and len(pairs(store)) == 8
+    features, masks = all_of(store, "features"), all_of(store, "masks")
+    for i, pair in enumerate(pairs(store)):
         image, mask = photo(pair)
         encoded = parts.encode(
             network.parts, {"support_image": image[None], "support_mask": mask[None]}
         )
-        np.testing.assert_array_equal(store.masks[i * VIEWS], mask)
+        np.testing.assert_array_equal(masks[i * VIEWS], mask)
         for column, name in enumerate(("support", "category")):
-            kept = store.features[i * VIEWS, column].astype("float32")
+            kept = features[i * VIEWS, column].astype("float32")
             np.testing.assert_allclose(kept, encoded[name][0], rtol=2e-3, atol=2e-3)
 
 
 def test_other_views_are_cut_differently(store):
-    for i in range(len(store.pairs)):
-        views = store.masks[i * VIEWS : (i + 1) * VIEWS]
-        assert np.all(np.any(views == 1, axis=(1, 2, 3)))
-    first, second, third = (store.masks[view::VIEWS] for view in range(VIEWS))
+    masks = all_of(store, "masks")
+    assert np.all(np.any(masks == 1, axis=(1, 2, 3)))
+    first, second, third = (masks[view::VIEWS] for view in range(VIEWS))
     for a, b in ((first, second), (first, third), (second, third)):
         assert np.mean(np.any(a != b, axis=(1, 2, 3))) > 0.7
 
 
 def test_the_same_settings_give_the_same_features(network, index, store, tmp_path):
-    again = feature_store.open_store(network, index, CLASSES, tmp_path / "again")
-    np.testing.assert_array_equal(again.features, store.features)
-    np.testing.assert_array_equal(again.masks, store.masks)
+    assert_equal(feature_store.open_store(network, index, CLASSES, tmp_path / "again"), store)
 
 
 @pytest.fixture
@@ -125,9 +139,11 @@ def test_photos_that_show_a_test_class_are_left_out_and_no_others(
     unseen = (6, 8)
     left = feature_store.open_store(network, index, CLASSES, tmp_path / "store", unseen)
     archive = manifest.Archive(index, "train", CLASSES)
-    shows = {pair for pair in store.pairs if np.isin(archive.photo(pair[1])[1], unseen).any()}
-    assert set(left.pairs) == set(store.pairs) - shows and len(shows) == 2
-    assert len(left.features) == len(left.pairs) * VIEWS
+    shows = {
+        (c, name) for c, name in pairs(store) if np.isin(archive.photo(name)[1], unseen).any()
+    }
+    drawn = {(c, v.names[n]) for c, v in left.classes.items() for n in v.drawn}
+    assert drawn == set(pairs(store)) - shows and len(shows) == 2
 
 
 def test_too_few_photos_without_a_test_class_are_named(network, index, tmp_path, no_encoding):
@@ -148,7 +164,7 @@ def test_training_from_features_has_the_losses_of_the_photos(store, photo):
             variable.assign(100 * variable)
     batch = next(iter(store.batches(4, "none", seed=1)))
     support, query = pairs_of(store, batch)
-    read = [[photo(store.pairs[row // VIEWS]) for row in rows] for rows in (support, query)]
+    read = [[photo(pairs(store)[row // VIEWS]) for row in rows] for rows in (support, query)]
     (support_image, support_mask), (query_image, query_mask) = (
         [np.stack(values) for values in zip(*photos, strict=True)] for photos in read
     )
@@ -182,7 +198,7 @@ def test_two_distinct_photos_of_a_class_drawn_uniformly(store):
     for batch in store.batches(8, "none", seed=0).take(8):
         for support, query in zip(*pairs_of(store, batch), strict=True):
             (one, photo_id), (other, other_id) = (
-                store.pairs[row // VIEWS] for row in (support, query)
+                pairs(store)[row // VIEWS] for row in (support, query)
             )
             assert one == other and photo_id != other_id
             counts[one] += 1
@@ -221,27 +237,29 @@ def test_batch_n_depends_on_the_seed_and_n_alone(store):
 def copy(store, directory, tmp_path):
     """A copy of the store, to damage; its files as arrays."""
     folder = shutil.copytree(directory, tmp_path / "copy")
+    first = store.classes[CLASSES[0]]
     kinds = {
-        "features.f16": (np.float16, store.features.shape),
-        "masks.u8": (np.uint8, store.masks.shape),
-        "checksums.u32": (np.uint32, (24,)),
+        "features.f16": (np.float16, first.features.shape),
+        "masks.u8": (np.uint8, first.masks.shape),
+        "checksums.u32": (np.uint32, (12,)),
     }
+    of_class = folder / "class_01"
     arrays = {
-        name: np.memmap(folder / name, kind, "r+", shape=shape)
+        name: np.memmap(of_class / name, kind, "r+", shape=shape)
         for name, (kind, shape) in kinds.items()
     }
-    return types.SimpleNamespace(folder=folder, arrays=arrays)
+    return types.SimpleNamespace(folder=folder, of_class=of_class, arrays=arrays)
 
 
 def test_only_what_is_missing_is_computed(network, index, store, copy, capsys):
     assert np.all(copy.arrays["checksums.u32"] != 0)
-    copy.arrays["features.f16"][[4, 17]] = -1
-    copy.arrays["checksums.u32"][[4, 17]] = 0
+    copy.arrays["features.f16"][[4, 9]] = -1
+    copy.arrays["checksums.u32"][[4, 9]] = 0
     capsys.readouterr()
     again = feature_store.open_store(network, index, CLASSES, copy.folder)
     printed = capsys.readouterr().out
     assert "computing 2 of 24 views" in printed and "damaged" not in printed
-    np.testing.assert_array_equal(again.features, store.features)
+    assert_equal(again, store)
 
 
 @pytest.mark.parametrize("name", ["features.f16", "masks.u8"])
@@ -251,19 +269,18 @@ def test_a_damaged_view_is_named_and_computed_again(network, index, store, copy,
     capsys.readouterr()
     again = feature_store.open_store(network, index, CLASSES, copy.folder)
     printed = capsys.readouterr().out
-    assert f"1 views are damaged: view 1 of {store.pairs[2][1]}.\n" in printed
+    assert f"1 views are damaged: view 1 of {pairs(store)[2][1]}.\n" in printed
     assert "computing 1 of 24 views" in printed
-    np.testing.assert_array_equal(again.features, store.features)
-    np.testing.assert_array_equal(again.masks, store.masks)
+    assert_equal(again, store)
 
 
 def test_a_file_that_was_cut_off_is_made_whole(network, index, store, copy, capsys):
-    file = copy.folder / "features.f16"
-    os.truncate(file, file.stat().st_size * 20 // 24 + 1)
+    file = copy.of_class / "features.f16"
+    os.truncate(file, file.stat().st_size * 8 // 12 + 1)
     capsys.readouterr()
     again = feature_store.open_store(network, index, CLASSES, copy.folder)
     assert "4 views are damaged: view 2 of" in capsys.readouterr().out
-    np.testing.assert_array_equal(again.features, store.features)
+    assert_equal(again, store)
 
 
 def test_a_killed_build_goes_on(network, index, store, tmp_path, monkeypatch, capsys):
@@ -274,13 +291,47 @@ def test_a_killed_build_goes_on(network, index, store, tmp_path, monkeypatch, ca
         patch.setattr(keras.utils.Progbar, "add", killed)
         with pytest.raises(KeyboardInterrupt):
             feature_store.open_store(network, index, CLASSES, tmp_path / "store")
-    kept = np.count_nonzero(np.fromfile(tmp_path / "store" / "checksums.u32", np.uint32))
+    written = [np.fromfile(file, np.uint32) for file in tmp_path.glob("store/*/checksums.u32")]
+    kept = np.count_nonzero(np.concatenate(written))
     assert 0 < kept < 24
     capsys.readouterr()
     again = feature_store.open_store(network, index, CLASSES, tmp_path / "store")
     assert f"computing {24 - kept} of 24 views" in capsys.readouterr().out
-    np.testing.assert_array_equal(again.features, store.features)
-    np.testing.assert_array_equal(again.masks, store.masks)
+    assert_equal(again, store)
+
+
+# === Sharing ===
+
+
+def test_folds_share_the_views_of_the_classes_that_both_train_on(
+    network, index, store, copy, capsys
+):
+    before = {path: path.stat() for path in copy.folder.glob("class_*/*")}
+    shared = feature_store.open_store(network, index, (2, 3), copy.folder)
+    assert "computing 12 of 24 views" in capsys.readouterr().out
+    np.testing.assert_array_equal(shared.classes[2].features, store.classes[2].features)
+    for path, stat in before.items():  # not one was written again
+        assert (path.stat().st_size, path.stat().st_mtime_ns) == (
+            stat.st_size,
+            stat.st_mtime_ns,
+        )
+    alone = feature_store.open_store(network, index, (3,), copy.folder.parent / "alone")
+    np.testing.assert_array_equal(alone.classes[3].features, shared.classes[3].features)
+
+
+def test_views_of_photos_that_were_left_out_are_computed_when_they_are_asked_for(
+    network, index, store, tmp_path, capsys
+):
+    feature_store.open_store(network, index, CLASSES, tmp_path, (6, 8))
+    whole = feature_store.open_store(network, index, CLASSES, tmp_path)
+    assert "computing 6 of 24 views" in capsys.readouterr().out
+    assert_equal(whole, store)
+
+
+def test_networks_without_condition_module_share_the_store(index, store, directory, capsys):
+    plain = feature_store.open_store(build(condition=False), index, CLASSES, directory)
+    assert "computing" not in capsys.readouterr().out
+    assert_equal(plain, store)
 
 
 # === Errors ===
@@ -297,18 +348,14 @@ def test_a_killed_build_goes_on(network, index, store, tmp_path, monkeypatch, ca
     ids=str,
 )
 def test_a_store_of_other_settings_is_refused(index, directory, change, message):
-    before = (directory / "features.f16").stat()
+    before = (directory / "class_01" / "features.f16").stat()
     with pytest.raises(ValueError, match=f"other settings: {message}. Give another"):
         feature_store.open_store(build(**change), index, CLASSES, directory)
-    after = (directory / "features.f16").stat()
+    after = (directory / "class_01" / "features.f16").stat()
     assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
 
 
-def test_a_store_of_other_classes_or_records_is_refused(network, index, directory):
-    with pytest.raises(ValueError, match=r"classes was \[1, 2\], now \[1, 3\]"):
-        feature_store.open_store(network, index, (1, 3), directory)
-    with pytest.raises(ValueError, match=r"unseen was \[\], now \[6\]"):
-        feature_store.open_store(network, index, CLASSES, directory, (6,))
+def test_a_store_of_other_records_is_refused(network, index, directory):
     other = dataclasses.replace(index, sha256="0")
     with pytest.raises(ValueError, match="records_sha256 was .*, now '0'"):
         feature_store.open_store(network, other, CLASSES, directory)
@@ -320,10 +367,15 @@ def of_free(monkeypatch, free):
     monkeypatch.setattr(feature_store, "shutil", usage)
 
 
+def bytes_of(store):
+    features, masks = all_of(store, "features"), all_of(store, "masks")
+    return features.nbytes + masks.nbytes + 4 * len(masks)
+
+
 def test_a_full_disk_is_noticed_before_anything_is_written(
     network, index, store, tmp_path, monkeypatch
 ):
-    needed = store.features.nbytes + store.masks.nbytes + 4 * len(store.masks)
+    needed = bytes_of(store)
     of_free(monkeypatch, needed - 1)
     message = (
         rf"needs {needed / 1e9:.2f} GB \(0.00 GB are there\); --feature_store_gb allows 100 GB,"
@@ -339,13 +391,22 @@ def test_a_full_disk_is_noticed_before_anything_is_written(
 def test_a_finished_store_needs_no_free_disk(network, index, store, directory, monkeypatch):
     of_free(monkeypatch, 0)
     again = feature_store.open_store(network, index, CLASSES, directory)
-    np.testing.assert_array_equal(again.masks, store.masks)
+    assert_equal(again, store)
 
 
 def test_a_store_larger_than_allowed_is_refused(network, index, store, directory, tmp_path):
-    needed = (store.features.nbytes + store.masks.nbytes + 4 * len(store.masks)) / 1e9
+    needed = bytes_of(store) / 1e9
     for place in (tmp_path / "store", directory):  # a new one, one that is gone on with
         with pytest.raises(ValueError, match=r"--feature_store_gb allows .*Raise --feature_st"):
             feature_store.open_store(network, index, CLASSES, place, max_gb=needed * 0.999)
     assert not (tmp_path / "store").exists()
-    feature_store.open_store(network, index, CLASSES, directory, max_gb=needed * 1.001)
+    # Files take whole blocks of the disk.
+    feature_store.open_store(network, index, CLASSES, directory, max_gb=needed + 1e-3)
+
+
+def test_a_store_of_an_earlier_version_is_refused(network, index, tmp_path):
+    (tmp_path / "meta.json").write_text("{}")
+    (tmp_path / "features.f16").write_bytes(b"kept")
+    with pytest.raises(ValueError, match="expected a folder a class. Give another"):
+        feature_store.open_store(network, index, CLASSES, tmp_path)
+    assert (tmp_path / "features.f16").read_bytes() == b"kept"

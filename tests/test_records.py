@@ -120,6 +120,25 @@ def test_known_data_sets_keep_their_folds(tmp_path):
     assert index.validation_classes(1) == index.train_classes(1)
 
 
+def test_classes_of_a_calibration_fold_act_as_unseen(tmp_path):
+    write_index(tmp_path, class_names=list(folds.PASCAL_CLASSES))
+    index = records.load_index(tmp_path)
+    assert index.test_classes(1, 3) == folds.test_classes("pascal5i", 3)
+    trained = index.train_classes(1, 3)
+    assert trained == index.validation_classes(1, 3) == (*range(1, 6), *range(11, 16))
+    with pytest.raises(ValueError, match="fold: expected one of .*received 4"):
+        index.train_classes(1, 4)
+
+
+def test_a_calibration_fold_never_brings_back_what_a_fold_keeps_apart(tmp_path):
+    """Folds may overlap where a data set has classes to select on."""
+    known = {"folds": [[2], [1, 2, 3]], "validation_folds": [[1, 5], [5]]}
+    write_index(tmp_path, dataset="x", class_names=list("abcde"), **known)
+    index = records.load_index(tmp_path)
+    assert index.test_classes(0, 1) == (3,) and index.train_classes(0, 1) == (4,)
+    assert index.validation_classes(0, 1) == (5,)
+
+
 def test_unknown_data_set_without_folds(tmp_path):
     write_index(tmp_path, dataset="mine")
     with pytest.raises(ValueError, match="dataset: expected one of .*received 'mine'"):

@@ -21,7 +21,7 @@ LEVELS = [
     "backbones",
     "photos results presence paper_tables series charts document",
     "visualize episodes frames protocols sampling manifest parts model runs support report "
-    "checkpoints photo_pack warp heads compact",
+    "checkpoints photo_pack warp heads compact stored_views",
     "photo_folder",
     "features feature_store episode_records paper_runs paper_report jax_steps",
     "finetune prior",
