@@ -23,20 +23,26 @@ CAPTIONS = "panels.json"  # {kind: captions of the rows of panels-KIND.png}
 def chosen(episodes: list[dict], count: int) -> dict[str, list[dict]]:
     """The `count` best, median and worst episodes by IoU, most telling first.
 
-    No episode stands twice: of fewer than 3 * count, every kind gets a third. Ties are broken
-    by what the episodes hold, so their order does not matter.
+    No photo is the query twice: of fewer than 3 * count queries, every kind gets a third.
+    Ties are broken by what the episodes hold, so their order does not matter.
     """
     ordered = sorted(episodes, key=lambda e: (e["iou"], json.dumps(e, sort_keys=True)))
-    share, left = divmod(len(ordered), 3)
-    best, worst = (min(count, share + (left > i)) for i in range(2))
-    middle = ordered[worst : len(ordered) - best]
-    kept = min(count, len(middle))
-    start = (len(middle) - kept) // 2
-    return {
-        "best": ordered[::-1][:best],
-        "median": middle[start : start + kept],
-        "worst": ordered[:worst],
-    }
+    queries, shown = {e["query"] for e in episodes}, set()
+    share, left = divmod(len(queries), 3)
+
+    def first(candidates, kind):
+        taken = []
+        for episode in candidates:
+            if len(taken) < min(count, share + (left > kind)) and episode["query"] not in shown:
+                taken.append(episode)
+                shown.add(episode["query"])
+        return taken
+
+    best, worst = first(ordered[::-1], 0), first(ordered, 1)
+    rest = [e for e in ordered if e["query"] not in shown]
+    outwards = sorted(range(len(rest)), key=lambda i: abs(2 * i - len(rest) + 1))
+    median = first([rest[i] for i in outwards], 2)
+    return {"best": best, "median": sorted(median, key=lambda e: e["iou"]), "worst": worst}
 
 
 def caption(episode: dict, class_names: tuple[str, ...]) -> str:

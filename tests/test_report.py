@@ -179,6 +179,14 @@ def test_few_episodes_are_shared_out_without_repeats(total):
     assert all(len(some) <= 3 for some in kinds.values())
 
 
+def test_a_hard_photo_does_not_fill_all_places():
+    """A protocol asks for the same query again, with other supports."""
+    hard = [episode(0.01 * i, "hard") for i in range(3)]
+    kinds = report.chosen(hard + [episode(0.1 * i, f"q{i}") for i in range(2, 10)], 2)
+    assert [e["query"] for e in kinds["worst"]] == ["hard", "q2"]
+    assert kinds["worst"][0]["iou"] == 0
+
+
 def test_caption_tells_class_ids_and_iou():
     text = report.caption(episode(0.1234, "2007_1", class_id=2), ("bus", "car"))
     assert all(word in text for word in ("car", "12.3", "2007_1", "s"))
