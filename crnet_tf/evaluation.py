@@ -79,7 +79,8 @@ class Run:
         """(k, k-shot method, protocols that share their answers), in order.
 
         All are tried before any is computed: a mistake in the last one must not show after
-        hours. A single support cannot be fine-tuned on; beside fusion that is left out.
+        hours. A single support cannot be fine-tuned on, and is its own mean; beside fusion
+        that is left out.
 
         Raises:
             ValueError: flags that do not go together, or what `learner` and `draw` raise.
@@ -95,7 +96,8 @@ class Run:
             cli.integers("shot", args.shot), shared_inference(self.protocols()), args.kshot
         ):
             finetunes = self.learner(group[0], kshot).options.finetunes
-            if finetunes and shot == 1 and not views and "fusion" in args.kshot:
+            own = kshot != "fusion" and not (finetunes and views)
+            if own and shot == 1 and "fusion" in args.kshot:
                 continue
             if finetunes:
                 check_count(shot * (1 + views))
@@ -286,7 +288,7 @@ class Run:
 def together(combination):
     """What combinations have in common that are computed together."""
     shot, kshot, group = combination
-    return shot, group, kshot == "fusion"
+    return shot, group, kshot.startswith("finetune")
 
 
 def _brings_photos(path):

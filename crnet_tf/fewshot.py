@@ -3,7 +3,7 @@
     Learner(network, options).learn(supports) -> Example
         the k supports are encoded, and the network is fine-tuned to them where asked
     Example.maps(query) -> for each test scale, probabilities after each refinement step
-        one answer a support, fused
+        one answer a support, fused; or one of the mean support
     Learner.restore(maps, size) -> probabilities [T,H,W] at the photo's own size
 
 Evaluation, prediction and export all go this way. A photo is encoded once (`features.py`).
@@ -177,6 +177,8 @@ class Example:
         prior = None
         if options.prior_mask:
             prior = prior_mask(learner.encoder, self.supports, query, frame)
+            if options.averages:
+                prior = tf.reduce_mean(prior, axis=0, keepdims=True)
         answers = learner.segment(state, projected, prior, frame.size).numpy()
         if not (options.weighted_fusion or options.early_stop):
             return answers.mean(axis=0)
@@ -184,14 +186,17 @@ class Example:
         return fuse(answers, agreement, options.weighted_fusion, options.early_stop)
 
     def _encoded(self, frame):
-        """States of the supports, each [K,1,1,C]; see `parts.support_state`."""
+        """States of the supports, or the mean: [K or 1,1,1,C]; see `parts.support_state`."""
         states = []
         for photo in self.supports:
             projected = {"support": self._projected(photo, frame)}
             if self.learner.network.config.condition:
                 projected["category"] = self._projected(photo, frame, "masked")
             states.append(self.learner.state(projected, frame.mask(photo.mask)[None]))
-        return {name: tf.concat([s[name] for s in states], axis=0) for name in states[0]}
+        joined = {name: tf.concat([s[name] for s in states], axis=0) for name in states[0]}
+        if not self.learner.options.averages:
+            return joined
+        return {n: tf.reduce_mean(value, axis=0, keepdims=True) for n, value in joined.items()}
 
     def _projected(self, photo, frame, kind="photo"):
         """Projection [1,h,w,C] of a photo or its masked version, remembered where it can be."""

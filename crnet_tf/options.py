@@ -11,7 +11,7 @@ from crnet_tf.fields import field
 
 # `fields.define_flags` needs types to be classes: no `from __future__ import annotations`.
 
-KSHOT = ("fusion", "finetune", "finetune+fusion")
+KSHOT = ("fusion", "mean", "finetune", "finetune+fusion", "finetune+mean")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +24,10 @@ class Options:
 
     kshot: str = field(
         "fusion",
-        "fusion: mean of the probability maps of the k supports (Sec. 6); finetune: adapt "
-        "all but the encoder to pairs of supports (Sec. 4.6), answer from the first; "
-        "finetune+fusion: adapt, answer from all.",
+        "fusion: mean of the probability maps of the k supports (Sec. 6); mean: one answer "
+        "from the mean of their importance and category vectors; finetune: adapt all but the "
+        "encoder to pairs of supports (Sec. 4.6), answer from the first; finetune+fusion, "
+        "finetune+mean: adapt, answer from all.",
         choices=KSHOT,
         flag=False,  # a list where several methods are compared
     )
@@ -78,6 +79,12 @@ class Options:
     def __post_init__(self):
         fields.check(self)
         self.scales  # noqa: B018 — checked here
+        if self.averages and (self.weighted_fusion or self.early_stop):
+            raise ValueError(
+                "kshot: expected fusion or finetune+fusion with weighted_fusion or early_stop, "
+                f"which tell the supports' answers apart, received {self.kshot}: one answer. "
+                "Leave them off."
+            )
 
     @property
     def scales(self) -> tuple[float, ...]:
@@ -96,4 +103,9 @@ class Options:
     @property
     def finetunes(self) -> bool:
         """Whether the network is adapted to the supports."""
-        return self.kshot != "fusion"
+        return self.kshot.startswith("finetune")
+
+    @property
+    def averages(self) -> bool:
+        """Whether the supports become one before they answer, as in PANet and PFENet."""
+        return self.kshot.endswith("mean")

@@ -116,9 +116,7 @@ def main():
     settings = fields.from_flags(Settings, {}, args)
     checkpoint = model.checkpoint_or_start(args.checkpoint)
     print("Largest difference between signature and checkpoint:")
-    folder = export(
-        checkpoint, args.out, settings, args.refine_steps, args.version, examples
-    )
+    folder = export(checkpoint, args.out, settings, args.refine_steps, args.version, examples)
     compared = "on the photos given" if examples else "on drawn photos"
     print(f"Written: {folder} (compared {compared})")
 

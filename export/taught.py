@@ -30,7 +30,8 @@ class TaughtClass:
 
     Attributes:
         parts: the network's, or a fine-tuned copy that shares its encoder.
-        states: for each test scale, the state of K supports; see `answers.state_of`.
+        states: for each test scale, the state of K supports, or their mean; see
+            `answers.state_of`.
         prototypes: [K,F] at scale 1.
         example: what answers in Keras.
     """
@@ -57,6 +58,8 @@ def learn(learner: Learner, name: str, supports: list[Photo]) -> TaughtClass:
         parts = network.parts if example.adapted is None else copied(network.parts)
         frames = [learner.frame, *learner.frames]
         base, *states = [_state(network, example.supports, frame) for frame in frames]
+    if learner.options.averages:
+        states = [{n: v.mean(axis=0, keepdims=True) for n, v in s.items()} for s in states]
     return TaughtClass(name, parts, states, base[answers.PROTOTYPE], example)
 
 

@@ -231,22 +231,22 @@ def no_pictures(monkeypatch):
 
 @pytest.fixture(scope="module")
 def tuned(checkpoint, larger_dir, tmp_path_factory):
-    """One and two shots, fused and fine-tuned: one shot is fused only."""
+    """One and two shots, fused, averaged and fine-tuned: one shot is fused only."""
     out = tmp_path_factory.mktemp("tuned")
     small(
-        checkpoint, larger_dir, out, "--kshot=fusion,finetune+fusion", "--shot=1,2",
+        checkpoint, larger_dir, out, "--kshot=fusion,mean,finetune+fusion", "--shot=1,2",
         "--finetune_steps=2", "--finetune_rate=0.01", "--episodes=3", "--seed=7",
     )  # fmt: skip
     return out
 
 
 def test_fine_tuning_is_compared_with_fusion_on_the_same_episodes(tuned):
-    asked = [(1, "fusion"), (2, "fusion"), (2, "finetune+fusion")]
+    asked = [(1, "fusion"), (2, "fusion"), (2, "mean"), (2, "finetune+fusion")]
     assert [(r["shot"], r["kshot"]) for r in content(tuned)["rows"][::3]] == asked
-    assert len(episodes_of(tuned)) == 9
-    fused, adapted = (row_of(tuned, shot=2, kshot=kshot) for _, kshot in asked[1:])
-    assert fused["manifest_sha256"] == adapted["manifest_sha256"]
-    assert fused["mean_iou"] != adapted["mean_iou"] and fused["seeds"] == [7]
+    assert len(episodes_of(tuned)) == 12
+    rows = [row_of(tuned, shot=2, kshot=kshot) for _, kshot in asked[1:]]
+    assert len({tuple(row["manifest_sha256"]) for row in rows}) == 1
+    assert len({row["mean_iou"] for row in rows}) == 3 and rows[0]["seeds"] == [7]
     assert content(tuned)["options"]["finetune_steps"] == 2
 
 

@@ -138,6 +138,17 @@ def test_the_first_support_answers_when_finetuned_without_fusion(network):
     check(model.segment(queries()), expected(network, options, MUG))
 
 
+@pytest.mark.parametrize("kshot", ["mean", "finetune+mean"])
+def test_a_mean_is_baked_in_as_one_support(network, kshot):
+    options = Options(kshot=kshot, finetune_steps=1, refine_steps=2)
+    learner = Learner(network, options)
+    learnt = taught.learn(learner, "mug", MUG)
+    assert {len(value) for value in learnt.states[0].values()} == {1}
+    assert len(learnt.prototypes) == len(MUG)
+    model = taught.Taught(learner, [learnt], Settings())
+    check(model.segment(queries()), expected(network, options, MUG))
+
+
 @pytest.mark.parametrize("option", ["prior_mask", "weighted_fusion", "early_stop"])
 def test_options_that_need_the_supports_again_are_refused(option, checkpoint, tmp_path):
     with pytest.raises(ValueError, match=f"{option}: expected off"):

@@ -68,6 +68,30 @@ def test_fusion_is_the_mean_of_the_one_shot_answers(network, options):
     np.testing.assert_allclose(answer(network, **options), np.mean(alone, axis=0), atol=1e-5)
 
 
+@pytest.mark.parametrize("options", [{}, {"prior_mask": True}], ids=str)
+def test_the_mean_support_answers_once(network, options):
+    same, options = options, options | {"kshot": "mean"}
+    alone = answer(network, SUPPORTS[:1], **options)
+    np.testing.assert_allclose(alone, answer(network, SUPPORTS[:1], **same), atol=1e-6)
+    twice = answer(network, [SUPPORTS[0], SUPPORTS[0]], **options)
+    np.testing.assert_allclose(twice, alone, atol=1e-5)
+    both = answer(network, **options)
+    assert differ(both, alone) and differ(both, answer(network))
+    np.testing.assert_allclose(both, answer(network, SUPPORTS[::-1], **options), atol=1e-5)
+
+
+def test_the_mean_is_of_importance_and_category(network):
+    example = Learner(network, Options(kshot="mean")).learn(SUPPORTS)
+    each = [Learner(network).learn([one]) for one in SUPPORTS]
+    frame = example.learner.frame
+    found, states = example._encoded(frame), [one._encoded(frame) for one in each]
+    assert found.keys() == {"importance", "category"}
+    for name, value in found.items():
+        assert value.shape[0] == 1
+        expected = np.mean([state[name] for state in states], axis=0)
+        np.testing.assert_allclose(value, expected, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"weighted_fusion": True, "prior_mask": True}], ids=str
 )

@@ -90,5 +90,13 @@ def test_another_method_is_refused():
         Options(kshot="vote")
 
 
-def test_all_methods_but_fusion_adapt_the_network():
-    assert [Options(kshot=name).finetunes for name in KSHOT] == [False, True, True]
+def test_methods_by_their_names():
+    tuned = [name for name in KSHOT if Options(kshot=name).finetunes]
+    assert tuned == ["finetune", "finetune+fusion", "finetune+mean"]
+    assert [name for name in KSHOT if Options(kshot=name).averages] == ["mean", "finetune+mean"]
+
+
+@pytest.mark.parametrize("option", ["weighted_fusion", "early_stop"])
+def test_a_mean_has_no_answers_to_tell_apart(option):
+    with pytest.raises(ValueError, match="kshot: expected fusion .*received finetune.mean"):
+        Options(kshot="finetune+mean", **{option: True})
