@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from crnet_tf import cli, episodes, losses, model, parts, records, stored_views
+from crnet_tf import cli, episodes, feature_store, losses, model, parts, records, stored_views
 from crnet_tf.config import Config
 from pipelines.build_demo import build_demo
 
@@ -74,23 +74,15 @@ def store(network: model.CRNet, batch) -> stored_views.FeatureStore:
     """The photos of one batch as a feature store: two photos of as many classes as episodes."""
     inputs, targets = batch
     masks = (inputs["support_mask"], targets["query_mask"])
-    features = []
-    for image, mask in zip(
-        (inputs["support_image"], inputs["query_image"]), masks, strict=True
-    ):
-        encoded = parts.encode(network.parts, {"support_image": image, "support_mask": mask})
-        both = encoded["support"], encoded.get("category", encoded["support"])
-        features.append(np.stack([np.asarray(x, np.float16) for x in both], axis=1))
-    masks = [mask.numpy() for mask in masks]
+    images = inputs["support_image"], inputs["query_image"]
+    features = [
+        feature_store.encode(network.parts, image, mask)
+        for image, mask in zip(images, masks, strict=True)
+    ]
+    of_classes = zip(np.stack(features, axis=1), np.stack(masks, axis=1), strict=True)
     classes = {
-        c: stored_views.ClassViews(
-            ("a", "b"),
-            (0, 1),
-            np.stack([photos[c] for photos in features]),
-            np.stack([photos[c] for photos in masks]),
-            np.ones(2, np.uint32),
-        )
-        for c in range(len(masks[0]))
+        number: stored_views.ClassViews(("a", "b"), (0, 1), *views, np.ones(2, np.uint32))
+        for number, views in enumerate(of_classes)
     }
     return stored_views.FeatureStore(1, classes)
 

@@ -55,7 +55,8 @@ def episodes(
         index = records.load_index(records_dir)
     check_counts(index, split, classes, shot)
     if unseen:
-        check_remaining(index, split, classes, unseen, shot)
+        left = {c: _count_without(index, split, c, unseen) for c in classes}
+        check_remaining(index, left, shot)
     groups = [class_groups(index, split, c, shot, seed + c, unseen) for c in classes]
     drawn = tf.data.Dataset.sample_from_datasets(
         groups, seed=seed, rerandomize_each_iteration=False
@@ -88,18 +89,21 @@ def check_counts(index: records.Index, split: str, classes, shot: int) -> None:
         )
 
 
-def check_remaining(index: records.Index, split: str, classes, unseen, shot: int) -> None:
-    """Raises ValueError when too few photos of a class are left without those of `unseen`."""
-    for class_id in classes:
-        stream = tf.data.TFRecordDataset(index.files(split, class_id))
-        left = stream.filter(lambda serialized: ~shows(serialized, unseen))
-        count = int(left.reduce(0, lambda total, _: total + 1))
+def check_remaining(index: records.Index, left: dict[int, int], shot: int) -> None:
+    """Raises ValueError when too few photos of a class id are left without unseen classes."""
+    for class_id, count in left.items():
         if count < shot + 1:
             raise ValueError(
                 f"drop_novel_images: expected at least {shot + 1} photos of "
                 f"{index.class_names[class_id - 1]} ({class_id}) that show no held-out class, "
                 f"received {count}. Keep those photos, or add others."
             )
+
+
+def _count_without(index, split, class_id, unseen):
+    stream = tf.data.TFRecordDataset(index.files(split, class_id))
+    left = stream.filter(lambda serialized: ~shows(serialized, unseen))
+    return int(left.reduce(0, lambda total, _: total + 1))
 
 
 def shows(serialized, classes):

@@ -96,8 +96,8 @@ class Run:
             cli.integers("shot", args.shot), shared_inference(self.protocols()), args.kshot
         ):
             finetunes = self.learner(group[0], kshot).options.finetunes
-            own = kshot != "fusion" and not (finetunes and views)
-            if own and shot == 1 and "fusion" in args.kshot:
+            needs_several = kshot != "fusion" and not (finetunes and views)
+            if needs_several and shot == 1 and "fusion" in args.kshot:
                 continue
             if finetunes:
                 check_count(shot * (1 + views))
@@ -288,7 +288,7 @@ class Run:
 def together(combination):
     """What combinations have in common that are computed together."""
     shot, kshot, group = combination
-    return shot, group, kshot.startswith("finetune")
+    return shot, group, Options(kshot=kshot).finetunes
 
 
 def _brings_photos(path):

@@ -16,6 +16,7 @@ and missing ones: a killed build goes on where it was, and training never starts
 that is not whole.
 """
 
+import functools
 import json
 import math
 import pathlib
@@ -27,6 +28,7 @@ import tensorflow as tf
 
 from crnet_tf import episodes, files, manifest, model, records
 from crnet_tf.config import Config
+from crnet_tf.parts import Parts
 from crnet_tf.stored_views import ClassViews, FeatureStore
 
 ENCODER_FIELDS = (
@@ -57,8 +59,6 @@ def open_store(
     """
     settings, directory = network.config, pathlib.Path(directory)
     archive = manifest.Archive(index, split, classes)
-    if unseen:
-        episodes.check_remaining(index, split, classes, unseen, shot=1)
     drawn = {
         c: tuple(
             number
@@ -67,6 +67,9 @@ def open_store(
         )
         for c, photos in archive.by_class.items()
     }
+    if unseen:
+        left = {c: len(photos) for c, photos in drawn.items()}
+        episodes.check_remaining(index, left, shot=1)
     meta = {
         "records_sha256": index.sha256,
         "split": split,
@@ -169,7 +172,9 @@ def _check_room(directory, kinds, views, drawn, max_gb):
 
 def _bytes_on_disk(folder):
     """What the files of a class take; unwritten parts (they are made sparse) take nothing."""
-    return sum(path.stat().st_blocks * 512 for path in folder.iterdir())
+    found = [path.stat() for path in folder.iterdir()]
+    # The blocks of a finished file are a little more than it holds.
+    return sum(min(one.st_size, one.st_blocks * 512) for one in found)
 
 
 def _forget_damaged(classes, views):
@@ -190,9 +195,19 @@ def _forget_damaged(classes, views):
         part.checksums[row] = 0
 
 
+def encode(parts: Parts, image, mask):
+    """Photos [B,S,S,3], masks [B,S,S,1] -> float16 [B,2,h,w,F]: whole, and background masked.
+
+    A network without condition module shares the store with those that have one.
+    """
+    photos = image, parts.mask_background(image, mask)
+    features = [parts.encoder(photo, training=False) for photo in photos]
+    return tf.cast(tf.stack(features, axis=1), tf.float16)
+
+
 def _fill(network, archive, classes, batch_size=8):
     settings: Config = network.config
-    views, size, parts = settings.feature_views, settings.image_size, network.parts
+    views, size = settings.feature_views, settings.image_size
     missing = [
         (class_id, row)
         for class_id, part in classes.items()
@@ -220,13 +235,7 @@ def _fill(network, archive, classes, batch_size=8):
         )
         return image, mask, class_id, row
 
-    @tf.function
-    def encode(image, mask):
-        # A network without condition module shares the store with those that have one.
-        photos = image, parts.mask_background(image, mask)
-        features = [parts.encoder(photo, training=False) for photo in photos]
-        return tf.cast(tf.stack(features, axis=1), tf.float16)
-
+    encode_batch = tf.function(functools.partial(encode, network.parts))
     signature = (tf.TensorSpec([], tf.string),) + 2 * (tf.TensorSpec([], tf.int64),)
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
     dataset = dataset.map(decode, tf.data.AUTOTUNE).batch(batch_size).prefetch(1)
@@ -235,7 +244,7 @@ def _fill(network, archive, classes, batch_size=8):
         views_of_batch = zip(
             class_ids.numpy(),
             rows.numpy(),
-            encode(image, mask).numpy(),
+            encode_batch(image, mask).numpy(),
             mask.numpy(),
             strict=True,
         )

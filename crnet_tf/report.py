@@ -29,19 +29,20 @@ def chosen(episodes: list[dict], count: int) -> dict[str, list[dict]]:
     ordered = sorted(episodes, key=lambda e: (e["iou"], json.dumps(e, sort_keys=True)))
     queries, shown = {e["query"] for e in episodes}, set()
     share, left = divmod(len(queries), 3)
+    places = [min(count, share + (left > kind)) for kind in range(3)]
 
-    def first(candidates, kind):
+    def first(candidates, number):
         taken = []
         for episode in candidates:
-            if len(taken) < min(count, share + (left > kind)) and episode["query"] not in shown:
+            if len(taken) < number and episode["query"] not in shown:
                 taken.append(episode)
                 shown.add(episode["query"])
         return taken
 
-    best, worst = first(ordered[::-1], 0), first(ordered, 1)
+    best, worst = first(ordered[::-1], places[0]), first(ordered, places[1])
     rest = [e for e in ordered if e["query"] not in shown]
     outwards = sorted(range(len(rest)), key=lambda i: abs(2 * i - len(rest) + 1))
-    median = first([rest[i] for i in outwards], 2)
+    median = first([rest[i] for i in outwards], places[2])
     return {"best": best, "median": sorted(median, key=lambda e: e["iou"]), "worst": worst}
 
 

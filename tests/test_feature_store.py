@@ -400,8 +400,7 @@ def test_a_store_larger_than_allowed_is_refused(network, index, store, directory
         with pytest.raises(ValueError, match=r"--feature_store_gb allows .*Raise --feature_st"):
             feature_store.open_store(network, index, CLASSES, place, max_gb=needed * 0.999)
     assert not (tmp_path / "store").exists()
-    # Files take whole blocks of the disk.
-    feature_store.open_store(network, index, CLASSES, directory, max_gb=needed + 1e-3)
+    feature_store.open_store(network, index, CLASSES, directory, max_gb=needed * 1.001)
 
 
 def test_a_store_of_an_earlier_version_is_refused(network, index, tmp_path):
