@@ -103,6 +103,12 @@ class Config:
     cooccurrent_weight: float = field(
         0.5, "Weight of each co-occurrence loss (Sec. 4.3); ours.", minimum=0
     )
+    foreground_weight: float = field(
+        1.0,
+        "Weight of a pixel of the object against one of the background in every loss: unseen "
+        "classes are missed rather than invented; ours.",
+        minimum=0,
+    )
 
     # === Training ===
     feature_views: int = field(
