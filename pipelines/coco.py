@@ -97,11 +97,12 @@ def draw_label(photo: Photo, class_ids: dict[int, int]) -> np.ndarray:
                 f"{photo.file.name}: annotation {annotation.id}: {error}. Correct or remove "
                 "it, or leave its photo out (--on_error=skip)."
             ) from error
-    objects.sort(key=lambda drawn: (drawn[0] != VOID, -int(drawn[1].sum())))
-    label = np.zeros(size, np.uint8)
+    objects.sort(key=lambda drawn: (drawn[0] != VOID, -np.count_nonzero(drawn[1])))
+    # By columns, as COCO's masks are: twice as fast as by rows.
+    label = np.zeros(size, np.uint8, order="F")
     for value, mask in objects:
-        label[mask] = value
-    return label
+        np.copyto(label, value, where=mask)
+    return np.ascontiguousarray(label)
 
 
 def _packed(given):

@@ -24,7 +24,7 @@ def pycocotools_mask() -> types.ModuleType:
 
 
 def object_mask(segmentation: list | dict, height: int, width: int) -> np.ndarray:
-    """bool [H,W] of a segmentation in COCO's format.
+    """bool [H,W] of a segmentation in COCO's format; by columns in memory, as COCO's are.
 
     Args:
         segmentation: polygons [[x, y, x, y ...], ...], cut off at the photo's border, or run
@@ -46,7 +46,7 @@ def object_mask(segmentation: list | dict, height: int, width: int) -> np.ndarra
         return np.zeros((height, width), bool)
     mask = pycocotools_mask()
     runs = mask.merge(mask.frPyObjects(polygons, height, width))
-    return mask.decode(runs).astype(bool)
+    return mask.decode(runs).view(bool)  # 0 and 1
 
 
 def _checked(polygon, height, width):
