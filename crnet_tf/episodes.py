@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from crnet_tf import records
 from crnet_tf.folds import VOID
-from crnet_tf.warp import MAX_SCALE
+from crnet_tf.warp import zoom
 
 SHUFFLE_BUFFER = 1024
 
@@ -182,46 +182,34 @@ def resize_mask(mask, size: int):
 def flip_scale_crop(image, mask, size: int, seed, foreground=1):
     """CANet's augmentation, alike for photo and mask: flip, scale 1..1.5, random crop.
 
-    A crop that lost the whole object, the mask's value `foreground`, is given up for the
-    uncropped photo.
+    What the crop would show of the scaled photo is cut out first, in whole pixels, and only
+    that is resized. A crop that lost the whole object, the mask's value `foreground`, is given
+    up for the uncropped photo.
+
+    Returns:
+        float32 [size,size,3], uint8 [size,size,1].
     """
     flip, scale, top, left = tf.unstack(tf.random.stateless_uniform([4], seed))
+    whole = tf.shape(mask)[:2]
+    shown = tf.cast(tf.round(tf.cast(whole, tf.float32) / zoom(scale)), tf.int32)
+    room = tf.cast(whole - shown + 1, tf.float32)
+    start = tf.cast(tf.stack([top, left]) * room, tf.int32)
+
+    def cut(pixels):
+        begin, length = tf.concat([start, [0]], 0), tf.concat([shown, [-1]], 0)
+        return tf.slice(pixels, begin, length)
+
+    image, mask = tf.cond(
+        tf.reduce_any(resize_mask(cut(mask), size) == foreground),
+        lambda: (cut(image), cut(mask)),
+        lambda: (image, mask),
+    )
     image, mask = tf.cond(
         flip < 0.5,
         lambda: (tf.reverse(image, [1]), tf.reverse(mask, [1])),
         lambda: (image, mask),
     )
-    # The window of the photo that the crop shows, in corners of its resized version.
-    scaled = tf.cast(tf.round(size * (1 + (MAX_SCALE - 1) * scale)), tf.int32)
-    room = tf.cast(scaled - size + 1, tf.float32)
-    y, x = tf.cast(top * room, tf.int32), tf.cast(left * room, tf.int32)
-
-    def cropped_image():
-        large = tf.raw_ops.ResizeBilinear(
-            images=image[None], size=[scaled, scaled], align_corners=True
-        )
-        return large[0, y : y + size, x : x + size]
-
-    rows, columns = (
-        _nearest(start, size, scaled, tf.shape(mask)[axis]) for axis, start in enumerate((y, x))
-    )
-    cropped_mask = tf.gather(tf.gather(mask, rows), columns, axis=1)
-    image, mask = tf.cond(
-        tf.reduce_any(cropped_mask == foreground),
-        lambda: (cropped_image(), cropped_mask),
-        lambda: (resize_image(image, size), resize_mask(mask, size)),
-    )
-    return tf.ensure_shape(image, [size, size, 3]), tf.ensure_shape(mask, [size, size, 1])
-
-
-def _nearest(start, size, scaled, original):
-    """Pixels of an axis that `size` pixels from `start` on of its resized version show.
-
-    As ResizeNearestNeighbor with aligned corners, which would make all `scaled` of them.
-    """
-    step = tf.cast(original - 1, tf.float32) / tf.cast(scaled - 1, tf.float32)
-    position = tf.cast(start + tf.range(size), tf.float32) * step
-    return tf.minimum(tf.cast(tf.floor(position + 0.5), tf.int32), original - 1)
+    return resize_image(image, size), resize_mask(mask, size)
 
 
 def rotate_colours(episode: dict, seed) -> dict:
