@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from crnet_tf.series import Series, final, labels, over_shots, over_steps
+from crnet_tf.series import Series, final, labels, over_shots, over_steps, over_thresholds
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS, DASHES, HATCHES = "os^DvPX", ("-", "--", ":"), ("", "///", "...")
@@ -31,7 +31,7 @@ SUFFIX = ".evaluation"  # of the event files that `tensorboard` writes, and repl
 def curve(
     series: Series, xlabel: str, ylabel: str, title: str, errors: dict | None = None
 ) -> np.ndarray:
-    """Lines over whole numbers x, such as k or the refinement step.
+    """Lines over a few numbers x, such as k, the refinement step or the threshold.
 
     Args:
         series: {name: (xs, ys)}, ys shares 0..1.
@@ -152,6 +152,7 @@ def pictures(evaluation: dict, episodes: list[dict]) -> dict[str, np.ndarray]:
         for name, xlabel, title, lines in (
             ("over_shots", "k, number of labelled photos", "number of shots", over_shots),
             ("over_steps", "refinement step", "refinement step", over_steps),
+            ("over_thresholds", "threshold on the probability", "threshold", over_thresholds),
         ):
             series = lines(rows, value)
             if any(len(xs) > 1 for xs, _ in series.values()):
@@ -186,7 +187,7 @@ def tensorboard(
             for axis, lines in (("k", over_shots), ("refinement step", over_steps)):
                 for name, (xs, ys) in lines(rows, value).items():
                     for x, y in zip(xs, ys, strict=True):
-                        tf.summary.scalar(f"{value} over {axis}/{name}", y, x)
+                        tf.summary.scalar(f"{value} over {axis}/{name}", y, int(x))
         for row, name in zip(final(rows), labels(final(rows)), strict=True):
             for c, iou in row["class_iou"].items():
                 tf.summary.scalar(f"class_iou {name}/{names.get(c, c)}", iou, row["shot"])

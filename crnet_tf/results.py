@@ -2,7 +2,7 @@
 
 totals  {method: {class id: areas [2,2]}} of one seed, from `evaluate.evaluate`
 row     dict: method, protocol, shot, seeds, manifest hashes, mIoU, FB-IoU, IoU a class
-table   Markdown of rows
+table   Markdown of rows, without those of other thresholds than 0.5
 """
 
 import dataclasses
@@ -75,6 +75,7 @@ def write(out: pathlib.Path, evaluation: dict, episodes: list[dict]) -> None:
 
 def table(rows: list[dict], class_names: dict[str, str]) -> str:
     """Markdown: a row a method with its protocol, a column a class, IoU in percent."""
+    rows = [row for row in rows if not row["method"].startswith("crnet_above")]
     classes = sorted({c for row in rows for c in row["class_iou"]}, key=int)
     head = ["method", "k", "protocol", "seeds", "manifest", "selected on", "mIoU", "FB-IoU"]
     head += [class_names[c] for c in classes]

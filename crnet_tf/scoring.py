@@ -11,6 +11,8 @@ from crnet_tf.fewshot import Learner
 from crnet_tf.folds import VOID
 from crnet_tf.protocols import PROTOCOLS, Protocol
 
+THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))  # of "crnet_above0.1" ..
+
 
 @dataclasses.dataclass
 class Found:
@@ -18,7 +20,9 @@ class Found:
 
     Attributes:
         totals: {protocol: {method: {class id: areas int64 [2,2]}}}; methods are "crnet" (the
-            last refinement step), "crnet_step1" .. and the baselines. See `results.scores`.
+            last refinement step, what is more probable than 0.5), "crnet_above0.1" .. (the
+            same, above other probabilities), "crnet_step1" .. and the baselines. See
+            `results.scores`.
         episodes: a dict each: class_id, support, query, iou, foreground, predicted, presence.
     """
 
@@ -108,6 +112,7 @@ def photo(archive: manifest.Archive, name: str, class_id: int) -> Photo:
 def _methods(answer, others, learner, size):
     """{method: bool [H,W]} of the probabilities [T,H,W] and of the baselines' maps."""
     methods = {"crnet": answer[-1] > 0.5}
+    methods |= {f"crnet_above{t}": answer[-1] > t for t in THRESHOLDS}
     if len(answer) > 1:
         methods |= {f"crnet_step{t + 1}": step > 0.5 for t, step in enumerate(answer)}
     for name, margin in others.items():

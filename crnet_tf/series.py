@@ -27,8 +27,8 @@ def method_name(method: str) -> str:
 
 
 def final(rows: list[dict]) -> list[dict]:
-    """Rows of answers: without those of single refinement steps."""
-    return [row for row in rows if not row["method"].startswith("crnet_step")]
+    """Rows of answers: without those of single refinement steps and of other thresholds."""
+    return [r for r in rows if not r["method"].startswith(("crnet_step", "crnet_above"))]
 
 
 def over_shots(rows: list[dict], value: str = "mean_iou") -> Series:
@@ -49,12 +49,22 @@ def over_shots(rows: list[dict], value: str = "mean_iou") -> Series:
 
 def over_steps(rows: list[dict], value: str = "mean_iou") -> Series:
     """CRNet's `value` against the refinement step (Sec. 4.5), {setting: (steps, values)}."""
+    return _over_suffix(rows, "crnet_step", value)
+
+
+def over_thresholds(rows: list[dict], value: str = "mean_iou") -> Series:
+    """CRNet's `value` against the probability above which a pixel is the object's."""
+    return _over_suffix(rows, "crnet_above", value)
+
+
+def _over_suffix(rows, prefix, value):
+    """Rows of methods that are `prefix` and a number, {setting: (numbers, values)}."""
     rows = [
-        {**row, "step": int(row["method"].removeprefix("crnet_step"))}
+        {**row, "x": float(row["method"].removeprefix(prefix))}
         for row in rows
-        if row["method"].startswith("crnet_step")
+        if row["method"].startswith(prefix)
     ]
-    return _series(rows, ("shot", "kshot", "protocol"), "step", value)
+    return _series(rows, ("shot", "kshot", "protocol"), "x", value)
 
 
 def _series(rows, keys, x, y):

@@ -63,6 +63,15 @@ def test_steps_are_sorted_as_numbers():
     assert sorted(series.over_steps(rows)) == ["1-shot", "5-shot"]
 
 
+def test_thresholds_are_a_curve_and_no_answers_of_their_own():
+    rows = [row(f"crnet_above{t}", mean=t / 2) for t in (0.5, 0.1)]
+    assert series.over_thresholds([row(), *rows]) == {"1-shot": ([0.1, 0.5], [0.05, 0.25])}
+    assert series.final([row(), *rows]) == [row()]
+    assert {f"{key}_over_thresholds" for key in ("mean_iou", "fb_iou")} <= set(
+        charts.pictures(evaluation([row(), *rows]), [])
+    )
+
+
 def test_labels_tell_only_what_differs():
     assert series.labels([row(), row("all_foreground"), row("crnet_step2")]) == [
         "CRNet",

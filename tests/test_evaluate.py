@@ -87,6 +87,11 @@ def episodes_of(out):
     return [json.loads(line) for line in (out / "episodes.jsonl").read_text().splitlines()]
 
 
+def tabled(out):
+    """Rows without those of other thresholds."""
+    return [r for r in content(out)["rows"] if not r["method"].startswith("crnet_above")]
+
+
 def row_of(out, method="crnet", **about):
     (row,) = [
         row
@@ -105,7 +110,10 @@ def test_a_row_for_every_k_protocol_and_method(whole):
         (shot, protocol, method)
         for shot in (1, 2)
         for protocol in ("crnet", "canet_quick")
-        for method in ("crnet", "crnet_step1", "crnet_step2", *baselines.BASELINES)
+        for method in (
+            *("crnet", "crnet_step1", "crnet_step2", *baselines.BASELINES),
+            *(f"crnet_above0.{tenth}" for tenth in range(1, 10)),
+        )
     }
     rows = found["rows"]
     assert {(row["shot"], row["protocol"], row["method"]) for row in rows} == expected
@@ -203,7 +211,7 @@ def test_the_folder_holds_table_charts_panels_page_and_log(whole):
     for path in whole.glob("*.png"):
         assert photos.read_photo(path).std() > 1
     table = (whole / "scores.md").read_text().splitlines()
-    assert len(table) == 2 + len(content(whole)["rows"])
+    assert len(table) == 2 + len(tabled(whole))
     for line in table[2:]:
         assert " 0, 1 |" in line and " base |" in line and " ± " in line
         assert content(whole)["rows"][0]["manifest_sha256"][0][:12] in line or "| 2 |" in line
@@ -242,7 +250,7 @@ def tuned(checkpoint, larger_dir, tmp_path_factory):
 
 def test_fine_tuning_is_compared_with_fusion_on_the_same_episodes(tuned):
     asked = [(1, "fusion"), (2, "fusion"), (2, "mean"), (2, "finetune+fusion")]
-    assert [(r["shot"], r["kshot"]) for r in content(tuned)["rows"][::3]] == asked
+    assert [(r["shot"], r["kshot"]) for r in tabled(tuned)[::3]] == asked
     assert len(episodes_of(tuned)) == 12
     rows = [row_of(tuned, shot=2, kshot=kshot) for _, kshot in asked[1:]]
     assert len({tuple(row["manifest_sha256"]) for row in rows}) == 1
@@ -296,7 +304,7 @@ def test_base_classes_go_beside_the_checkpoint_unless_told(
 ):
     small(checkpoint, records_dir, None, "--classes=base", "--episodes=3")
     out = checkpoint.parent / "evaluation"
-    assert content(out)["classes"] == "base" and len(content(out)["rows"]) == 3
+    assert content(out)["classes"] == "base" and len(tabled(out)) == 3
     ids = [line["class_id"] for line in episodes_of(out)]
     assert len(ids) == 3 and not set(ids) & set(NOVEL)
 
@@ -307,7 +315,7 @@ def test_protocols_of_other_splits_stand_side_by_side(checkpoint, records_dir, t
         checkpoint, records_dir, tmp_path, "--protocol=crnet,panet", "--episodes=2",
         f"--input_size={SIZE}", "--seeds=1",
     )  # fmt: skip
-    assert [row["protocol"] for row in content(tmp_path)["rows"][::3]] == ["crnet", "panet"]
+    assert [row["protocol"] for row in tabled(tmp_path)[::3]] == ["crnet", "panet"]
     splits = {e["protocol"]: e["query"].split("_")[1] for e in episodes_of(tmp_path)}
     assert splits == {"crnet": "val", "panet": "train"}
     (tmp_path / "report.html").stat()

@@ -106,6 +106,13 @@ def test_the_table_says_which_method_used_the_supports(method, shot, kshot, expe
     assert cells(last)[:2] == [expected, str(shot)]
 
 
+def test_other_thresholds_are_rows_but_not_of_the_table():
+    totals = {method: {6: areas(1, 2)} for method in ("crnet", "crnet_above0.1")}
+    rows = results.rows({0: totals}, ABOUT)
+    assert [row["method"] for row in rows] == ["crnet", "crnet_above0.1"]
+    assert "above" not in results.table(rows, NAMES)
+
+
 def test_what_is_written_can_be_read_again(tmp_path):
     evaluation = {"rows": rows_of({6: areas(1, 2)}, {6: areas(1, 4)}), "class_names": NAMES}
     episodes = [{"query": "ä", "iou": 0.5}, {"query": "b", "iou": 1.0}]

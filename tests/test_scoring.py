@@ -246,7 +246,8 @@ def network():
 def test_every_refinement_step_is_what_the_network_says(network, archive):
     shown = archive({1: [box(), box(rows=20, columns=9)]})
     found = evaluated(shown, learner=Learner(network)).totals["crnet"]
-    assert sorted(found) == ["crnet", "crnet_step1", "crnet_step2", "crnet_step3"]
+    steps = [method for method in found if not method.startswith("crnet_above")]
+    assert sorted(steps) == ["crnet", "crnet_step1", "crnet_step2", "crnet_step3"]
     np.testing.assert_array_equal(found["crnet"][1], found["crnet_step3"][1])
     expected = {f"crnet_step{t + 1}": 0 for t in range(3)}
     for batch in manifest.batches(shown, each_query_once(shown), SIZE, 1):
@@ -263,6 +264,26 @@ def test_every_refinement_step_is_what_the_network_says(network, archive):
         # Pixels on the edge of 1/2 may fall either way.
         np.testing.assert_allclose(found[method][1], areas, atol=5)
     assert np.any(found["crnet_step1"][1] != found["crnet_step3"][1])
+
+
+def test_the_last_step_is_scored_at_other_thresholds_too(archive):
+    """33 rows: 10 of the object; 3 of them surely found, 2 more at a quarter, 4 beside it."""
+    shown = archive({1: [box(rows=10, columns=33), box()]})
+    truth = shown.masked("photo1_0", 1)[1]
+    rows = np.flatnonzero((truth == 1).all(axis=1))
+    answer = np.zeros((2, SIZE, SIZE), np.float32)
+    answer[-1, rows[:3]], answer[-1, rows[3:5]], answer[-1, rows[-1] + 1 :][:4] = (
+        0.95,
+        0.25,
+        0.15,
+    )
+    answer[0] = 1  # an earlier step
+    entry = manifest.Entry(1, ("photo1_1",), "photo1_0")
+    found = evaluated(shown, learner=ConstantLearner(answer), entries=[entry]).totals["crnet"]
+    iou = {t: metrics.class_iou(found[f"crnet_above{t}"][1]) for t in scoring.THRESHOLDS}
+    assert iou[0.1] == pytest.approx(5 / 14) and iou[0.2] == pytest.approx(5 / 10)
+    assert all(iou[t] == pytest.approx(3 / 10) for t in (0.3, 0.5, 0.9))
+    np.testing.assert_array_equal(found["crnet_above0.5"][1], found["crnet"][1])
 
 
 def test_the_line_of_an_episode_by_hand(archive):
