@@ -21,6 +21,7 @@ from crnet_tf.features import FeatureCache, Photo, PhotoEncoder, base_frame
 from crnet_tf.finetune import Adapted, Finetuner, check_count, holding
 from crnet_tf.frames import Frame
 from crnet_tf.layers import resize_align_corners
+from crnet_tf.leave_one_out import HALF, best_threshold, shifted
 from crnet_tf.model import CRNet
 from crnet_tf.options import Options
 from crnet_tf.prior import last_level, object_average, prior_mask
@@ -98,7 +99,10 @@ class Learner:
         elif adapted is None:
             adapted = self._adapt(supports)
         answering = supports[:1] if self.options.kshot == "finetune" else supports
-        return Example(self, answering, adapted)
+        threshold = HALF
+        if self.options.leave_one_out and len(answering) > 1:
+            threshold = self._threshold(answering, adapted)
+        return Example(self, answering, adapted, threshold)
 
     def restore(self, maps: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
         """Mean over the test scales: `Example.maps` -> float32 [T,H,W] at (H, W)."""
@@ -106,6 +110,15 @@ class Learner:
             frame.restore(value, size) for frame, value in zip(self.frames, maps, strict=True)
         ]
         return restored[0] if len(restored) == 1 else np.mean(restored, axis=0)
+
+    def _threshold(self, supports, adapted) -> float:
+        """That with which every support is found best in the light of the others."""
+        found = []
+        for i, photo in enumerate(supports):
+            others = Example(self, supports[:i] + supports[i + 1 :], adapted, HALF)
+            for frame, steps in zip(self.frames, others.maps(photo), strict=True):
+                found.append((steps[-1], frame.mask(photo.mask).numpy()[..., 0]))
+        return best_threshold(found)
 
     def _adapt(self, supports) -> Adapted:
         encoder, frame = self.encoder, self.frame
@@ -133,10 +146,18 @@ class Example:
 
     Attributes:
         supports: those that answer. adapted: `finetune.Adapted`, or None.
+        threshold: probability of the network that an answer calls a half.
     """
 
-    def __init__(self, learner: Learner, supports: list[Photo], adapted: Adapted | None):
+    def __init__(
+        self,
+        learner: Learner,
+        supports: list[Photo],
+        adapted: Adapted | None,
+        threshold: float,
+    ):
         self.learner, self.supports, self.adapted = learner, supports, adapted
+        self.threshold = threshold
         self._prototypes = None
         self._states = {}  # by frame: a query needs nothing else of the supports
 
@@ -146,7 +167,8 @@ class Example:
         if self.adapted is not None:
             weights = holding(self.learner.tuner.variables, self.adapted.weights)
         with weights:
-            return [self._fused(query, frame) for frame in self.learner.frames]
+            found = [self._fused(query, frame) for frame in self.learner.frames]
+        return [shifted(probability, self.threshold) for probability in found]
 
     def segment(self, query: Photo) -> np.ndarray:
         """Probabilities float32 [T,H,W] after each refinement step, at the photo's size."""

@@ -62,6 +62,11 @@ class Options:
         False,
         "Weigh each support in the fusion by how well the support head finds its known mask.",
     )
+    leave_one_out: bool = field(
+        False,
+        "Of two supports or more: instead of a half, the threshold with which they find each "
+        "other best; probabilities are shifted by it. Costs an answer for each support.",
+    )
     early_stop: bool = field(
         False,
         "Answer with the refinement step, and keep the fine-tuned weights, with which the "

@@ -18,6 +18,7 @@ import tensorflow as tf
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Example, Learner
 from crnet_tf.finetune import adapted_variables, holding
+from crnet_tf.leave_one_out import shifted
 from crnet_tf.parts import Parts
 from export import answers, framing
 from export.settings import Settings
@@ -138,7 +139,8 @@ class Taught:
             if key not in projected:
                 projected[key] = one.parts.projection(features, training=False)
             state = one.states[scale]
-            maps.append(answers.fused(one.parts, state, projected[key], self.steps, size))
+            found = answers.fused(one.parts, state, projected[key], self.steps, size)
+            maps.append(shifted(found, one.example.threshold))
         return tf.stack(maps, axis=-1)
 
     def segment(self, image):

@@ -1,5 +1,6 @@
 """A taught model finds its classes in photos alone, as the checkpoint does with supports."""
 
+import dataclasses
 import json
 
 import commands
@@ -147,6 +148,17 @@ def test_a_mean_is_baked_in_as_one_support(network, kshot):
     assert len(learnt.prototypes) == len(MUG)
     model = taught.Taught(learner, [learnt], Settings())
     check(model.segment(queries()), expected(network, options, MUG))
+
+
+def test_the_threshold_of_the_supports_is_baked_in(network, monkeypatch):
+    monkeypatch.setattr("crnet_tf.fewshot.best_threshold", lambda answers: 0.2)
+    options = Options(kshot="mean", refine_steps=2, leave_one_out=True)
+    learner = Learner(network, options)
+    model = taught.Taught(learner, [taught.learn(learner, "mug", MUG)], Settings())
+    wanted = expected(network, options, MUG)
+    check(model.segment(queries()), wanted)
+    plain = expected(network, dataclasses.replace(options, leave_one_out=False), MUG)
+    assert np.abs(wanted[0] - plain[0]).max() > 0.05
 
 
 @pytest.mark.parametrize("option", ["prior_mask", "weighted_fusion", "early_stop"])

@@ -31,6 +31,7 @@ def test_every_option_but_the_method_is_a_flag():
         finetune_seed=5,
         prior_mask=True,
         weighted_fusion=True,
+        leave_one_out=True,
         early_stop=True,
         feature_cache="somewhere",
         feature_cache_gb=0.25,

@@ -1,0 +1,46 @@
+"""The threshold with which k supports find each other best, for what they find in other photos.
+
+A network is less sure of a class it was not trained on, and how much less differs between
+classes: with a fixed threshold of a half much of one is missed and another is overrun. Each
+support is asked for in the light of the others, where the truth is known. Ours.
+"""
+
+import numpy as np
+
+from crnet_tf.folds import VOID
+
+HALF = 0.5
+THRESHOLDS = np.concatenate([[0.02, 0.05], np.arange(2, 19) / 20])  # to 0.9
+
+
+def best_threshold(answers: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """One of `THRESHOLDS`: that of the highest IoU, areas of all photos summed as shares.
+
+    Args:
+        answers: (probability float [H,W], mask uint8 [H,W] in {0,1,255}) of each photo.
+
+    Returns:
+        Of equal ones the nearest to a half, so a half where nothing is found at all.
+    """
+    areas = sum(_areas(probability, mask) for probability, mask in answers)
+    iou = areas[0] / np.maximum(areas[1], 1e-9)
+    best = np.flatnonzero(iou == iou.max())
+    return float(THRESHOLDS[best[np.argmin(np.abs(THRESHOLDS[best] - HALF))]])
+
+
+def _areas(probability, mask):
+    """Intersection and union at each threshold, as shares of a photo: float [2,N]."""
+    valid = mask != VOID
+    above, true = probability[valid] > THRESHOLDS[:, None], mask[valid] == 1
+    return np.stack([(above & true).mean(axis=1), (above | true).mean(axis=1)])
+
+
+def shifted(probability, threshold: float):
+    """Probabilities (array or tensor) of which `threshold` has become a half; 0 and 1 stay.
+
+    The odds are divided by those of the threshold.
+    """
+    if threshold == HALF:
+        return probability
+    scaled = probability * ((1 - threshold) / threshold)
+    return scaled / (scaled + 1 - probability)
