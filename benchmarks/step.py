@@ -55,8 +55,7 @@ def stages(network: model.CRNet, batch) -> dict:
         outputs = parts.train_outputs(
             network.parts, features, inputs["support_mask"], settings.train_refine_steps
         )
-        masks = targets["support_mask"], targets["query_mask"]
-        named = losses.crnet_losses(outputs, *masks, settings.foreground_weight)
+        named = losses.crnet_losses(outputs, targets["support_mask"], targets["query_mask"])
         return losses.total(named, settings)
 
     network.compile(_optimizer(settings), jit_compile=False)

@@ -60,6 +60,9 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
 class Validate(keras.callbacks.Callback):
     """mIoU and FB-IoU after every epoch, `best.keras`, and panels for TensorBoard.
 
+    What is logged has a half as its threshold; `best.keras` is judged, and saved, with the
+    one that is best on base classes.
+
     Args:
         network: the CRNet that takes images (the trained model may start from features).
         episodes: {"base": (archive, entries), "novel": ...}; "novel" is only watched, unless
@@ -93,8 +96,9 @@ class Validate(keras.callbacks.Callback):
 
     def _select(self, values, step):
         of = "base" if self.select_on == "last" else self.select_on
-        score = values[of]["crnet"]["mean_iou"]
-        keep_best(self.network, self.out, self.select_on, step, score)
+        threshold = scoring.best_threshold(values["base"])
+        score = values[of][scoring.above(threshold)]["mean_iou"]
+        keep_best(self.network, self.out, self.select_on, step, score, threshold)
 
     def _write(self, values, step):
         # Keras' TensorBoard callback limits recording to some of the steps.

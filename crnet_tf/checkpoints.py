@@ -1,6 +1,7 @@
 """Checkpoints on disk: written whole, with the epochs they have seen; averaged weights."""
 
 import contextlib
+import dataclasses
 import json
 import math
 import pathlib
@@ -27,6 +28,16 @@ def save_atomically(network: CRNet, path: pathlib.Path, epochs: int | None = Non
     partial.rename(path)
 
 
+def save_calibrated(network: CRNet, path: pathlib.Path, threshold: float) -> None:
+    """Writes a checkpoint that answers with `threshold` (`Config.threshold`)."""
+    own = network.config
+    network.config = dataclasses.replace(own, threshold=threshold)
+    try:
+        save_atomically(network, path)
+    finally:
+        network.config = own
+
+
 def finished_epochs(path: pathlib.Path) -> int:
     """Number of epochs that a checkpoint of `SaveLast` has seen."""
     with zipfile.ZipFile(path) as archive:
@@ -34,20 +45,26 @@ def finished_epochs(path: pathlib.Path) -> int:
 
 
 def keep_best(
-    network: CRNet, out: pathlib.Path, select_on: str, step: int, score: float
+    network: CRNet,
+    out: pathlib.Path,
+    select_on: str,
+    step: int,
+    score: float,
+    threshold: float = 0.5,
 ) -> None:
     """Writes `best.keras` into a run when it beats the one there, as `best.json` remembers.
 
     Args:
         select_on: what `score` was measured on; "last": a later step is better, whatever its
             score.
+        threshold: what the checkpoint answers with; see `calibrate`.
     """
     file = out / "best.json"
     before = json.loads(file.read_text())["value"] if file.exists() else -math.inf
     value = step if select_on == "last" else score
     if value > before:
-        save_atomically(network, out / runs.BEST)
-        best = {"select_on": select_on, "step": step, "value": value}
+        save_calibrated(network, out / runs.BEST, threshold)
+        best = {"select_on": select_on, "step": step, "value": value, "threshold": threshold}
         files.write_text(file, json.dumps(best))
 
 

@@ -96,18 +96,18 @@ class Config:
         2, "Unrolled refinement steps in training; ours.", minimum=1
     )
     cache_gradient: bool = field(False, "Let gradients flow through the cache; ours: off.")
+    threshold: float = field(
+        0.5,
+        "Probability of the trained network from which on its answers say a half or more; set "
+        "by crnet_tf.calibrate.",
+        flag=False,
+    )
 
     # === Losses ===
     query_weight: float = field(1.0, "Weight of the query head's loss; ours.", minimum=0)
     support_weight: float = field(1.0, "Weight of the support head's loss; ours.", minimum=0)
     cooccurrent_weight: float = field(
         0.5, "Weight of each co-occurrence loss (Sec. 4.3); ours.", minimum=0
-    )
-    foreground_weight: float = field(
-        4.0,
-        "Weight of a pixel of the object against one of the background in every loss; ours, "
-        "calibrated: with 1 a network finds less than half of an unseen object.",
-        minimum=0,
     )
 
     # === Training ===
@@ -158,6 +158,10 @@ class Config:
                 f"calibration_fold: expected another fold than --fold, received "
                 f"{self.fold} for both: its classes are what settings must not be chosen on."
             )
+        if not 0 < self.threshold < 1:
+            raise ValueError(
+                f"threshold: expected a number between 0 and 1, received {self.threshold}."
+            )
         if self.momentum >= 1:
             raise ValueError(f"momentum: expected less than 1, received {self.momentum}.")
         if self.feature_views and (self.train_backbone or self.colour_rotation):
@@ -202,7 +206,6 @@ PRESETS = {
         "channels": 48,
         "augment": "symmetric",
         "colour_rotation": True,
-        "foreground_weight": 1.0,
         "optimizer": "adamw",
         "learning_rate": 1e-3,
         "schedule": "cosine",

@@ -161,14 +161,10 @@ class Finetuner:
 
     def _update(self, batch):
         with tf.GradientTape() as tape:
-            config = self.network.config
             named = losses.crnet_losses(
-                self._outputs(batch, True),
-                batch["support_mask"],
-                batch["query_mask"],
-                config.foreground_weight,
+                self._outputs(batch, True), batch["support_mask"], batch["query_mask"]
             )
-            loss = losses.total(named, config)
+            loss = losses.total(named, self.network.config)
             scaled = self._optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self.variables)
         self._optimizer.apply_gradients(zip(gradients, self.variables, strict=True))

@@ -6,36 +6,32 @@ from crnet_tf.config import Config
 from crnet_tf.folds import VOID
 
 
-def cross_entropy(logits, mask, foreground_weight: float = 1.0):
+def cross_entropy(logits, mask):
     """Pixel cross-entropy: logits [B,H,W,2], mask [B,H,W,1] in {0,1,255} -> scalar.
 
-    Mean over the valid pixels of an episode, a pixel of the foreground counting as
-    `foreground_weight` of the background; then over the episodes, so that the loss of a batch
-    is the mean of its shares on several devices. 255 counts nowhere; an episode without valid
-    pixels counts 0.
+    Mean over the valid pixels of an episode, then over the episodes, so that the loss of a
+    batch is the mean of its shares on several devices. 255 counts nowhere; an episode
+    without valid pixels counts 0.
     """
     logits = ops.cast(logits, "float32")
     mask = mask[..., 0]  # [B,H,W]
-    weight = ops.where(mask == 1, foreground_weight, ops.cast(mask != VOID, "float32"))
+    valid = ops.cast(mask != VOID, "float32")
     # log(1 + exp(-margin)), the margin being that of the true class over the other.
     sign = ops.where(mask == 1, 1.0, -1.0)
     loss = ops.softplus(-sign * (logits[..., 1] - logits[..., 0]))
-    per_episode = ops.sum(loss * weight, axis=(1, 2)) / ops.maximum(
-        ops.sum(weight, axis=(1, 2)), 1.0
+    per_episode = ops.sum(loss * valid, axis=(1, 2)) / ops.maximum(
+        ops.sum(valid, axis=(1, 2)), 1.0
     )
     return ops.mean(per_episode)
 
 
-def crnet_losses(
-    outputs: dict, support_mask, query_mask, foreground_weight: float = 1.0
-) -> dict:
+def crnet_losses(outputs: dict, support_mask, query_mask) -> dict:
     """Named losses of one batch.
 
     Args:
         outputs: what `CRNet` returns in training: `query_steps` and `support_steps`
             [B,T,H,W,2], `query_cooccurrent` and `support_cooccurrent` [B,H,W,2] if trained.
         support_mask, query_mask: [B,H,W,1] in {0,1,255}.
-        foreground_weight: as in `cross_entropy`.
 
     Returns:
         dict of scalars: `query`, `support` (means over the T refinement steps),
@@ -44,15 +40,11 @@ def crnet_losses(
     named = {}
     for head, mask in (("query", query_mask), ("support", support_mask)):
         steps = outputs[f"{head}_steps"]
-        values = [
-            cross_entropy(steps[:, t], mask, foreground_weight) for t in range(steps.shape[1])
-        ]
+        values = [cross_entropy(steps[:, t], mask) for t in range(steps.shape[1])]
         named[head] = sum(values) / len(values)
         named |= {f"{head}_step{t + 1}": value for t, value in enumerate(values)}
         if f"{head}_cooccurrent" in outputs:
-            named[f"{head}_cooccurrent"] = cross_entropy(
-                outputs[f"{head}_cooccurrent"], mask, foreground_weight
-            )
+            named[f"{head}_cooccurrent"] = cross_entropy(outputs[f"{head}_cooccurrent"], mask)
     return named
 
 

@@ -88,9 +88,7 @@ class CRNet(keras.Model):
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Weighted sum of the named losses; `y`: dict of `support_mask` and `query_mask`."""
-        named = losses.crnet_losses(
-            y_pred, y["support_mask"], y["query_mask"], self.config.foreground_weight
-        )
+        named = losses.crnet_losses(y_pred, y["support_mask"], y["query_mask"])
         for name, value in named.items():
             self.loss_means[name].update_state(value)
         return losses.total(named, self.config)

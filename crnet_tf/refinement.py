@@ -1,5 +1,7 @@
 """The mask refinement module (Sec. 4.5, Fig. 5): features and cache in, logits out."""
 
+import math
+
 from keras import layers, ops
 
 from crnet_tf.layers import Residual, classifier, conv, register, resize_align_corners
@@ -46,12 +48,21 @@ class MaskRefinement(layers.Layer):
     share all weights. The cache [B,h,w,2], `first_cache` (default zeros) and then the last
     step's softmax, is an argument of `step` and never kept. `with_cache=False` removes the
     cache branch and predicts once (the baseline of Table 3); `cache_gradient` lets gradients
-    flow from a step into the one before.
+    flow from a step into the one before. The logits that come out, not those that go into the
+    cache, are moved so that what had the probability `threshold` has a half.
     """
 
-    def __init__(self, channels, kernel=7, with_cache=True, cache_gradient=False, **kwargs):
+    def __init__(
+        self,
+        channels,
+        kernel=7,
+        with_cache=True,
+        cache_gradient=False,
+        threshold=0.5,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
-        self.channels, self.kernel = channels, kernel
+        self.channels, self.kernel, self.threshold = channels, kernel, threshold
         self.with_cache, self.cache_gradient = with_cache, cache_gradient
         # === Layers ===
         names = ("feature", "cache") if with_cache else ("feature",)
@@ -77,7 +88,7 @@ class MaskRefinement(layers.Layer):
     def call(self, features, steps, first_cache=None):
         entered = self.entry[0](features)
         if not self.with_cache:
-            return ops.stack([self.combined([entered])], axis=1)
+            return self.moved(ops.stack([self.combined([entered])], axis=1))
         # Nothing of the feature branch depends on the cache up to here: computed once.
         prepared = entered, self.context(0, entered)
         cache = first_cache
@@ -89,7 +100,14 @@ class MaskRefinement(layers.Layer):
             cache = ops.softmax(results[-1])
             if not self.cache_gradient:
                 cache = ops.stop_gradient(cache)
-        return ops.stack(results, axis=1)
+        return self.moved(ops.stack(results, axis=1))
+
+    def moved(self, logits):
+        """Logits [...,2] of which those of the threshold are equal."""
+        if self.threshold == 0.5:
+            return logits
+        odds = (1 - self.threshold) / self.threshold
+        return logits + ops.convert_to_tensor([0.0, math.log(odds)], dtype=logits.dtype)
 
     def step(self, prepared, cache):
         """One refinement: feature branch with its context, cache [B,h,w,2] -> logits."""
@@ -115,4 +133,5 @@ class MaskRefinement(layers.Layer):
             "kernel": self.kernel,
             "with_cache": self.with_cache,
             "cache_gradient": self.cache_gradient,
+            "threshold": self.threshold,
         }

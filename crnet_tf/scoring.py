@@ -11,7 +11,18 @@ from crnet_tf.fewshot import Learner
 from crnet_tf.folds import VOID
 from crnet_tf.protocols import PROTOCOLS, Protocol
 
-THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))  # of "crnet_above0.1" ..
+THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))
+
+
+def above(threshold: float) -> str:
+    """Name of the method that takes what is more probable than `threshold`."""
+    return f"crnet_above{threshold}"
+
+
+def best_threshold(scores: dict) -> float:
+    """That of `THRESHOLDS` with the highest mIoU in `results.scores`; of equal ones the
+    nearest to a half."""
+    return max(THRESHOLDS, key=lambda t: (scores[above(t)]["mean_iou"], -abs(t - 0.5)))
 
 
 @dataclasses.dataclass
@@ -112,7 +123,7 @@ def photo(archive: manifest.Archive, name: str, class_id: int) -> Photo:
 def _methods(answer, others, learner, size):
     """{method: bool [H,W]} of the probabilities [T,H,W] and of the baselines' maps."""
     methods = {"crnet": answer[-1] > 0.5}
-    methods |= {f"crnet_above{t}": answer[-1] > t for t in THRESHOLDS}
+    methods |= {above(t): answer[-1] > t for t in THRESHOLDS}
     if len(answer) > 1:
         methods |= {f"crnet_step{t + 1}": step > 0.5 for t, step in enumerate(answer)}
     for name, margin in others.items():

@@ -16,16 +16,6 @@ def test_cross_entropy_is_the_textbook_one():
     assert float(losses.cross_entropy(logits, mask)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_pixel_of_the_object_counts_as_several_of_the_background():
-    """Weight 3: as if each of them were there three times."""
-    logits = np.random.default_rng(0).normal(size=(1, 1, 5, 2)).astype("float32")
-    mask = np.array([1, 0, 1, 255, 0], "uint8").reshape(1, 1, 5, 1)
-    repeated = np.repeat(np.arange(5), [3, 1, 3, 1, 1])
-    expected = losses.cross_entropy(logits[:, :, repeated], mask[:, :, repeated])
-    weighted = losses.cross_entropy(logits, mask, foreground_weight=3.0)
-    assert float(weighted) == pytest.approx(float(expected), rel=1e-6)
-
-
 def test_void_counts_nowhere():
     logits = np.random.default_rng(0).normal(size=(1, 2, 2, 2)).astype("float32")
     mask = np.array([0, 1, 255, 255], "uint8").reshape(1, 2, 2, 1)
@@ -46,16 +36,6 @@ def test_the_loss_of_a_batch_is_the_mean_of_its_shares():
     whole = float(losses.cross_entropy(logits, mask))
     shares = [float(losses.cross_entropy(logits[i : i + 2], mask[i : i + 2])) for i in (0, 2)]
     assert whole == pytest.approx(np.mean(shares), rel=1e-6)
-
-
-def test_every_loss_weighs_the_object():
-    rng = np.random.default_rng(0)
-    steps = rng.normal(size=(1, 2, 4, 4, 2)).astype("float32")
-    mask = rng.choice([0, 1], size=(1, 4, 4, 1)).astype("uint8")
-    heads = {f"{head}_steps": steps for head in ("query", "support")}
-    heads |= {f"{head}_cooccurrent": steps[:, 0] for head in ("query", "support")}
-    plain, weighted = (losses.crnet_losses(heads, mask, mask, w) for w in (1.0, 4.0))
-    assert all(float(plain[name]) != float(weighted[name]) for name in plain)
 
 
 def test_names_and_weights_of_the_total():

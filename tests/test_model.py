@@ -250,17 +250,6 @@ def test_the_loss_is_the_weighted_sum_of_the_logged_ones():
     assert logs["loss"] == pytest.approx(parts_sum + 0.25 * both, rel=1e-5)
 
 
-def test_the_loss_weighs_the_object():
-    network = build(foreground_weight=4.0)
-    inputs = episode()
-    aim = targets(inputs)
-    steps = np.random.default_rng(0).normal(size=(2, 2, SIZE, SIZE, 2)).astype("float32")
-    outputs = {f"{head}_steps": steps for head in ("query", "support")}
-    named = losses.crnet_losses(outputs, aim["support_mask"], aim["query_mask"], 4.0)
-    found = network.compute_loss(inputs, aim, outputs)
-    assert float(found) == pytest.approx(float(named["query"] + named["support"]), rel=1e-6)
-
-
 def test_training_moves_everything_but_a_frozen_encoder():
     network = build()
     network.compile(keras.optimizers.SGD(0.1), jit_compile=False)

@@ -28,7 +28,7 @@ LEVELS = [
     "fewshot baselines",
     "scoring nway",
     "evaluation",
-    "evaluate callbacks",
+    "evaluate callbacks calibrate",
     "train train_jax predict reproduce",
 ]
 LEVEL = {name: row for row, names in enumerate(LEVELS) for name in names.split()}

@@ -27,6 +27,7 @@ from crnet_tf import (
     optimizers,
     records,
     runs,
+    scoring,
     train,
 )
 
@@ -249,11 +250,19 @@ def test_the_best_value_survives_a_restart(tmp_path):
     (tmp_path / "best.json").write_text('{"select_on": "base", "step": 2, "value": 0.5}')
     network = model.build_crnet(TINY)
     callback = callbacks.Validate(network, {}, tmp_path, "base")
-    callback._select({"base": {"crnet": {"mean_iou": 0.4}}}, step=4)
+
+    def select(best, step):
+        """The threshold 0.3 is the best, with an mIoU of `best`."""
+        scores = {scoring.above(t): {"mean_iou": best / 2} for t in scoring.THRESHOLDS}
+        scores[scoring.above(0.3)] = {"mean_iou": best}
+        callback._select({"base": scores}, step)
+
+    select(0.4, step=4)
     assert not (tmp_path / "best.keras").exists()
-    callback._select({"base": {"crnet": {"mean_iou": 0.6}}}, step=6)
-    assert (tmp_path / "best.keras").exists()
+    select(0.6, step=6)
     assert json.loads((tmp_path / "best.json").read_text())["step"] == 6
+    assert model.load_checkpoint(tmp_path / "best.keras").config.threshold == 0.3
+    assert network.config.threshold == 0.5
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,75 @@
+"""The threshold of a checkpoint: found on base classes, and in every answer from then on."""
+
+import commands
+import numpy as np
+import pytest
+from test_features import lively, photo
+
+from crnet_tf import calibrate, checkpoints, model, scoring
+from crnet_tf.fewshot import Learner
+from crnet_tf.leave_one_out import shifted
+
+SUPPORT, QUERY = photo(1), photo(9, 45, 37)
+
+
+def answers(network):
+    """Probabilities [T,S,S] after each refinement step."""
+    return Learner(network).learn([SUPPORT]).maps(QUERY)[0]
+
+
+def test_every_step_is_moved_and_no_cache(tmp_path):
+    """The second step starts from what the first one said before it was moved."""
+    network = lively()
+    plain = answers(network)
+    checkpoints.save_calibrated(network, tmp_path / "moved.keras", 0.3)
+    assert network.config.threshold == 0.5
+    moved = model.load_checkpoint(tmp_path / "moved.keras")
+    assert moved.config.threshold == 0.3 and plain.std() > 0.01
+    np.testing.assert_allclose(answers(moved), shifted(plain, 0.3), atol=1e-5)
+
+
+def test_without_mask_refinement_it_is_moved_too(tmp_path):
+    network = lively(mask_refinement=False)
+    checkpoints.save_calibrated(network, tmp_path / "moved.keras", 0.7)
+    moved = model.load_checkpoint(tmp_path / "moved.keras")
+    np.testing.assert_allclose(answers(moved), shifted(answers(network), 0.7), atol=1e-5)
+
+
+def test_of_equal_thresholds_the_nearest_to_a_half():
+    scores = {scoring.above(t): {"mean_iou": 0.2} for t in scoring.THRESHOLDS}
+    assert scoring.best_threshold(scores) == 0.5
+    scores[scoring.above(0.2)] = scores[scoring.above(0.9)] = {"mean_iou": 0.3}
+    assert scoring.best_threshold(scores) == 0.2
+
+
+def test_the_best_threshold_on_base_classes_goes_into_the_checkpoint(
+    records_dir, tmp_path, monkeypatch, capsys
+):
+    first = tmp_path / "first.keras"
+    lively(fold=1, dataset="pascal5i").save(first)
+    asked, draw = [], calibrate.manifest.draw
+
+    def watched(archive, *arguments):
+        asked.append((archive.split, set(archive.by_class)))
+        return draw(archive, *arguments)
+
+    monkeypatch.setattr(calibrate.manifest, "draw", watched)
+    flags = [f"--records={records_dir}", "--episodes=4"]
+    commands.run(calibrate, f"--checkpoint={first}", f"--out={tmp_path}/out.keras", *flags)
+    assert asked == [("val", set(range(1, 21)) - set(range(6, 11)))]
+    printed = capsys.readouterr().out
+    found = model.load_checkpoint(tmp_path / "out.keras").config.threshold
+    best = max(float(line.split("|")[2]) for line in printed.splitlines() if "| 0." in line)
+    (chosen,) = [line for line in printed.splitlines() if "chosen" in line]
+    assert chosen.split("|")[1].strip() == str(found)
+    assert float(chosen.split("|")[2]) == best
+    assert model.load_checkpoint(first).config.threshold == 0.5
+    # Once more, in place: found from what the network says, not from what was moved.
+    commands.run(calibrate, f"--checkpoint={tmp_path}/out.keras", *flags)
+    assert model.load_checkpoint(tmp_path / "out.keras").config.threshold == found
+
+
+@pytest.mark.parametrize("threshold", [0, 1, -0.1, float("nan")])
+def test_no_threshold_takes_all_or_nothing(threshold):
+    with pytest.raises(ValueError, match="threshold: expected a number between 0 and 1"):
+        model.Config(threshold=threshold)
