@@ -1,12 +1,13 @@
-"""Finds the probability from which on a checkpoint should call a pixel the object's.
+"""Finds the probability above which a checkpoint should call a pixel the object's.
 
     python -m crnet_tf.calibrate --checkpoint=runs/voc1/best.keras --records=records/voc
 
 A network is unsure of photos it was not trained on, so at a half it misses much of an object.
-One-shot episodes of held-out photos of the training classes say where to cut instead; unseen
-classes are not looked at. Training does the same with its validation episodes; this is for
-more of them, and for checkpoints of train_jax. The checkpoint is written again, without the
-optimiser's state, with answers moved so that the best threshold has become a half.
+One-shot episodes of held-out photos of the training classes say where to cut instead, and a
+tenth below that is taken for unseen classes, which are not looked at. Training does the same
+with its validation episodes; this is for more of them, and for checkpoints of train_jax. The
+checkpoint is written again, without the optimiser's state, with answers moved so that the
+threshold has become a half.
 """
 
 import os
@@ -27,7 +28,7 @@ def calibrate(
     episodes: int = 300,
     seed: int = 0,
 ) -> tuple[float, dict]:
-    """Writes `checkpoint` with the threshold that is best on base classes to `out`.
+    """Writes `checkpoint` with the threshold for unseen classes to `out`.
 
     Returns:
         The threshold, and `results.scores` at each of `scoring.THRESHOLDS`.
@@ -42,7 +43,7 @@ def calibrate(
     entries = manifest.draw(archive, 1, episodes, seed)
     found = scoring.evaluate(Learner(network), archive, entries, progress=True)
     scores = results.scores(found.totals["crnet"])
-    threshold = scoring.best_threshold(scores)
+    threshold = scoring.unseen_threshold(scores)
     save_calibrated(network, pathlib.Path(out), threshold)
     return threshold, scores
 
@@ -50,12 +51,10 @@ def calibrate(
 def table(scores: dict, threshold: float) -> str:
     """Markdown of `calibrate`'s scores, in percent."""
     lines = ["| threshold | mIoU | FB-IoU | |", "|--:|--:|--:|---|"]
+    said = {scoring.best_threshold(scores): "best", threshold: "for unseen classes"}
     for t in scoring.THRESHOLDS:
-        row = scores[scoring.above(t)]
-        chosen = "chosen" if t == threshold else ""
-        lines.append(
-            f"| {t} | {100 * row['mean_iou']:.1f} | {100 * row['fb_iou']:.1f} | {chosen} |"
-        )
+        mean, both = (100 * scores[scoring.above(t)][key] for key in ("mean_iou", "fb_iou"))
+        lines.append(f"| {t} | {mean:.1f} | {both:.1f} | {said.get(t, '')} |")
     return "\n".join(lines)
 
 

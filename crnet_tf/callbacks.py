@@ -60,8 +60,8 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
 class Validate(keras.callbacks.Callback):
     """mIoU and FB-IoU after every epoch, `best.keras`, and panels for TensorBoard.
 
-    What is logged has a half as its threshold; `best.keras` is judged, and saved, with the
-    one that is best on base classes.
+    What is logged has a half as its threshold; `best.keras` is judged with the one that is best
+    on base classes, and answers with the one that unseen classes want.
 
     Args:
         network: the CRNet that takes images (the trained model may start from features).
@@ -96,8 +96,9 @@ class Validate(keras.callbacks.Callback):
 
     def _select(self, values, step):
         of = "base" if self.select_on == "last" else self.select_on
-        threshold = scoring.best_threshold(values["base"])
-        score = values[of][scoring.above(threshold)]["mean_iou"]
+        best = scoring.best_threshold(values["base"])
+        score = values[of][scoring.above(best)]["mean_iou"]
+        threshold = scoring.unseen_threshold(values["base"])
         keep_best(self.network, self.out, self.select_on, step, score, threshold)
 
     def _write(self, values, step):

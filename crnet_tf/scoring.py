@@ -25,6 +25,15 @@ def best_threshold(scores: dict) -> float:
     return max(THRESHOLDS, key=lambda t: (scores[above(t)]["mean_iou"], -abs(t - 0.5)))
 
 
+def unseen_threshold(scores: dict) -> float:
+    """Threshold for classes that were not trained on, from scores on some that were.
+
+    A tenth below the best of those: classes that were left out of a training wanted that
+    (docs/calibration.md).
+    """
+    return THRESHOLDS[max(0, THRESHOLDS.index(best_threshold(scores)) - 1)]
+
+
 @dataclasses.dataclass
 class Found:
     """Result of `evaluate`.

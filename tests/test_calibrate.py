@@ -42,7 +42,13 @@ def test_of_equal_thresholds_the_nearest_to_a_half():
     assert scoring.best_threshold(scores) == 0.2
 
 
-def test_the_best_threshold_on_base_classes_goes_into_the_checkpoint(
+@pytest.mark.parametrize(("best", "wanted"), [(0.4, 0.3), (0.2, 0.1), (0.1, 0.1)])
+def test_unseen_classes_get_a_tenth_less(best, wanted):
+    scores = {scoring.above(t): {"mean_iou": 0.2 + (t == best)} for t in scoring.THRESHOLDS}
+    assert scoring.unseen_threshold(scores) == wanted
+
+
+def test_the_threshold_comes_from_base_classes_and_goes_into_the_checkpoint(
     records_dir, tmp_path, monkeypatch, capsys
 ):
     first = tmp_path / "first.keras"
@@ -59,10 +65,12 @@ def test_the_best_threshold_on_base_classes_goes_into_the_checkpoint(
     assert asked == [("val", set(range(1, 21)) - set(range(6, 11)))]
     printed = capsys.readouterr().out
     found = model.load_checkpoint(tmp_path / "out.keras").config.threshold
-    best = max(float(line.split("|")[2]) for line in printed.splitlines() if "| 0." in line)
-    (chosen,) = [line for line in printed.splitlines() if "chosen" in line]
-    assert chosen.split("|")[1].strip() == str(found)
-    assert float(chosen.split("|")[2]) == best
+    rows = [line.split("|")[1:5] for line in printed.splitlines() if "| 0." in line]
+    assert len(rows) == 9
+    (chosen,) = [row for row in rows if "for unseen classes" in row[3]]
+    assert float(chosen[0]) == found
+    best = max(rows, key=lambda row: (float(row[1]), -abs(float(row[0]) - 0.5)))
+    assert found == max(0.1, round(float(best[0]) - 0.1, 1))
     assert model.load_checkpoint(first).config.threshold == 0.5
     # Once more, in place: found from what the network says, not from what was moved.
     commands.run(calibrate, f"--checkpoint={tmp_path}/out.keras", *flags)

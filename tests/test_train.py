@@ -261,7 +261,7 @@ def test_the_best_value_survives_a_restart(tmp_path):
     assert not (tmp_path / "best.keras").exists()
     select(0.6, step=6)
     assert json.loads((tmp_path / "best.json").read_text())["step"] == 6
-    assert model.load_checkpoint(tmp_path / "best.keras").config.threshold == 0.3
+    assert model.load_checkpoint(tmp_path / "best.keras").config.threshold == 0.2
     assert network.config.threshold == 0.5
 
 
