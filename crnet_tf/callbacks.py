@@ -11,6 +11,7 @@ from crnet_tf import results, scoring, visualize
 from crnet_tf.checkpoints import averaged_weights, keep_best, save_atomically
 from crnet_tf.fewshot import Learner
 from crnet_tf.model import CRNet
+from crnet_tf.series import ABOVE
 
 
 class SaveLast(keras.callbacks.Callback):
@@ -108,7 +109,7 @@ class Validate(keras.callbacks.Callback):
                 # Watching the test classes is not selecting on them; the name says which it is.
                 label = "base classes" if name == "base" else "novel classes (test)"
                 for method, row in result.items():
-                    if method.startswith("crnet_above"):
+                    if method.startswith(ABOVE):
                         continue
                     tf.summary.scalar(f"{label}/mean_iou/{method}", row["mean_iou"])
                     tf.summary.scalar(f"{label}/fb_iou/{method}", row["fb_iou"])

@@ -12,6 +12,7 @@ import pathlib
 import numpy as np
 
 from crnet_tf import files, metrics
+from crnet_tf.series import ABOVE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +76,7 @@ def write(out: pathlib.Path, evaluation: dict, episodes: list[dict]) -> None:
 
 def table(rows: list[dict], class_names: dict[str, str]) -> str:
     """Markdown: a row a method with its protocol, a column a class, IoU in percent."""
-    rows = [row for row in rows if not row["method"].startswith("crnet_above")]
+    rows = [row for row in rows if not row["method"].startswith(ABOVE)]
     classes = sorted({c for row in rows for c in row["class_iou"]}, key=int)
     head = ["method", "k", "protocol", "seeds", "manifest", "selected on", "mIoU", "FB-IoU"]
     head += [class_names[c] for c in classes]

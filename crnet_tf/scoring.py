@@ -10,13 +10,14 @@ from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.folds import VOID
 from crnet_tf.protocols import PROTOCOLS, Protocol
+from crnet_tf.series import ABOVE, STEP
 
 THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))
 
 
 def above(threshold: float) -> str:
     """Name of the method that takes what is more probable than `threshold`."""
-    return f"crnet_above{threshold}"
+    return f"{ABOVE}{threshold}"
 
 
 def best_threshold(scores: dict) -> float:
@@ -134,7 +135,7 @@ def _methods(answer, others, learner, size):
     methods = {"crnet": answer[-1] > 0.5}
     methods |= {above(t): answer[-1] > t for t in THRESHOLDS}
     if len(answer) > 1:
-        methods |= {f"crnet_step{t + 1}": step > 0.5 for t, step in enumerate(answer)}
+        methods |= {f"{STEP}{t + 1}": step > 0.5 for t, step in enumerate(answer)}
     for name, margin in others.items():
         methods[name] = learner.frame.restore(margin, size)[0] > 0
     return methods

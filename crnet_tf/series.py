@@ -4,6 +4,7 @@ A row is one of `evaluation.json`: a method's scores at one number of shots, k-s
 and protocol.
 """
 
+STEP, ABOVE = "crnet_step", "crnet_above"  # methods: these, and a number
 Series = dict[str, tuple[list[float], list[float]]]
 
 
@@ -28,7 +29,7 @@ def method_name(method: str) -> str:
 
 def final(rows: list[dict]) -> list[dict]:
     """Rows of answers: without those of single refinement steps and of other thresholds."""
-    return [r for r in rows if not r["method"].startswith(("crnet_step", "crnet_above"))]
+    return [r for r in rows if not r["method"].startswith((STEP, ABOVE))]
 
 
 def over_shots(rows: list[dict], value: str = "mean_iou") -> Series:
@@ -49,12 +50,12 @@ def over_shots(rows: list[dict], value: str = "mean_iou") -> Series:
 
 def over_steps(rows: list[dict], value: str = "mean_iou") -> Series:
     """CRNet's `value` against the refinement step (Sec. 4.5), {setting: (steps, values)}."""
-    return _over_suffix(rows, "crnet_step", value)
+    return _over_suffix(rows, STEP, value)
 
 
 def over_thresholds(rows: list[dict], value: str = "mean_iou") -> Series:
     """CRNet's `value` against the probability above which a pixel is the object's."""
-    return _over_suffix(rows, "crnet_above", value)
+    return _over_suffix(rows, ABOVE, value)
 
 
 def _over_suffix(rows, prefix, value):
