@@ -4,52 +4,44 @@
 
 A network is unsure of photos it was not trained on, so at a half it misses much of an object.
 One-shot episodes of held-out photos of the training classes say where to cut instead, and a
-tenth below that is taken for unseen classes, which are not looked at. Training does the same
-with its validation episodes; this is for more of them, and for checkpoints of train_jax. The
-checkpoint is written again, without the optimiser's state, with answers moved so that the
-threshold has become a half.
+tenth below that is taken for unseen classes, which are not looked at. (Where a data set has
+classes for validation, theirs is taken as it is.) Training does the same with its validation
+episodes; this is for more of them, for checkpoints of train_jax, and, with --threshold, for a
+choice of one's own. The checkpoint is written again, without the optimiser's state, its answers
+shifted so that the threshold has become a half.
 """
 
 import os
 import pathlib
+import zipfile
 
 from absl import flags
 
 from crnet_tf import cli, manifest, model, records, results, scoring
-from crnet_tf.checkpoints import save_calibrated
+from crnet_tf.checkpoints import EPOCHS_MEMBER, save_calibrated
 from crnet_tf.evaluation import chosen_classes
 from crnet_tf.fewshot import Learner
 
 
-def calibrate(
-    checkpoint: str | os.PathLike,
-    records_dir: str | os.PathLike,
-    out: str | os.PathLike,
-    episodes: int = 300,
-    seed: int = 0,
+def measure(
+    network: model.CRNet, records_dir: str | os.PathLike, episodes: int = 300, seed: int = 0
 ) -> tuple[float, dict]:
-    """Writes `checkpoint` with the threshold for unseen classes to `out`.
-
-    Returns:
-        The threshold, and `results.scores` at each of `scoring.THRESHOLDS`.
+    """Threshold for unseen classes, and `results.scores` at each of `scoring.THRESHOLDS`.
 
     Raises:
-        FileNotFoundError, ValueError: see `model.load_checkpoint`, `evaluation.chosen_classes`.
+        FileNotFoundError, ValueError: see `records.load_index`, `evaluation.chosen_classes`.
     """
-    network = model.load_checkpoint(checkpoint)
     network.parts.refinement.threshold = 0.5  # whatever an earlier call has found
     index = records.load_index(records_dir)
     archive = manifest.Archive(index, "val", chosen_classes(network, index, "base"))
     entries = manifest.draw(archive, 1, episodes, seed)
     found = scoring.evaluate(Learner(network), archive, entries, progress=True)
     scores = results.scores(found.totals["crnet"])
-    threshold = scoring.unseen_threshold(scores)
-    save_calibrated(network, pathlib.Path(out), threshold)
-    return threshold, scores
+    return scoring.unseen_threshold(scores, archive, network.config.held_out), scores
 
 
 def table(scores: dict, threshold: float) -> str:
-    """Markdown of `calibrate`'s scores, in percent."""
+    """Markdown of `measure`'s scores, in percent."""
     lines = ["| threshold | mIoU | FB-IoU | |", "|--:|--:|--:|---|"]
     said = {scoring.best_threshold(scores): "best", threshold: "for unseen classes"}
     for t in scoring.THRESHOLDS:
@@ -58,20 +50,46 @@ def table(scores: dict, threshold: float) -> str:
     return "\n".join(lines)
 
 
+def check(checkpoint: pathlib.Path, out: pathlib.Path) -> None:
+    """Raises ValueError where writing `out` would lose something or could not be read."""
+    if out.suffix != ".keras":
+        raise ValueError(f"out: expected a name that ends in .keras, received {str(out)!r}.")
+    with zipfile.ZipFile(checkpoint) as archive:
+        resumable = EPOCHS_MEMBER in archive.namelist()
+    if resumable and out == checkpoint:
+        raise ValueError(
+            f"{checkpoint}: expected another --out than a checkpoint that training goes on "
+            "from, whose optimiser would be lost. Give --out, or the run's best.keras."
+        )
+
+
 def define_flags():
     text, number = flags.DEFINE_string, flags.DEFINE_integer
     text("checkpoint", None, "A .keras file written by training.", required=True)
-    text("records", None, "Folder of records with index.json.", required=True)
+    text("records", None, "Folder of records with index.json; not with --threshold.")
     text("out", None, "The checkpoint to write; default: in place of --checkpoint.")
     number("episodes", 300, "One-shot episodes of held-out photos of training classes.", 1)
     number("seed", 0, "Of the episodes.", 0)
+    flags.DEFINE_float("threshold", None, "Take this one and measure nothing.")
 
 
 def main():
     args = flags.FLAGS
-    out = args.out or args.checkpoint
-    threshold, scores = calibrate(args.checkpoint, args.records, out, args.episodes, args.seed)
-    print(f"\n{table(scores, threshold)}\n\nWritten to {out}.")
+    if bool(args.records) == (args.threshold is not None):
+        raise ValueError(
+            "Expected one of --records, to find a threshold, and --threshold, to set it; "
+            f"received {'both' if args.records else 'none'}."
+        )
+    checkpoint = pathlib.Path(args.checkpoint)
+    out, threshold = pathlib.Path(args.out or checkpoint), args.threshold
+    network = model.load_checkpoint(checkpoint)
+    check(checkpoint, out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if threshold is None:
+        threshold, scores = measure(network, args.records, args.episodes, args.seed)
+        print(f"\n{table(scores, threshold)}\n")
+    save_calibrated(network, out, threshold)
+    print(f"Written to {out}: a probability of {threshold:g} is a half from now on.")
 
 
 if __name__ == "__main__":

@@ -61,8 +61,8 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
 class Validate(keras.callbacks.Callback):
     """mIoU and FB-IoU after every epoch, `best.keras`, and panels for TensorBoard.
 
-    What is logged has a half as its threshold; `best.keras` is judged with the one that is best
-    on base classes, and answers with the one that unseen classes want.
+    What is logged has a half as its threshold; `best.keras` is judged, and answers, with the
+    one that `scoring.unseen_threshold` finds.
 
     Args:
         network: the CRNet that takes images (the trained model may start from features).
@@ -97,10 +97,15 @@ class Validate(keras.callbacks.Callback):
 
     def _select(self, values, step):
         of = "base" if self.select_on == "last" else self.select_on
-        best = scoring.best_threshold(values["base"])
-        score = values[of][scoring.above(best)]["mean_iou"]
-        threshold = scoring.unseen_threshold(values["base"])
+        threshold = self._threshold(values["base"])
+        score = values[of][scoring.above(threshold)]["mean_iou"]
         keep_best(self.network, self.out, self.select_on, step, score, threshold)
+
+    def _threshold(self, scores):
+        config, (archive, _) = self.network.config, self.episodes["base"]
+        if not config.calibrate:
+            return 0.5
+        return scoring.unseen_threshold(scores, archive, config.held_out)
 
     def _write(self, values, step):
         # Keras' TensorBoard callback limits recording to some of the steps.

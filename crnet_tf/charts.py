@@ -152,7 +152,7 @@ def pictures(evaluation: dict, episodes: list[dict]) -> dict[str, np.ndarray]:
         for name, xlabel, title, lines in (
             ("over_shots", "k, number of labelled photos", "number of shots", over_shots),
             ("over_steps", "refinement step", "refinement step", over_steps),
-            ("over_thresholds", "threshold on the probability", "threshold", over_thresholds),
+            ("over_thresholds", "threshold on the answer", "threshold", over_thresholds),
         ):
             series = lines(rows, value)
             if any(len(xs) > 1 for xs, _ in series.values()):

@@ -29,9 +29,9 @@ def save_atomically(network: CRNet, path: pathlib.Path, epochs: int | None = Non
 
 
 def save_calibrated(network: CRNet, path: pathlib.Path, threshold: float) -> None:
-    """Writes a checkpoint that answers with `threshold` (`Config.threshold`)."""
+    """Writes a checkpoint with a `Config.calibrated_threshold`."""
     own = network.config
-    network.config = dataclasses.replace(own, threshold=threshold)
+    network.config = dataclasses.replace(own, calibrated_threshold=threshold)
     try:
         save_atomically(network, path)
     finally:
@@ -57,14 +57,14 @@ def keep_best(
     Args:
         select_on: what `score` was measured on; "last": a later step is better, whatever its
             score.
-        threshold: what the checkpoint answers with; see `calibrate`.
+        threshold: `Config.calibrated_threshold` of the checkpoint.
     """
     file = out / "best.json"
     before = json.loads(file.read_text())["value"] if file.exists() else -math.inf
     value = step if select_on == "last" else score
     if value > before:
         save_calibrated(network, out / runs.BEST, threshold)
-        best = {"select_on": select_on, "step": step, "value": value, "threshold": threshold}
+        best = {"select_on": select_on, "step": step, "value": value}
         files.write_text(file, json.dumps(best))
 
 

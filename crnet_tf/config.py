@@ -96,10 +96,9 @@ class Config:
         2, "Unrolled refinement steps in training; ours.", minimum=1
     )
     cache_gradient: bool = field(False, "Let gradients flow through the cache; ours: off.")
-    threshold: float = field(
+    calibrated_threshold: float = field(
         0.5,
-        "Probability of the trained network from which on its answers say a half or more; set "
-        "by crnet_tf.calibrate.",
+        "Probability that the trained network's answers call a half; filled in.",
         flag=False,
     )
 
@@ -144,6 +143,11 @@ class Config:
         "classes (the field's habit, not clean); last = no selection.",
         choices=("base", "novel", "last"),
     )
+    calibrate: bool = field(
+        True,
+        "Give the best checkpoint the threshold that held-out photos of base classes speak for "
+        "(BUILD.md 4; ours); off: it is cut at a half, as in the paper.",
+    )
     seed: int = field(0, "Seed of initial weights, episodes and augmentation.", minimum=0)
 
     def __post_init__(self):
@@ -158,9 +162,10 @@ class Config:
                 f"calibration_fold: expected another fold than --fold, received "
                 f"{self.fold} for both: its classes are what settings must not be chosen on."
             )
-        if not 0 < self.threshold < 1:
+        if not 0 < self.calibrated_threshold < 1:
             raise ValueError(
-                f"threshold: expected a number between 0 and 1, received {self.threshold}."
+                "calibrated_threshold: expected a number between 0 and 1, received "
+                f"{self.calibrated_threshold}."
             )
         if self.momentum >= 1:
             raise ValueError(f"momentum: expected less than 1, received {self.momentum}.")

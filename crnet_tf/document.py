@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from crnet_tf import photos
-from crnet_tf.series import final, method_name
+from crnet_tf.series import ABOVE, STEP, final, method_name
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8881; }
@@ -77,7 +77,8 @@ def section(
         _details("Manifests of the episodes", _manifests(rows)),
         _heading(3, "Scores, IoU in percent"),
         score_table(final(rows)),
-        _details("After each refinement step", score_table(_steps(rows))),
+        _details("After each refinement step", score_table(_of(STEP, rows))),
+        _details("At other thresholds on the answer", score_table(_of(ABOVE, rows))),
         _heading(3, "IoU by class, in percent"),
         class_table(rows, evaluation["class_names"]),
     ]
@@ -158,9 +159,8 @@ def score_table(rows: list[dict]) -> str:
     return _table([*head, "mIoU", "FB-IoU"], body)
 
 
-def _steps(rows):
-    answers = final(rows)
-    return [row for row in rows if row not in answers]
+def _of(method, rows):
+    return [row for row in rows if row["method"].startswith(method)]
 
 
 def class_table(rows: list[dict], class_names: dict[str, str]) -> str:

@@ -195,21 +195,19 @@ def flip_scale_crop(image, mask, size: int, seed, foreground=1):
     room = tf.cast(whole - shown + 1, tf.float32)
     start = tf.cast(tf.stack([top, left]) * room, tf.int32)
 
+    def flipped(pixels):
+        return tf.cond(flip < 0.5, lambda: tf.reverse(pixels, [1]), lambda: pixels)
+
     def cut(pixels):
         begin, length = tf.concat([start, [0]], 0), tf.concat([shown, [-1]], 0)
-        return tf.slice(pixels, begin, length)
+        return flipped(tf.slice(pixels, begin, length))
 
-    image, mask = tf.cond(
-        tf.reduce_any(resize_mask(cut(mask), size) == foreground),
-        lambda: (cut(image), cut(mask)),
-        lambda: (image, mask),
+    cropped = resize_mask(cut(mask), size)
+    return tf.cond(
+        tf.reduce_any(cropped == foreground),
+        lambda: (resize_image(cut(image), size), cropped),
+        lambda: (resize_image(flipped(image), size), resize_mask(flipped(mask), size)),
     )
-    image, mask = tf.cond(
-        flip < 0.5,
-        lambda: (tf.reverse(image, [1]), tf.reverse(mask, [1])),
-        lambda: (image, mask),
-    )
-    return resize_image(image, size), resize_mask(mask, size)
 
 
 def rotate_colours(episode: dict, seed) -> dict:

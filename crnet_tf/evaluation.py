@@ -233,6 +233,7 @@ class Run:
             episodes=count,
             seeds=protocol.seeds,
             scales=self.options.test_scales,
+            threshold=config.calibrated_threshold,
         )
         if self.args.way > 1:
             deviations.append(
@@ -276,13 +277,14 @@ class Run:
         learner, archive = self.learner(first, kshot), self.archive(first.split)
         keys = ("protocol", "shot", "kshot")
         same = [e for e in episodes if all(e[key] == episodes[0][key] for key in keys)]
-        return {
-            kind: [
-                (report.caption(e, self.index.class_names), panel(learner, archive, _entry(e)))
-                for e in some
-            ]
-            for kind, some in report.chosen(same, PANELS).items()
-        }
+
+        def drawn(e):
+            entry = manifest.Entry(e["class_id"], tuple(e["support"]), e["query"])
+            caption = report.caption(e, self.index.class_names)
+            return caption, panel(learner, archive, entry)
+
+        chosen = report.chosen(same, PANELS)
+        return {kind: list(map(drawn, some)) for kind, some in chosen.items()}
 
 
 def together(combination):
@@ -293,7 +295,3 @@ def together(combination):
 
 def _brings_photos(path):
     return bool(path) and path.endswith(".tfrecord")
-
-
-def _entry(episode):
-    return manifest.Entry(episode["class_id"], tuple(episode["support"]), episode["query"])

@@ -101,7 +101,7 @@ class Learner:
         answering = supports[:1] if self.options.kshot == "finetune" else supports
         threshold = HALF
         if self.options.leave_one_out and len(answering) > 1:
-            threshold = self._threshold(answering, adapted)
+            threshold = self._threshold(answering)
         return Example(self, answering, adapted, threshold)
 
     def restore(self, maps: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
@@ -111,11 +111,11 @@ class Learner:
         ]
         return restored[0] if len(restored) == 1 else np.mean(restored, axis=0)
 
-    def _threshold(self, supports, adapted) -> float:
+    def _threshold(self, supports) -> float:
         """That with which every support is found best in the light of the others."""
         found = []
         for i, photo in enumerate(supports):
-            others = Example(self, supports[:i] + supports[i + 1 :], adapted, HALF)
+            others = Example(self, supports[:i] + supports[i + 1 :], None, HALF)
             for frame, steps in zip(self.frames, others.maps(photo), strict=True):
                 found.append((steps[-1], frame.mask(photo.mask).numpy()[..., 0]))
         return best_threshold(found)

@@ -10,7 +10,7 @@ import numpy as np
 from crnet_tf.folds import VOID
 
 HALF = 0.5
-THRESHOLDS = np.concatenate([[0.02, 0.05], np.arange(2, 19) / 20])  # to 0.9
+THRESHOLDS = np.arange(2, 19) / 20  # 0.1 to 0.9
 
 
 def best_threshold(answers: list[tuple[np.ndarray, np.ndarray]]) -> float:
@@ -43,4 +43,4 @@ def shifted(probability, threshold: float):
     if threshold == HALF:
         return probability
     scaled = probability * ((1 - threshold) / threshold)
-    return scaled / (scaled + 1 - probability)
+    return scaled / (scaled - (probability - 1))  # differences: int8 files keep them in float

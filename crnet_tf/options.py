@@ -64,8 +64,8 @@ class Options:
     )
     leave_one_out: bool = field(
         False,
-        "Of two supports or more: instead of a half, the threshold with which they find each "
-        "other best; probabilities are shifted by it. Costs an answer for each support.",
+        "Of two supports or more: shift the probabilities so that a half is where each is "
+        "found best in the light of the others. Costs an answer for each support.",
     )
     early_stop: bool = field(
         False,
@@ -84,6 +84,11 @@ class Options:
     def __post_init__(self):
         fields.check(self)
         self.scales  # noqa: B018 — checked here
+        if self.leave_one_out and self.finetunes:
+            raise ValueError(
+                "leave_one_out: expected --kshot=fusion or mean, because fine-tuned weights "
+                f"have seen what is left out, received {self.kshot}. Leave it off."
+            )
         if self.averages and (self.weighted_fusion or self.early_stop):
             raise ValueError(
                 "kshot: expected fusion or finetune+fusion with weighted_fusion or early_stop, "

@@ -74,7 +74,7 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
             config.global_kernel,
             with_cache=config.mask_refinement,
             cache_gradient=config.cache_gradient,
-            threshold=config.threshold,
+            threshold=config.calibrated_threshold,
             name="refinement",
         ),
         to_image=ResizeAlignCorners((size, size), name="to_image", dtype="float32"),

@@ -155,10 +155,12 @@ def deviations(
     episodes: int,
     seeds: tuple[int, ...],
     scales: str,
+    threshold: float,
 ) -> list[str]:
     """What a run did otherwise than its protocol, as "input 225 px (protocol: 473)".
 
-    Arguments are what the run really did; see `Protocol`.
+    Arguments are what the run really did; see `Protocol`. `threshold` is that of the checkpoint
+    (`Config.calibrated_threshold`): all protocols take the more probable one, which is 0.5.
     """
     input_expected = protocol.input_size or input_size
     compared = [
@@ -169,6 +171,7 @@ def deviations(
         ("{} episodes", episodes, protocol.episodes),
         ("seeds {}", _listed(seeds), _listed(protocol.seeds)),
         ("scales {}", _listed(_factors(scales)), _listed(_factors(protocol.scales))),
+        ("threshold {}", threshold, 0.5),
     ]
     return [
         f"{phrase.format(received)} (protocol: {expected})"

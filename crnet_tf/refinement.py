@@ -49,7 +49,7 @@ class MaskRefinement(layers.Layer):
     step's softmax, is an argument of `step` and never kept. `with_cache=False` removes the
     cache branch and predicts once (the baseline of Table 3); `cache_gradient` lets gradients
     flow from a step into the one before. The logits that come out, not those that go into the
-    cache, are moved so that what had the probability `threshold` has a half.
+    cache, are shifted so that what had the probability `threshold` has a half.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class MaskRefinement(layers.Layer):
     def call(self, features, steps, first_cache=None):
         entered = self.entry[0](features)
         if not self.with_cache:
-            return self.moved(ops.stack([self.combined([entered])], axis=1))
+            return self.shifted(ops.stack([self.combined([entered])], axis=1))
         # Nothing of the feature branch depends on the cache up to here: computed once.
         prepared = entered, self.context(0, entered)
         cache = first_cache
@@ -100,14 +100,15 @@ class MaskRefinement(layers.Layer):
             cache = ops.softmax(results[-1])
             if not self.cache_gradient:
                 cache = ops.stop_gradient(cache)
-        return self.moved(ops.stack(results, axis=1))
+        return self.shifted(ops.stack(results, axis=1))
 
-    def moved(self, logits):
+    def shifted(self, logits):
         """Logits [...,2] of which those of the threshold are equal."""
         if self.threshold == 0.5:
             return logits
-        odds = (1 - self.threshold) / self.threshold
-        return logits + ops.convert_to_tensor([0.0, math.log(odds)], dtype=logits.dtype)
+        margin = math.log(self.threshold / (1 - self.threshold))
+        # A difference: int8 files keep those in float.
+        return logits - ops.convert_to_tensor([0.0, margin], dtype=logits.dtype)
 
     def step(self, prepared, cache):
         """One refinement: feature branch with its context, cache [B,h,w,2] -> logits."""

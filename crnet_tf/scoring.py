@@ -26,13 +26,18 @@ def best_threshold(scores: dict) -> float:
     return max(THRESHOLDS, key=lambda t: (scores[above(t)]["mean_iou"], -abs(t - 0.5)))
 
 
-def unseen_threshold(scores: dict) -> float:
-    """Threshold for classes that were not trained on, from scores on some that were.
+def unseen_threshold(scores: dict, archive: manifest.Archive, held_out) -> float:
+    """Threshold for unseen classes, from `results.scores` on held-out photos.
 
-    A tenth below the best of those: classes that were left out of a training wanted that
-    (docs/calibration.md).
+    Where the photos show classes that were trained on, a tenth below the best: classes that
+    were left out of a training wanted that (docs/calibration.md).
+
+    Args:
+        archive: the photos. held_out: folds, as in `Config.held_out`.
     """
-    return THRESHOLDS[max(0, THRESHOLDS.index(best_threshold(scores)) - 1)]
+    best = THRESHOLDS.index(best_threshold(scores))
+    trained_on = archive.by_class.keys() <= set(archive.index.train_classes(*held_out))
+    return THRESHOLDS[max(0, best - 1) if trained_on else best]
 
 
 @dataclasses.dataclass
@@ -41,8 +46,8 @@ class Found:
 
     Attributes:
         totals: {protocol: {method: {class id: areas int64 [2,2]}}}; methods are "crnet" (the
-            last refinement step, what is more probable than 0.5), "crnet_above0.1" .. (the
-            same, above other probabilities), "crnet_step1" .. and the baselines. See
+            last refinement step, where the answer is above 0.5), "crnet_above0.1" .. (the
+            same, where it is above that), "crnet_step1" .. and the baselines. See
             `results.scores`.
         episodes: a dict each: class_id, support, query, iou, foreground, predicted, presence.
     """

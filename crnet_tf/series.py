@@ -24,7 +24,12 @@ def _word(key, value):
 
 def method_name(method: str) -> str:
     """How a row's method is called in text: "crnet_step2" -> "CRNet, step 2"."""
-    return method.replace("crnet", "CRNet").replace("_step", ", step ").replace("_", " ")
+    return (
+        method.replace("crnet", "CRNet")
+        .replace("_step", ", step ")
+        .replace("_above", ", above ")
+        .replace("_", " ")
+    )
 
 
 def final(rows: list[dict]) -> list[dict]:

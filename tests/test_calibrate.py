@@ -1,5 +1,7 @@
 """The threshold of a checkpoint: found on base classes, and in every answer from then on."""
 
+import types
+
 import commands
 import numpy as np
 import pytest
@@ -22,9 +24,9 @@ def test_every_step_is_moved_and_no_cache(tmp_path):
     network = lively()
     plain = answers(network)
     checkpoints.save_calibrated(network, tmp_path / "moved.keras", 0.3)
-    assert network.config.threshold == 0.5
+    assert network.config.calibrated_threshold == 0.5
     moved = model.load_checkpoint(tmp_path / "moved.keras")
-    assert moved.config.threshold == 0.3 and plain.std() > 0.01
+    assert moved.config.calibrated_threshold == 0.3 and plain.std() > 0.01
     np.testing.assert_allclose(answers(moved), shifted(plain, 0.3), atol=1e-5)
 
 
@@ -42,10 +44,16 @@ def test_of_equal_thresholds_the_nearest_to_a_half():
     assert scoring.best_threshold(scores) == 0.2
 
 
-@pytest.mark.parametrize(("best", "wanted"), [(0.4, 0.3), (0.2, 0.1), (0.1, 0.1)])
-def test_unseen_classes_get_a_tenth_less(best, wanted):
+@pytest.mark.parametrize(
+    ("shown", "best", "wanted"),
+    [((1, 2), 0.4, 0.3), ((1, 2), 0.2, 0.1), ((1, 2), 0.1, 0.1), ((4,), 0.4, 0.4)],
+)
+def test_unseen_classes_get_a_tenth_less_than_those_trained_on(shown, best, wanted):
+    """Classes for validation alone, as FSS-1000 has them, were not trained on."""
+    index = types.SimpleNamespace(train_classes=lambda fold: (1, 2, 3))
+    archive = types.SimpleNamespace(index=index, by_class=dict.fromkeys(shown))
     scores = {scoring.above(t): {"mean_iou": 0.2 + (t == best)} for t in scoring.THRESHOLDS}
-    assert scoring.unseen_threshold(scores) == wanted
+    assert scoring.unseen_threshold(scores, archive, (0,)) == wanted
 
 
 def test_the_threshold_comes_from_base_classes_and_goes_into_the_checkpoint(
@@ -64,20 +72,46 @@ def test_the_threshold_comes_from_base_classes_and_goes_into_the_checkpoint(
     commands.run(calibrate, f"--checkpoint={first}", f"--out={tmp_path}/out.keras", *flags)
     assert asked == [("val", set(range(1, 21)) - set(range(6, 11)))]
     printed = capsys.readouterr().out
-    found = model.load_checkpoint(tmp_path / "out.keras").config.threshold
+    found = model.load_checkpoint(tmp_path / "out.keras").config.calibrated_threshold
     rows = [line.split("|")[1:5] for line in printed.splitlines() if "| 0." in line]
     assert len(rows) == 9
     (chosen,) = [row for row in rows if "for unseen classes" in row[3]]
     assert float(chosen[0]) == found
     best = max(rows, key=lambda row: (float(row[1]), -abs(float(row[0]) - 0.5)))
     assert found == max(0.1, round(float(best[0]) - 0.1, 1))
-    assert model.load_checkpoint(first).config.threshold == 0.5
-    # Once more, in place: found from what the network says, not from what was moved.
-    commands.run(calibrate, f"--checkpoint={tmp_path}/out.keras", *flags)
-    assert model.load_checkpoint(tmp_path / "out.keras").config.threshold == found
+    assert model.load_checkpoint(first).config.calibrated_threshold == 0.5
+    # From another one, in place: found from what the network says, not from what was shifted.
+    other = tmp_path / "other.keras"
+    commands.run(calibrate, f"--checkpoint={first}", f"--out={other}", "--threshold=0.95")
+    assert model.load_checkpoint(other).config.calibrated_threshold == 0.95
+    commands.run(calibrate, f"--checkpoint={other}", *flags)
+    assert model.load_checkpoint(other).config.calibrated_threshold == found
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Expected one of --records, .* received none"),
+        (["--records=r", "--threshold=0.2"], "Expected one of --records, .* received both"),
+        (["--threshold=0.2"], "expected another --out than a checkpoint that training goes on"),
+        (["--threshold=0.2", "--out=there"], "out: expected a name that ends in .keras"),
+        (["--threshold=1", "--out=there.keras"], "calibrated_threshold: expected a number"),
+    ],
+    ids=str,
+)
+def test_mistakes_change_nothing(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    checkpoints.save_atomically(lively(), tmp_path / "last.keras", epochs=1)
+    before = (tmp_path / "last.keras").read_bytes()
+    with pytest.raises(ValueError, match=message):
+        commands.run(calibrate, "--checkpoint=last.keras", *arguments)
+    assert list(tmp_path.iterdir()) == [tmp_path / "last.keras"]
+    assert (tmp_path / "last.keras").read_bytes() == before
 
 
 @pytest.mark.parametrize("threshold", [0, 1, -0.1, float("nan")])
 def test_no_threshold_takes_all_or_nothing(threshold):
-    with pytest.raises(ValueError, match="threshold: expected a number between 0 and 1"):
-        model.Config(threshold=threshold)
+    with pytest.raises(
+        ValueError, match="calibrated_threshold: expected a number between 0 and 1"
+    ):
+        model.Config(calibrated_threshold=threshold)

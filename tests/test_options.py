@@ -97,6 +97,12 @@ def test_methods_by_their_names():
     assert [name for name in KSHOT if Options(kshot=name).averages] == ["mean", "finetune+mean"]
 
 
+@pytest.mark.parametrize("kshot", ["finetune", "finetune+mean"])
+def test_nothing_is_left_out_of_a_fine_tuning(kshot):
+    with pytest.raises(ValueError, match="leave_one_out: expected --kshot=fusion or mean"):
+        Options(kshot=kshot, leave_one_out=True)
+
+
 @pytest.mark.parametrize("option", ["weighted_fusion", "early_stop"])
 def test_a_mean_has_no_answers_to_tell_apart(option):
     with pytest.raises(ValueError, match="kshot: expected fusion .*received finetune.mean"):

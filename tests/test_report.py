@@ -127,8 +127,10 @@ def test_page_needs_nothing_else_and_escapes_all_text():
 
 def test_scores_are_percent_with_the_deviation_of_several_seeds():
     rows = [row(std=0.0123), row("prototype", 0.4), row("crnet_step1", 0.3)]
+    rows.append(row("crnet_above0.2", 0.2))
     cells = Reader(report.page(evaluation(rows), [], {}, [])).cells
-    (ours, theirs, step) = [line for line in cells if "30" in line]
+    (ours, theirs, step, other) = [line for line in cells if "30" in line]
+    assert other[0] == "CRNet, above 0.2" and other[-2:] == ["20.0", "40.0"]
     assert ours[0] == "CRNet" and ours[-2:] == ["50.0 ± 1.2", "70.0 ± 1.2"]
     assert theirs[0] == "prototype" and theirs[-2:] == ["40.0", "60.0"]
     assert step[0] == "CRNet, step 1"

@@ -23,6 +23,7 @@ from crnet_tf import (
     cli,
     feature_store,
     folds,
+    manifest,
     model,
     optimizers,
     records,
@@ -246,23 +247,28 @@ def test_without_ema_the_weights_stay():
         np.testing.assert_array_equal(network.trainable_variables[0].numpy(), before)
 
 
-def test_the_best_value_survives_a_restart(tmp_path):
+def test_the_best_value_survives_a_restart(records_dir, tmp_path):
     (tmp_path / "best.json").write_text('{"select_on": "base", "step": 2, "value": 0.5}')
     network = model.build_crnet(TINY)
-    callback = callbacks.Validate(network, {}, tmp_path, "base")
+    archive = manifest.Archive(records.load_index(records_dir), "val", (6, 7))
+    callback = callbacks.Validate(network, {"base": (archive, [])}, tmp_path, "base")
 
     def select(best, step):
-        """The threshold 0.3 is the best, with an mIoU of `best`."""
+        """The threshold 0.3 is the best; 0.2, which is taken, has an mIoU of `best`."""
         scores = {scoring.above(t): {"mean_iou": best / 2} for t in scoring.THRESHOLDS}
-        scores[scoring.above(0.3)] = {"mean_iou": best}
+        scores[scoring.above(0.2)] = {"mean_iou": best}
+        scores[scoring.above(0.3)] = {"mean_iou": best + 0.05}
         callback._select({"base": scores}, step)
 
     select(0.4, step=4)
     assert not (tmp_path / "best.keras").exists()
     select(0.6, step=6)
     assert json.loads((tmp_path / "best.json").read_text())["step"] == 6
-    assert model.load_checkpoint(tmp_path / "best.keras").config.threshold == 0.2
-    assert network.config.threshold == 0.5
+    assert model.load_checkpoint(tmp_path / "best.keras").config.calibrated_threshold == 0.2
+    assert network.config.calibrated_threshold == 0.5
+    callback.network.config = dataclasses.replace(network.config, calibrate=False)
+    select(0.9, step=8)  # the half is what counts: 0.45
+    assert json.loads((tmp_path / "best.json").read_text())["step"] == 6
 
 
 @pytest.mark.parametrize(
