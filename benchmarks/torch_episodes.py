@@ -35,14 +35,17 @@ class Episodes:
         mask = Image.fromarray(np.where(label == 255, 255, label == class_id).astype(np.uint8))
         if generator.random() < 0.5:
             image, mask = (p.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for p in (image, mask))
-        side = round(self.size * generator.uniform(1, MAX_SCALE))
-        left, top = (generator.randint(0, side - self.size) for _ in range(2))
-        box = left, top, left + self.size, top + self.size
-        kept = np.array(mask.resize((side, side), Image.Resampling.NEAREST).crop(box))
+        zoom, size = generator.uniform(1, MAX_SCALE), (self.size, self.size)
+        shown = [round(side / zoom) for side in image.size]
+        left, top = (
+            generator.randint(0, a - b) for a, b in zip(image.size, shown, strict=True)
+        )
+        box = left, top, left + shown[0], top + shown[1]
+        kept = np.array(mask.crop(box).resize(size, Image.Resampling.NEAREST))
         if not (kept == 1).any():  # the object was lost: the whole photo
-            side, box = self.size, (0, 0, self.size, self.size)
-            kept = np.array(mask.resize((side, side), Image.Resampling.NEAREST))
-        pixels = image.resize((side, side), Image.Resampling.BILINEAR).crop(box)
+            box = (0, 0, *image.size)
+            kept = np.array(mask.resize(size, Image.Resampling.NEAREST))
+        pixels = image.crop(box).resize(size, Image.Resampling.BILINEAR)
         return np.array(pixels, np.float32), kept
 
 

@@ -70,10 +70,10 @@ def shared():
 
 @pytest.fixture(scope="module")
 def network():
-    """A tiny network with answers that are not all about a half."""
+    """A tiny network, calibrated, with answers that are not all about a half."""
     from test_features import lively  # not above: most tests need none of it
 
-    return lively()
+    return lively(calibrated_threshold=0.45)
 
 
 @pytest.fixture(scope="module")
