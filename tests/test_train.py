@@ -86,7 +86,8 @@ def test_a_run_leaves_what_it_promises(straight, records_dir):
     session = run["sessions"][0]
     assert session["versions"]["keras"] == keras.__version__ and session["seconds"] > 0
     best = model.load_checkpoint(straight / "best.keras")
-    assert best.config.fold == 1
+    assert best.config.fold == 1 and best.config.calibrated_threshold in scoring.THRESHOLDS
+    assert run["config"]["calibrated_threshold"] == 0.5  # what is trained is not shifted
     assert json.loads((straight / "best.json").read_text())["select_on"] == "base"
     assert not list(straight.glob(".*partial*"))
 
