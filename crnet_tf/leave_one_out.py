@@ -10,7 +10,9 @@ import numpy as np
 from crnet_tf.folds import VOID
 
 HALF = 0.5
-THRESHOLDS = np.arange(2, 19) / 20  # 0.1 to 0.9
+# No farther from a half: of a thing that cannot be told from its surroundings, the best cut
+# would take the whole photo.
+THRESHOLDS = np.arange(6, 15) / 20
 
 
 def best_threshold(answers: list[tuple[np.ndarray, np.ndarray]]) -> float:

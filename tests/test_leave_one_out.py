@@ -27,9 +27,10 @@ def row(*pixels, dtype=float):
 @pytest.mark.parametrize(
     ("probability", "expected"),
     [
-        ((0.22, 0.24, 0.18, 0.01), 0.2),  # the object alone is above it
-        ((0.97, 0.93, 0.88, 0.01), 0.9),
+        ((0.42, 0.44, 0.38, 0.01), 0.4),  # the object alone is above it
+        ((0.67, 0.68, 0.63, 0.01), 0.65),
         ((0.6, 0.6, 0.4, 0.4), 0.5),  # of 0.4 to 0.55 the nearest to a half
+        ((0.24, 0.25, 0.18, 0.01), 0.5),  # too far away
     ],
 )
 def test_the_threshold_that_cuts_the_object_out_best(probability, expected):
@@ -40,18 +41,18 @@ def test_the_threshold_that_cuts_the_object_out_best(probability, expected):
 
 def test_where_nothing_is_found_it_stays_a_half():
     mask = row(1, 0, dtype=np.uint8)
-    assert best_threshold([(row(0.12, 0.01), mask)]) == 0.1
+    assert best_threshold([(row(0.32, 0.01), mask)]) == 0.3
     assert best_threshold([(row(0.01, 0.9), mask)]) == 0.5
 
 
 def test_areas_are_summed_over_photos_that_count_alike():
-    """The faint object wants less than 0.3, the sure one among what is faint more."""
-    faint = row(*[0.3] * 4, *[0.01] * 6), row(*[1] * 4, *[0] * 6)
-    sure = row(*[0.7] * 5, *[0.3] * 5), row(*[1] * 5, *[0] * 5)
-    assert best_threshold([faint, sure]) < 0.3  # 9/14 against 5/9
+    """The faint object wants less than 0.35, the sure one among what is faint more."""
+    faint = row(*[0.35] * 4, *[0.01] * 6), row(*[1] * 4, *[0] * 6)
+    sure = row(*[0.7] * 5, *[0.35] * 5), row(*[1] * 5, *[0] * 5)
+    assert best_threshold([faint, sure]) == 0.3  # 9/14 against 5/9
     assert best_threshold([faint, sure, sure]) == 0.5  # 14/24 against 10/14
     large = tuple(np.repeat(part, 100, axis=0) for part in sure)
-    assert best_threshold([faint, large]) < 0.3
+    assert best_threshold([faint, large]) == 0.3
 
 
 def test_probabilities_are_moved_to_where_the_threshold_is_a_half():
