@@ -155,7 +155,7 @@ def deviations(
     episodes: int,
     seeds: tuple[int, ...],
     scales: str,
-    threshold: float,
+    threshold: float = 0.5,
 ) -> list[str]:
     """What a run did otherwise than its protocol, as "input 225 px (protocol: 473)".
 
