@@ -8,6 +8,7 @@ support is asked for in the light of the others, where the truth is known. Ours.
 import numpy as np
 
 from crnet_tf.folds import VOID
+from crnet_tf.metrics import areas_above
 
 HALF = 0.5
 # No farther from a half: of a thing that cannot be told from its surroundings, the best cut
@@ -24,17 +25,13 @@ def best_threshold(answers: list[tuple[np.ndarray, np.ndarray]]) -> float:
     Returns:
         Of equal ones the nearest to a half, so a half where nothing is found at all.
     """
-    areas = sum(_areas(probability, mask) for probability, mask in answers)
-    iou = areas[0] / np.maximum(areas[1], 1e-9)
+    shares = sum(
+        areas_above(probability, mask, THRESHOLDS)[:, 1] / np.sum(mask != VOID)
+        for probability, mask in answers
+    )
+    iou = shares[:, 0] / np.maximum(shares[:, 1], 1e-9)
     best = np.flatnonzero(iou == iou.max())
     return float(THRESHOLDS[best[np.argmin(np.abs(THRESHOLDS[best] - HALF))]])
-
-
-def _areas(probability, mask):
-    """Intersection and union at each threshold, as shares of a photo: float [2,N]."""
-    valid = mask != VOID
-    above, true = probability[valid] > THRESHOLDS[:, None], mask[valid] == 1
-    return np.stack([(above & true).mean(axis=1), (above | true).mean(axis=1)])
 
 
 def shifted(probability, threshold: float):

@@ -31,6 +31,25 @@ def areas(prediction: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.array([[valid.sum() - either, valid.sum() - both], [both, either]], np.int64)
 
 
+def areas_above(
+    probability: np.ndarray, mask: np.ndarray, thresholds: np.ndarray
+) -> np.ndarray:
+    """`areas` of `probability > t` for every t of ascending thresholds: int64 [N,2,2].
+
+    Args:
+        probability: [H,W]. mask: [H,W] in {0,1,255}; 255 counts nowhere.
+    """
+    valid, count = mask != VOID, len(thresholds) + 1
+    # A pixel is above as many thresholds as are below it.
+    exceeded = np.searchsorted(thresholds, probability[valid])
+    cells = np.bincount(2 * exceeded + (mask[valid] == 1), minlength=2 * count)
+    totals = cells.reshape(count, 2).sum(axis=0)  # background, object
+    beside, both = cells.reshape(count, 2)[::-1].cumsum(axis=0)[-2::-1].T
+    left = totals[0] - beside
+    background, foreground = (left, totals.sum() - both), (both, totals[1] + beside)
+    return np.stack([np.stack(background, -1), np.stack(foreground, -1)], axis=1)
+
+
 def class_iou(totals: np.ndarray) -> float:
     """Foreground IoU of summed areas [2,2]."""
     return float(totals[1, 0] / max(totals[1, 1], 1))

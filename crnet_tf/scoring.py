@@ -119,6 +119,9 @@ def _score(learner, maps, others, entry, mask, scoring, found):
         for method, predicted in _methods(answer, others, learner, truth.shape).items():
             area = metrics.areas(predicted, truth)
             found.add(protocol.name, method, entry.class_id, area)
+        by_threshold = metrics.areas_above(answer[-1], truth, np.float32(THRESHOLDS))
+        for threshold, area in zip(THRESHOLDS, by_threshold, strict=True):
+            found.add(protocol.name, above(threshold), entry.class_id, area)
         if protocol is scoring[0]:
             found.episodes.append(_line(entry, answer[-1], truth))
 
@@ -138,7 +141,6 @@ def photo(archive: manifest.Archive, name: str, class_id: int) -> Photo:
 def _methods(answer, others, learner, size):
     """{method: bool [H,W]} of the probabilities [T,H,W] and of the baselines' maps."""
     methods = {"crnet": answer[-1] > 0.5}
-    methods |= {above(t): answer[-1] > t for t in THRESHOLDS}
     if len(answer) > 1:
         methods |= {f"{STEP}{t + 1}": step > 0.5 for t, step in enumerate(answer)}
     for name, margin in others.items():

@@ -19,6 +19,19 @@ def test_void_counts_nowhere():
         np.testing.assert_array_equal(metrics.areas(prediction, mask), [[1, 1], [1, 1]])
 
 
+def test_areas_above_are_those_of_each_threshold():
+    """Values on a threshold are not above it."""
+    rng, thresholds = np.random.default_rng(0), np.float32([0.1, 0.5, 0.9])
+    probability = rng.choice(np.float32([0, 0.1, 0.3, 0.5, 0.7, 0.9, 1]), (6, 9))
+    mask = rng.choice([0, 1, 255], (6, 9))
+    found = metrics.areas_above(probability, mask, thresholds)
+    assert found.dtype == np.int64
+    expected = [metrics.areas(probability > t, mask) for t in thresholds]
+    np.testing.assert_array_equal(found, expected)
+    void = metrics.areas_above(probability, np.full_like(mask, 255), thresholds)
+    np.testing.assert_array_equal(void, np.zeros((3, 2, 2)))
+
+
 def test_areas_add_up_over_episodes():
     rng = np.random.default_rng(0)
     prediction, mask = rng.integers(0, 2, (2, 8, 4, 4))
