@@ -18,7 +18,7 @@ import zipfile
 from absl import flags
 
 from crnet_tf import cli, manifest, model, records, results, scoring
-from crnet_tf.checkpoints import EPOCHS_MEMBER, save_calibrated
+from crnet_tf.checkpoints import EPOCHS_MEMBER, check_name, save_calibrated
 from crnet_tf.evaluation import chosen_classes
 from crnet_tf.fewshot import Learner
 
@@ -52,8 +52,7 @@ def table(scores: dict, threshold: float) -> str:
 
 def check(checkpoint: pathlib.Path, out: pathlib.Path) -> None:
     """Raises ValueError where writing `out` would lose something or could not be read."""
-    if out.suffix != ".keras":
-        raise ValueError(f"out: expected a name that ends in .keras, received {str(out)!r}.")
+    check_name(out)
     with zipfile.ZipFile(checkpoint) as archive:
         resumable = EPOCHS_MEMBER in archive.namelist()
     if resumable and out == checkpoint:

@@ -13,6 +13,12 @@ from crnet_tf.model import CRNet
 EPOCHS_MEMBER = "epochs"  # in the zip archive that a .keras file is; Keras ignores it
 
 
+def check_name(out: pathlib.Path) -> None:
+    """Raises ValueError for a file that Keras would not read again."""
+    if out.suffix != ".keras":
+        raise ValueError(f"out: expected a name that ends in .keras, received {str(out)!r}.")
+
+
 def save_atomically(network: CRNet, path: pathlib.Path, epochs: int | None = None) -> None:
     """Writes a checkpoint beside its place and renames it: never half a file.
 

@@ -19,6 +19,7 @@ import numpy as np
 from absl import flags
 
 from crnet_tf import cli, files, model
+from crnet_tf.checkpoints import check_name
 
 WEIGHTS = "model.weights.h5"  # in the zip archive that a .keras file is
 
@@ -35,8 +36,7 @@ def compact(checkpoint: str | os.PathLike, out: str | os.PathLike) -> float:
         FileNotFoundError, ValueError: see `model.load_checkpoint`; `out` is no `.keras` file.
     """
     out = pathlib.Path(out)
-    if out.suffix != ".keras":
-        raise ValueError(f"out: expected a name that ends in .keras, received {str(out)!r}.")
+    check_name(out)
     network = model.in_float32(model.load_checkpoint(checkpoint))
     # Where the backbone's weights lay on this machine is of no use elsewhere.
     weights = pathlib.Path(network.config.backbone_weights).name

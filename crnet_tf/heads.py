@@ -17,6 +17,7 @@ import numpy as np
 from absl import flags
 
 from crnet_tf import cli, files, model
+from crnet_tf.checkpoints import check_name
 from crnet_tf.config import Config
 
 CONFIG, ENCODER = "config", "encoder"  # entries beside the arrays by path of the variable
@@ -92,10 +93,7 @@ def main():
         take(model.load_checkpoint(args.checkpoint), out, args.dtype)
     else:
         network = join(args.heads, args.backbone_weights)
-        if out.suffix != ".keras":
-            raise ValueError(
-                f"out: expected a name that ends in .keras, received {args.out!r}."
-            )
+        check_name(out)
         keras.saving.save_model(network, out, include_optimizer=False)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB.")
 
