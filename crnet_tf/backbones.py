@@ -5,6 +5,7 @@ dilation (DeepLab at 1/8; the same weights fit), then cut at the asked feature l
 """
 
 import functools
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -21,7 +22,7 @@ FEATURE_LEVELS = {
     },
     "vgg16": {
         "paper": ("block4_conv3", "block5_conv3"),
-        "canet": ("block3_conv3", "block4_conv3"),
+        "canet": ("block3_pool", "block4_conv3"),
     },
     "tiny": {"paper": ("stage3", "stage4"), "canet": ("stage3", "stage4")},
 }
@@ -36,6 +37,19 @@ PREPROCESSING = {
 # keras.applications'. 3x3: ResNet v1.5 of the Model Garden and of torchvision. The weights fit
 # either way, but belong to one of them.
 STRIDES = ("1x1", "3x3")
+
+
+class Backbone(NamedTuple):
+    """A pretrained network, cut.
+
+    Attributes:
+        encoder: image [B,H,W,3] float32 RGB 0..255 -> features [B,h,w,F] at 1/8.
+        last_stage: what comes after, at every other cell: features -> [B,h/2,w/2,F']; None
+            where it was not asked for, or the features end with it.
+    """
+
+    encoder: keras.Model
+    last_stage: keras.Model | None
 
 
 @register
@@ -65,8 +79,9 @@ def build_backbone(
     preprocessing: str = "auto",
     trainable: bool = False,
     stride: str = "auto",
-) -> keras.Model:
-    """Encoder: image [B,H,W,3] float32 RGB 0..255 -> features [B,h,w,F] at 1/8.
+    last_stage: bool = False,
+) -> Backbone:
+    """The encoder of a network, and its last stage where asked for.
 
     Args:
         name: "resnet50", "vgg16" or "tiny".
@@ -77,6 +92,7 @@ def build_backbone(
         stride: "auto", "1x1" or "3x3", of the first block of a ResNet's stage.
         trainable: keep batch norm layers (always in inference mode); a frozen backbone has
             them folded into its convolutions, which is exact and up to 1.8x faster.
+        last_stage: also the stages after the last of `feature_levels`, frozen.
 
     Raises:
         ValueError: weights or stride do not fit.
@@ -108,7 +124,37 @@ def build_backbone(
         features = [layers.Concatenate(name="levels")(features)]
     encoder = keras.Model(image, features[0], name="encoder")
     encoder.trainable = trainable
-    return encoder
+    deepest = FEATURE_LEVELS[name]["paper"][-1]
+    if not last_stage or feature_levels[-1] == deepest:
+        return Backbone(encoder, None)
+    channels = features[0].shape[-1]
+    return Backbone(encoder, _rest(trunk, feature_levels[-1], deepest, channels))
+
+
+def _rest(trunk, level, deepest, channels):
+    """From features that end with `level` to `deepest`, at every other cell."""
+    rest = keras.Model(trunk.get_layer(level).output, trunk.get_layer(deepest).output)
+    rest = keras.models.clone_model(rest, clone_function=_at_every_other_cell)
+    for layer in rest.layers:
+        if layer.weights:
+            layer.set_weights(trunk.get_layer(layer.name).get_weights())
+    features = keras.Input((None, None, channels), name="features")
+    own = features[..., -rest.input_shape[-1] :]
+    if not any(isinstance(layer, layers.MaxPooling2D) for layer in rest.layers):
+        own = own[:, ::2, ::2]
+    model = keras.Model(features, rest(own), name="last_stage")
+    model.trainable = False
+    return model
+
+
+def _at_every_other_cell(layer):
+    """Half the dilation: cells that it skipped are not there. A pool strides as it once did."""
+    config = layer.get_config()
+    if isinstance(layer, layers.MaxPooling2D):
+        config["strides"] = (2, 2)
+    elif isinstance(layer, layers.Conv2D) and layer.dilation_rate != (1, 1):
+        config["dilation_rate"] = tuple(rate // 2 for rate in layer.dilation_rate)
+    return layer.__class__.from_config(config)
 
 
 def _dilated(name, input_shape, stride):

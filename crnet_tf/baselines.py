@@ -6,7 +6,7 @@ import tensorflow as tf
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.layers import resize_align_corners
-from crnet_tf.prior import last_level, prior_mask
+from crnet_tf.prior import prior_mask
 
 # "all_foreground": everything is the object. "prototype": see below. "prior": PFENet's mask
 # (`prior.prior_mask`), mean of the supports, at its middle. The last: mean of both.
@@ -23,9 +23,9 @@ def answers(
         found["all_foreground"] = np.ones((1, 1, 1), np.float32)
     if "prototype" in needed:
         found["prototype"] = prototype(
-            last_level(learner.network, np.stack([encoder.photo(p, frame) for p in supports])),
-            np.stack([frame.mask(p.mask) for p in supports]),
-            last_level(learner.network, encoder.photo(query, frame)),
+            np.stack([encoder.last_level(photo, frame) for photo in supports]),
+            np.stack([frame.mask(photo.mask) for photo in supports]),
+            encoder.last_level(query, frame),
         ).numpy()[None]
     if "prior" in needed:
         priors = prior_mask(encoder, supports, query, frame)[..., 1].numpy()

@@ -1,4 +1,4 @@
-"""Finds the probability above which a checkpoint should call a pixel the object's.
+"""Makes a trained network fit for unseen classes: prototypes, and where to cut.
 
     python -m crnet_tf.calibrate --checkpoint=runs/voc1/best.keras --records=records/voc
 
@@ -7,14 +7,17 @@ One-shot episodes of held-out photos of the training classes say where to cut in
 tenth below that is taken for unseen classes, which are not looked at. (Where a data set has
 classes for validation, theirs is taken as it is.) Training does the same with its validation
 episodes; this is for more of them, for checkpoints of train_jax, and, with --threshold, for a
-choice of one's own. The checkpoint is written again, without the optimiser's state, its answers
-shifted so that the threshold has become a half.
+choice of one's own. --prototype_weight gives a network the prototypes of frozen features as a
+second opinion first; no training is needed for that. The checkpoint is written again, without
+the optimiser's state, its answers shifted so that the threshold has become a half.
 """
 
+import dataclasses
 import os
 import pathlib
 import zipfile
 
+import numpy as np
 from absl import flags
 
 from crnet_tf import cli, manifest, model, records, results, scoring
@@ -38,6 +41,41 @@ def measure(
     found = scoring.evaluate(Learner(network), archive, entries, progress=True)
     scores = results.scores(found.totals["crnet"])
     return scoring.unseen_threshold(scores, archive, network.config.held_out), scores
+
+
+def with_prototypes(
+    network: model.CRNet, weight: float, levels: str = "own", backbone_weights: str = ""
+) -> model.CRNet:
+    """The same network with `Config.prototype_weight` and `prototype_levels`.
+
+    Args:
+        backbone_weights: for the last stage of "deep" levels; default: as in training.
+
+    Raises:
+        FileNotFoundError, ConnectionError: the backbone's weights are not reachable.
+        ValueError: they are not those of the network's encoder.
+    """
+    source = backbone_weights or network.config.backbone_weights
+    config = dataclasses.replace(
+        network.config,
+        prototype_weight=weight,
+        prototype_levels=levels,
+        backbone_weights=source,
+    )
+    own = {variable.path: variable for variable in network.variables}
+    twin = model.build_crnet(config, load_backbone=False)
+    if not own.keys() >= {variable.path for variable in twin.variables}:
+        twin = model.build_crnet(config)
+        pairs = zip(twin.parts.encoder.weights, network.parts.encoder.weights, strict=True)
+        if not all(np.allclose(new, old, rtol=1e-2, atol=1e-3) for new, old in pairs):
+            raise ValueError(
+                "backbone_weights: expected those that the network was trained on, received "
+                f"others in {source!r}. Give the file that its run.json names."
+            )
+    for variable in twin.variables:
+        if variable.path in own:
+            variable.assign(own[variable.path])
+    return twin
 
 
 def table(scores: dict, threshold: float) -> str:
@@ -70,6 +108,10 @@ def define_flags():
     number("episodes", 300, "One-shot episodes of held-out photos of training classes.", 1)
     number("seed", 0, "Of the episodes.", 0)
     flags.DEFINE_float("threshold", None, "Take this one and measure nothing.")
+    flags.DEFINE_float("prototype_weight", None, "As in training; default: leave as it is.", 0)
+    levels = ["own", "deep"]
+    flags.DEFINE_enum("prototype_levels", None, levels, "As in training; default: own.")
+    text("backbone_weights", "", "Of deep prototypes; default: the file of the training.")
 
 
 def main():
@@ -79,10 +121,22 @@ def main():
             "Expected one of --records, to find a threshold, and --threshold, to set it; "
             f"received {'both' if args.records else 'none'}."
         )
+    if args.prototype_weight is None and (args.prototype_levels or args.backbone_weights):
+        raise ValueError(
+            "prototype_weight: expected a weight such as 8 beside --prototype_levels and "
+            "--backbone_weights, received none."
+        )
     checkpoint = pathlib.Path(args.checkpoint)
     out, threshold = pathlib.Path(args.out or checkpoint), args.threshold
     network = model.load_checkpoint(checkpoint)
     check(checkpoint, out)
+    if args.prototype_weight is not None:
+        network = with_prototypes(
+            network,
+            args.prototype_weight,
+            args.prototype_levels or "own",
+            args.backbone_weights,
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     if threshold is None:
         threshold, scores = measure(network, args.records, args.episodes, args.seed)

@@ -96,6 +96,18 @@ class Config:
         2, "Unrolled refinement steps in training; ours.", minimum=1
     )
     cache_gradient: bool = field(False, "Let gradients flow through the cache; ours: off.")
+    prototype_weight: float = field(
+        0.0,
+        "Weight of the similarity to the supports' prototypes in frozen features (PANet's), "
+        "which is added to the trained network's logits (BUILD.md 4; ours); 0: off.",
+        minimum=0,
+    )
+    prototype_levels: str = field(
+        "own",
+        "Features that prototypes are of. own: the network's last level; deep: that, and the "
+        "backbone's last stage where the network does not have it.",
+        choices=("own", "deep"),
+    )
     calibrated_threshold: float = field(
         0.5,
         "Probability that the trained network's answers call a half; filled in.",
@@ -161,6 +173,11 @@ class Config:
             raise ValueError(
                 f"calibration_fold: expected another fold than --fold, received "
                 f"{self.fold} for both: its classes are what settings must not be chosen on."
+            )
+        if self.train_backbone and self.prototype_levels == "deep":
+            raise ValueError(
+                "prototype_levels: expected own with --train_backbone, because the last stage "
+                "would be left behind by those before it, received deep. Leave one of them out."
             )
         if not 0 < self.calibrated_threshold < 1:
             raise ValueError(

@@ -234,6 +234,7 @@ class Run:
             seeds=protocol.seeds,
             scales=self.options.test_scales,
             threshold=config.calibrated_threshold,
+            prototype_weight=config.prototype_weight,
         )
         if self.args.way > 1:
             deviations.append(

@@ -99,6 +99,7 @@ class PhotoEncoder:
         self.directory = pathlib.Path(directory) / fingerprint(network) if directory else None
         parts = network.parts
         self._photo = tf.function(lambda image: parts.encoder(image, training=False))
+        self._last_level = tf.function(parts.prototypes.last_level)
         self._masked = tf.function(
             lambda image, mask: parts.encoder(
                 parts.mask_background(image, mask), training=False
@@ -117,6 +118,16 @@ class PhotoEncoder:
             ("masked", photo.masked_key, frame),
             lambda: self._masked(frame.image(photo.image)[None], frame.mask(photo.mask)[None]),
         )
+
+    def last_level(self, photo: Photo, frame: Frame) -> np.ndarray:
+        """Features [h',w',F'] of a photo's deepest level; see `Prototypes.last_level`."""
+
+        def compute():
+            return self._last_level(self.photo(photo, frame)[None])[0].numpy()
+
+        if self.network.parts.prototypes.last_stage is None:  # a part of what is kept
+            return compute()
+        return self.cache.get(("last level", photo.key, frame), compute)
 
     def view(self, photo: Photo, frame: Frame, seed: tuple[int, int]):
         """A flipped, scaled, cropped view: features, masked features [h,w,F], mask [S,S,1]."""
@@ -169,7 +180,16 @@ def fingerprint(network: CRNet) -> str:
     )  # fmt: skip
     if config.backbone_stride != "1x1":  # features kept before this was a choice stay valid
         settings += (config.backbone_stride,)
-    digest = hashlib.sha256(json.dumps(settings).encode())
+    return _weights_sha256(encoder, json.dumps(settings).encode())
+
+
+def weights_fingerprint(network: CRNet) -> str:
+    """Hash of the encoder's weights alone, whatever file they came from."""
+    return _weights_sha256(network.parts.encoder)
+
+
+def _weights_sha256(encoder, first=b""):
+    digest = hashlib.sha256(first)
     for weights in encoder.get_weights():
         digest.update(np.ascontiguousarray(weights).tobytes())
     return digest.hexdigest()[:16]

@@ -24,7 +24,7 @@ from crnet_tf.layers import resize_align_corners
 from crnet_tf.leave_one_out import HALF, best_threshold, shifted
 from crnet_tf.model import CRNet
 from crnet_tf.options import Options
-from crnet_tf.prior import last_level, object_average, prior_mask
+from crnet_tf.prior import object_average, prior_mask
 
 
 class Learner:
@@ -34,8 +34,8 @@ class Learner:
         network: trained; its own weights are in place whenever no method is running.
         frame: how photos enter at scale 1; default: squashed to the network's input size.
         cache: of another learner of the same network, to share what both need.
-        keep_features: hold the encoder's features in memory though the options would not
-            use them again.
+        keep_features: hold the encoder's features in memory though nothing here would use
+            them again.
 
     Raises:
         ValueError: a test scale that leaves no feature map, or the prior mask for a network
@@ -60,18 +60,21 @@ class Learner:
                 "starts; received one trained with --nomask_refinement. Leave --prior_mask off."
             )
         self.cache = cache or FeatureCache(options.feature_cache_gb * 2**30)
+        # Several things are computed from the features then.
         keep = keep_features or options.finetunes or options.prior_mask
+        keep = keep or network.config.prototype_weight > 0
         self.encoder = PhotoEncoder(network, self.cache, options.feature_cache, keep)
         self.tuner = Finetuner(network, options) if options.finetunes else None
         parts, steps = network.parts, options.refine_steps or network.config.refine_steps
         self.project = tf.function(lambda features: parts.projection(features, training=False))
+        self.cells = tf.function(parts.prototypes.cells)
         self.state = tf.function(functools.partial(network_parts.support_state, parts))
         self.importance = tf.function(lambda query: parts.cross_reference.importance(query))
 
         @tf.function
-        def segment(state, projected, first_cache, size):
-            """States of K partners, [1 or K,h,w,C] -> probabilities [K,T,size,size]."""
-            logits = network_parts.segment(parts, state, projected, steps, first_cache)
+        def segment(state, view, first_cache, size):
+            """States of K partners, `view` of 1 or K photos -> float32 [K,T,size,size]."""
+            logits = network_parts.segment(parts, state, view, steps, first_cache)
             return tf.nn.softmax(resize_align_corners(logits, (size, size)))[..., 1]
 
         self.segment = segment
@@ -180,45 +183,52 @@ class Example:
         if self._prototypes is None:
             self._prototypes = np.stack(
                 [
-                    object_average(
-                        last_level(encoder.network, encoder.photo(photo, frame)),
-                        frame.mask(photo.mask),
-                    )
+                    object_average(encoder.last_level(photo, frame), frame.mask(photo.mask))
                     for photo in self.supports
                 ]
             )
-        found = last_level(encoder.network, encoder.photo(query, frame))
-        return presence.presence(self._prototypes, found.numpy())
+        return presence.presence(self._prototypes, encoder.last_level(query, frame))
 
     def _fused(self, query, frame):
         learner, options = self.learner, self.learner.options
         if frame not in self._states:
             self._states[frame] = self._encoded(frame)
         state = self._states[frame]
-        projected = self._projected(query, frame)
+        view = self._view(query, frame)
         prior = None
         if options.prior_mask:
             prior = prior_mask(learner.encoder, self.supports, query, frame)
+            prior = resize_align_corners(prior, view["projected"].shape[1:3])
             if options.averages:
                 prior = tf.reduce_mean(prior, axis=0, keepdims=True)
-        answers = learner.segment(state, projected, prior, frame.size).numpy()
+        answers = learner.segment(state, view, prior, frame.size).numpy()
         if not (options.weighted_fusion or options.early_stop):
             return answers.mean(axis=0)
-        agreement = self._agreement(state, projected, frame)
+        agreement = self._agreement(state, view["projected"], frame)
         return fuse(answers, agreement, options.weighted_fusion, options.early_stop)
 
     def _encoded(self, frame):
         """States of the supports, or the mean: [K or 1,1,1,C]; see `parts.support_state`."""
         states = []
         for photo in self.supports:
-            projected = {"support": self._projected(photo, frame)}
+            category = None
             if self.learner.network.config.condition:
-                projected["category"] = self._projected(photo, frame, "masked")
-            states.append(self.learner.state(projected, frame.mask(photo.mask)[None]))
+                category = self._projected(photo, frame, "masked")
+            view, mask = self._view(photo, frame), frame.mask(photo.mask)[None]
+            states.append(self.learner.state(view, category, mask))
         joined = {name: tf.concat([s[name] for s in states], axis=0) for name in states[0]}
         if not self.learner.options.averages:
             return joined
         return {n: tf.reduce_mean(value, axis=0, keepdims=True) for n, value in joined.items()}
+
+    def _view(self, photo, frame):
+        """`parts.view` of a photo, remembered where it can be."""
+        learner, view = self.learner, {"projected": self._projected(photo, frame)}
+        if learner.network.config.prototype_weight:
+            encoder = learner.encoder
+            features, last = encoder.photo(photo, frame), encoder.last_level(photo, frame)
+            view["cells"] = learner.cells(features[None], last[None])
+        return view
 
     def _projected(self, photo, frame, kind="photo"):
         """Projection [1,h,w,C] of a photo or its masked version, remembered where it can be."""
@@ -236,7 +246,8 @@ class Example:
     def _agreement(self, state, query, frame):
         """IoU [K,T] of the support head with the known masks, in the light of a query."""
         learner = self.learner
-        own = np.concatenate([self._projected(photo, frame) for photo in self.supports])
+        views = [self._view(photo, frame) for photo in self.supports]
+        own = {name: tf.concat([view[name] for view in views], axis=0) for name in views[0]}
         partner = dict(state)
         if learner.network.config.cross_reference:
             partner["importance"] = learner.importance(query)

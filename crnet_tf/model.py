@@ -20,12 +20,12 @@ from crnet_tf.parts import (
     BRANCHES,
     Parts,
     build_parts,
-    compare,
     encode,
-    project,
     segment,
-    support_state,
+    segment_both,
+    state_of_features,
     train_outputs,
+    view,
 )
 
 # The model that comes with the project: docs/model_card.md.
@@ -65,10 +65,11 @@ class CRNet(keras.Model):
             image: [B,S,S,3] RGB 0..255. mask: [B,S,S,1] in {0,1,255}.
 
         Returns:
-            dict: `importance` and `category`, each [B,1,1,C] (absent when ablated).
+            dict: `importance` and `category`, each [B,1,1,C] (absent when ablated), and
+            `foreground`, `background` [B,1,1,F] where prototypes count.
         """
         features = encode(self.parts, {"support_image": image, "support_mask": mask})
-        return support_state(self.parts, project(self.parts, features), mask)
+        return state_of_features(self.parts, features, mask)
 
     def segment(self, support: dict, query_image, steps: int | None = None):
         """Query branch alone, for an encoded support.
@@ -82,9 +83,9 @@ class CRNet(keras.Model):
             float32 logits [B,T,S,S,2] after each refinement step; the last is the answer.
         """
         features = self.parts.encoder(query_image, training=False)
-        projected = self.parts.projection(features, training=False)
         steps = steps or self.config.refine_steps
-        return self.parts.to_image(segment(self.parts, support, projected, steps))
+        seen = view(self.parts, features)
+        return self.parts.to_image(segment(self.parts, support, seen, steps))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Weighted sum of the named losses; `y`: dict of `support_mask` and `query_mask`."""
@@ -168,8 +169,8 @@ def _image_inputs(size):
 def _assemble(parts, config, inputs):
     """Functional graph of inference on `inputs`, with what training needs attached."""
     features = encode(parts, inputs)
-    _, compared = compare(parts, features, inputs["support_mask"], training=False)
-    logits = parts.to_image(parts.refinement(compared, steps=config.refine_steps)[:, -1])
+    logits = segment_both(parts, features, inputs["support_mask"], config.refine_steps)
+    logits = parts.to_image(logits[:, -1])
     outputs = dict(zip(BRANCHES, ops.split(logits, 2, axis=0), strict=True))
     if parts.condition is None:
         outputs["support"] = Unread(name="unread")(outputs["support"], inputs["support_mask"])

@@ -17,6 +17,7 @@ from crnet_tf.layers import (
     ResizeAlignCorners,
     conv,
 )
+from crnet_tf.prototypes import Prototypes
 from crnet_tf.refinement import MaskRefinement
 
 BRANCHES = ("support", "query")  # in the order of a batch of both
@@ -35,13 +36,14 @@ class Parts:
     concatenate: layers.Layer
     refinement: layers.Layer  # [B,h,w,C'], steps T -> logits [B,T,h,w,2]
     to_image: layers.Layer  # logits [...,h,w,2] -> [...,S,S,2]
+    prototypes: Prototypes  # added to an answer's logits: no loss sees them
 
 
 def build_parts(config: Config, load_backbone: bool) -> Parts:
     """Layers of the network; see `Parts`."""
     size, channels = config.image_size, config.channels
     levels = backbones.FEATURE_LEVELS[config.backbone][config.feature_levels]
-    encoder = backbones.build_backbone(
+    encoder, last_stage = backbones.build_backbone(
         config.backbone,
         (None, None, 3),  # multi-scale tests come in other sizes
         levels if config.multi_level else levels[-1:],
@@ -49,7 +51,9 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
         config.backbone_preprocessing,
         trainable=config.train_backbone,
         stride=config.backbone_stride,
+        last_stage=config.prototype_weight > 0 and config.prototype_levels == "deep",
     )
+    last_level = encoder.get_layer(config.backbone).get_layer(levels[-1])
     rates = tuple(int(rate) for rate in config.aspp_rates.split(","))
     cross_reference = CrossReference(channels, config.fc_ratio, rates, name="cross_reference")
     return Parts(
@@ -78,6 +82,12 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
             name="refinement",
         ),
         to_image=ResizeAlignCorners((size, size), name="to_image", dtype="float32"),
+        prototypes=Prototypes(
+            config.prototype_weight,
+            last_level.output.shape[-1],
+            last_stage,
+            name="prototypes",
+        ),
     )
 
 
@@ -136,37 +146,74 @@ def condition(parts: Parts, reinforced, category):
     return parts.concatenate([parts.condition(reinforced, category), reinforced])
 
 
-def support_state(parts: Parts, projected: dict, mask) -> dict:
-    """What the query branch needs of a support: `importance`, `category`, each [B,1,1,C].
+def view(parts: Parts, features) -> dict:
+    """What a branch needs of its photo: `projected` [B,h,w,C], and `cells` [B,h,w,F] where
+    prototypes count."""
+    seen = {"projected": parts.projection(features, training=False)}
+    if parts.prototypes.weight:
+        last_level = parts.prototypes.last_level(features)
+        seen["cells"] = parts.prototypes.cells(features, last_level)
+    return seen
+
+
+def support_state(parts: Parts, support: dict, category, mask) -> dict:
+    """What the query branch needs of a support: `importance`, `category`, each [B,1,1,C], and
+    `foreground`, `background` [B,1,1,F] where prototypes count.
 
     Args:
-        projected: `support` and `category` [B,h,w,C].
+        support: its `view`.
+        category: projected [B,h,w,C], of the support with its background masked; None
+            without a condition module.
         mask: [B,S,S,1] in {0,1,255} of the support.
     """
     state = {}
     if parts.cross_reference is not None:
-        state["importance"] = parts.cross_reference.importance(projected["support"])
+        state["importance"] = parts.cross_reference.importance(support["projected"])
     if parts.condition is not None:
-        state["category"] = parts.category(projected["category"], mask)
+        state["category"] = parts.category(category, mask)
+    if parts.prototypes.weight:
+        state |= parts.prototypes.averages(support["cells"], mask)
     return state
 
 
-def segment(parts: Parts, state: dict, projected, steps: int, first_cache=None):
-    """One branch alone: projected [B,h,w,C] of a photo, given the state of its partner.
+def state_of_features(parts: Parts, features: dict, mask) -> dict:
+    """`support_state` of encoded supports: `support` and `category` [B,h,w,F]."""
+    category = None
+    if parts.condition is not None:
+        category = parts.projection(features["category"], training=False)
+    return support_state(parts, view(parts, features["support"]), category, mask)
+
+
+def segment(parts: Parts, state: dict, photo: dict, steps: int, first_cache=None):
+    """One branch alone: the `view` of a photo, given the state of its partner.
 
     Either batch may be 1: one photo beside B partners, one partner of B photos.
 
     Returns:
         float32 logits [B,T,h,w,2] after each of T refinement steps. For the support branch
-        `state` has the query's importance and the support's own category.
+        `state` has the query's importance, and all else of the support's own.
     """
+    projected = photo["projected"]
     if parts.cross_reference is not None:
         own = parts.cross_reference.importance(projected)
         projected = projected * (own * state["importance"])
     else:
         projected = projected + ops.zeros_like(state["category"])  # one photo, B partners
     compared = condition(parts, projected, state.get("category"))
-    return parts.refinement(compared, steps=steps, first_cache=first_cache)
+    logits = parts.refinement(compared, steps=steps, first_cache=first_cache)
+    if parts.prototypes.weight:
+        logits = parts.prototypes.added(logits, photo["cells"], state)
+    return logits
+
+
+def segment_both(parts: Parts, features: dict, support_mask, steps: int):
+    """Both branches in one batch: float32 logits [2B,T,h,w,2], the support's first."""
+    _, compared = compare(parts, features, support_mask, training=False)
+    logits = parts.refinement(compared, steps=steps)
+    if parts.prototypes.weight:
+        both = ops.concatenate([features[name] for name in BRANCHES], axis=0)
+        logits = parts.prototypes(logits, both, support_mask)
+    return logits
 
 
 def train_outputs(

@@ -8,19 +8,9 @@ TPAMI 2020, Sec. 3.2). CRNet's refinement starts from zeros; here it starts from
 import numpy as np
 import tensorflow as tf
 
-from crnet_tf import backbones
 from crnet_tf.features import Photo, PhotoEncoder
 from crnet_tf.frames import Frame
 from crnet_tf.layers import as_foreground, resize_align_corners, resize_area
-from crnet_tf.model import CRNet
-
-
-def last_level(network: CRNet, features):
-    """The last stage's channels of encoder features [...,F], float32."""
-    config = network.config
-    levels = backbones.FEATURE_LEVELS[config.backbone][config.feature_levels]
-    last = network.parts.encoder.get_layer(config.backbone).get_layer(levels[-1])
-    return tf.cast(features[..., -last.output.shape[-1] :], tf.float32)
 
 
 @tf.function
@@ -34,17 +24,12 @@ def object_average(features, mask):
 def prior_mask(
     encoder: PhotoEncoder, supports: list[Photo], query: Photo, frame: Frame
 ) -> tf.Tensor:
-    """First caches float32 [K,h,w,2] (background, foreground) of a query, one a support."""
-    network = encoder.network
-    features = tf.constant(encoder.photo(query, frame))
-    wanted = last_level(network, features)
+    """First caches float32 [K,h,w,2] (background, foreground) of a query, one a support, of
+    the size of the last level."""
+    wanted = encoder.last_level(query, frame)
     return tf.stack(
         [
-            _stretched(
-                last_level(network, tf.constant(encoder.photo(photo, frame))),
-                frame.mask(photo.mask),
-                wanted,
-            )
+            _stretched(encoder.last_level(photo, frame), frame.mask(photo.mask), wanted)
             for photo in supports
         ]
     )

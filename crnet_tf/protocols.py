@@ -156,11 +156,13 @@ def deviations(
     seeds: tuple[int, ...],
     scales: str,
     threshold: float = 0.5,
+    prototype_weight: float = 0.0,
 ) -> list[str]:
     """What a run did otherwise than its protocol, as "input 225 px (protocol: 473)".
 
-    Arguments are what the run really did; see `Protocol`. `threshold` is that of the checkpoint
-    (`Config.calibrated_threshold`): all protocols take the more probable one, which is 0.5.
+    Arguments are what the run really did; see `Protocol`. `threshold` and `prototype_weight`
+    are those of the checkpoint (`Config`): in all protocols the network answers alone, and
+    the more probable side is taken, which is 0.5.
     """
     input_expected = protocol.input_size or input_size
     compared = [
@@ -172,6 +174,7 @@ def deviations(
         ("seeds {}", _listed(seeds), _listed(protocol.seeds)),
         ("scales {}", _listed(_factors(scales)), _listed(_factors(protocol.scales))),
         ("threshold {}", threshold, 0.5),
+        ("weight {:g} of prototypes", prototype_weight, 0),
     ]
     return [
         f"{phrase.format(received)} (protocol: {expected})"

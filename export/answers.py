@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from crnet_tf.layers import resize_align_corners
 from crnet_tf.model import CRNet
-from crnet_tf.parts import Parts, encode, project, segment, support_state
-from crnet_tf.prior import last_level, object_average
+from crnet_tf.parts import Parts, encode, segment, state_of_features
+from crnet_tf.prior import object_average
 from export import framing
 
 PROTOTYPE = "prototype"
@@ -20,18 +20,21 @@ def state_of(network: CRNet, image, mask) -> dict:
         image: [K,S,S,3] RGB 0..255. mask: uint8 [K,S,S,1] in {0,1,255}.
 
     Returns:
-        `importance` and `category` [K,1,1,C] (absent when ablated; see
-        `parts.support_state`), and `prototype` [K,F], the object's average feature.
+        `importance` and `category` [K,1,1,C], `foreground` and `background` [K,1,1,F] (each
+        absent where it is not used; see `parts.support_state`), and `prototype` [K,F'], the
+        object's average in the last level.
     """
-    features = encode(network.parts, {"support_image": image, "support_mask": mask})
-    state = support_state(network.parts, project(network.parts, features), mask)
-    state[PROTOTYPE] = object_average(last_level(network, features["support"]), mask)
+    parts = network.parts
+    features = encode(parts, {"support_image": image, "support_mask": mask})
+    state = state_of_features(parts, features, mask)
+    state[PROTOTYPE] = object_average(parts.prototypes.last_level(features["support"]), mask)
     return state
 
 
 def presence(network: CRNet, prototypes, features):
     """Prototypes [K,F], features [B,h,w,F'] -> [B], the score of `crnet_tf.presence`."""
-    cells, wanted = _normalised(last_level(network, features)), _normalised(prototypes)
+    cells = _normalised(network.parts.prototypes.last_level(features))
+    wanted = _normalised(prototypes)
     cosine = tf.tensordot(cells, wanted, [[-1], [-1]])  # [B,h,w,K]
     return tf.reduce_mean(tf.reduce_max(cosine, axis=(1, 2)), axis=-1)
 
@@ -40,23 +43,24 @@ def _normalised(features):
     return features / tf.maximum(tf.norm(features, axis=-1, keepdims=True), 1e-6)
 
 
-def fused(parts: Parts, state: dict, projected, steps: int, size: int):
+def fused(parts: Parts, state: dict, photos: dict, steps: int, size: int):
     """Mean of the answers that each of K supports gives (Sec. 6).
 
     Args:
         state: of K supports; see `state_of`.
-        projected: [B,h,w,C] of B queries. size: side S of the probability maps.
+        photos: `parts.view` of B queries. size: side S of the probability maps.
 
     Returns:
         Probabilities float32 [B,S,S] after the last refinement step.
     """
     vectors = {name: value for name, value in state.items() if name != PROTOTYPE}
-    if projected.shape[0] == 1:  # one photo meets all supports as it is
-        logits = segment(parts, vectors, projected, steps)[:, -1]
+    if photos["projected"].shape[0] == 1:  # one photo meets all supports as it is
+        logits = segment(parts, vectors, photos, steps)[:, -1]
         return tf.reduce_mean(_foreground(logits, size), axis=0, keepdims=True)
-    shots, batch = tf.shape(state[PROTOTYPE])[0], tf.shape(projected)[0]
+    shots, batch = tf.shape(state[PROTOTYPE])[0], tf.shape(photos["projected"])[0]
     pairs = {name: tf.tile(value, [batch, 1, 1, 1]) for name, value in vectors.items()}
-    logits = segment(parts, pairs, tf.repeat(projected, shots, axis=0), steps)[:, -1]
+    photos = {name: tf.repeat(value, shots, axis=0) for name, value in photos.items()}
+    logits = segment(parts, pairs, photos, steps)[:, -1]
     probability = tf.reshape(_foreground(logits, size), [batch, shots, size, size])
     return tf.reduce_mean(probability, axis=1)
 

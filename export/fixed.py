@@ -2,8 +2,7 @@
 
     whole           support_image [K,H,W,3], support_mask [K,H,W], query_image [1,H,W,3]
                     -> probability, mask [1,H,W], presence [1]
-    encode_support  support_image, support_mask -> state: importance, category [K,1,1,C] and
-                    prototype [K,F]
+    encode_support  support_image, support_mask -> state, as in `signatures.py`
     query           query_image, state -> probability, mask, presence
     taught          image [1,H,W,3] -> probability [1,H,W,N], mask [1,H,W], presence [1,N]
 

@@ -3,7 +3,8 @@
     serving_default              supports, queries of one size -> probability, mask, presence
     segment_encoded              the same with JPEG and PNG files of any sizes
     encode_support               supports -> state: importance, category [K,1,1,C] and
-                                 prototype [K,F]
+                                 prototype [K,F], foreground and background [K,1,1,F'] where
+                                 prototypes count
     encode_support_encoded       the same with files
     segment_with_support         state, queries -> probability, mask, presence
     segment_encoded_with_support the same with files
@@ -20,7 +21,7 @@ import keras
 import tensorflow as tf
 
 from crnet_tf.model import CRNet
-from crnet_tf.prior import last_level
+from crnet_tf.parts import view
 from export import answers, decode, framing
 from export.settings import Settings
 
@@ -47,7 +48,12 @@ class FewShot:
         self.steps = steps or network.config.refine_steps
         self.size = network.config.image_size
         config = network.config
-        used = {"importance": config.cross_reference, "category": config.condition}
+        used = {
+            "importance": config.cross_reference,
+            "category": config.condition,
+            "foreground": config.prototype_weight > 0,
+            "background": config.prototype_weight > 0,
+        }
         names = [name for name, is_used in used.items() if is_used]
         self.state_names = (*names, answers.PROTOTYPE)
 
@@ -55,9 +61,8 @@ class FewShot:
         """State and framed queries [B,S,S,3] -> probabilities [B,S,S], presence [B]."""
         parts = self.network.parts
         features = parts.encoder(query, training=False)
-        projected = parts.projection(features, training=False)
         named = dict(zip(self.state_names, state, strict=True))
-        maps = answers.fused(parts, named, projected, self.steps, self.size)
+        maps = answers.fused(parts, named, view(parts, features), self.steps, self.size)
         return maps, answers.presence(self.network, named[answers.PROTOTYPE], features)
 
     # === Photos as arrays ===
@@ -131,12 +136,11 @@ class FewShot:
 
     def state_specs(self, shot: int | None = None) -> list[tf.TensorSpec]:
         """Shapes of a state of K supports, in the order of `state_names`."""
-        shape = [shot, 1, 1, self.network.config.channels]
-        *vectors, prototype = self.state_names
-        features = tf.TensorShape(self.network.parts.encoder.output_shape)
-        width = last_level(self.network, tf.zeros([0, features[-1]])).shape[-1]
-        state = [tf.TensorSpec(shape, name=name) for name in vectors]
-        return [*state, tf.TensorSpec([shot, width], name=prototype)]
+        channels, widths = self.network.config.channels, self.network.parts.prototypes.widths
+        shapes = {name: [shot, 1, 1, channels] for name in ("importance", "category")}
+        shapes |= {name: [shot, 1, 1, sum(widths)] for name in ("foreground", "background")}
+        shapes[answers.PROTOTYPE] = [shot, widths[-1]]
+        return [tf.TensorSpec(shapes[name], name=name) for name in self.state_names]
 
     def signatures(self) -> list[Signature]:
         """All of them but `metadata`."""

@@ -19,7 +19,7 @@ from crnet_tf.features import Photo
 from crnet_tf.fewshot import Example, Learner
 from crnet_tf.finetune import adapted_variables, holding
 from crnet_tf.leave_one_out import shifted
-from crnet_tf.parts import Parts
+from crnet_tf.parts import Parts, view
 from export import answers, framing
 from export.settings import Settings
 from export.signatures import Signature, files_spec, photos_spec
@@ -133,13 +133,12 @@ class Taught:
         return maps, tf.stack(scores, axis=-1)
 
     def _maps(self, scale, features, size):
-        projected, maps = {}, []
+        views, maps = {}, []
         for one in self.classes:
             key = id(one.parts)  # the same for all classes without fine-tuning
-            if key not in projected:
-                projected[key] = one.parts.projection(features, training=False)
-            state = one.states[scale]
-            found = answers.fused(one.parts, state, projected[key], self.steps, size)
+            if key not in views:
+                views[key] = view(one.parts, features)
+            found = answers.fused(one.parts, one.states[scale], views[key], self.steps, size)
             maps.append(shifted(found, one.example.threshold))
         return tf.stack(maps, axis=-1)
 

@@ -70,10 +70,10 @@ def shared():
 
 @pytest.fixture(scope="module")
 def network():
-    """A tiny network, calibrated, with answers that are not all about a half."""
+    """A tiny network, calibrated, with prototypes and answers that are not all about a half."""
     from test_features import lively  # not above: most tests need none of it
 
-    return lively(calibrated_threshold=0.45)
+    return lively(calibrated_threshold=0.45, prototype_weight=2.0)
 
 
 @pytest.fixture(scope="module")

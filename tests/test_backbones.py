@@ -10,6 +10,10 @@ from crnet_tf.backbones import FEATURE_LEVELS, build_backbone
 SHARED_WEIGHTS = {"resnet50": "resnet50_notop_f16.npz", "vgg16": "vgg16_notop_f16.npz"}
 
 
+def build_encoder(*args, **kwargs):
+    return build_backbone(*args, **kwargs).encoder
+
+
 def photo(size, seed=0):
     """A smooth random picture: noise would amplify rounding through 50 layers."""
     coarse = np.random.default_rng(seed).uniform(0, 255, (1, 5, 5, 3)).astype("float32")
@@ -20,17 +24,17 @@ def photo(size, seed=0):
     ("name", "channels"), [("resnet50", 3072), ("vgg16", 1024), ("tiny", 128)]
 )
 def test_features_are_at_one_eighth_with_both_levels(name, channels):
-    encoder = build_backbone(name, (65, 65, 3), FEATURE_LEVELS[name]["paper"])
+    encoder = build_encoder(name, (65, 65, 3), FEATURE_LEVELS[name]["paper"])
     assert encoder.output_shape[1] in (8, 9)
     assert encoder.output_shape[-1] == channels
 
 
 @pytest.mark.parametrize("name", FEATURE_LEVELS)
 def test_an_encoder_without_a_size_takes_any(name):
-    encoder = build_backbone(name, (None, None, 3), FEATURE_LEVELS[name]["paper"])
+    encoder = build_encoder(name, (None, None, 3), FEATURE_LEVELS[name]["paper"])
     assert encoder.output_shape[:3] == (None, None, None)
     image = photo(41)
-    fixed = build_backbone(name, (41, 41, 3), FEATURE_LEVELS[name]["paper"])
+    fixed = build_encoder(name, (41, 41, 3), FEATURE_LEVELS[name]["paper"])
     fixed.set_weights(encoder.get_weights())
     found = keras.ops.convert_to_numpy(encoder(image))
     np.testing.assert_allclose(found, fixed(image), atol=1e-4 * np.abs(found).max())
@@ -39,7 +43,7 @@ def test_an_encoder_without_a_size_takes_any(name):
 
 
 def test_321_px_give_41_by_41_features():
-    encoder = build_backbone("resnet50", (321, 321, 3), FEATURE_LEVELS["resnet50"]["paper"])
+    encoder = build_encoder("resnet50", (321, 321, 3), FEATURE_LEVELS["resnet50"]["paper"])
     assert encoder.output_shape == (None, 41, 41, 3072)
 
 
@@ -86,7 +90,7 @@ def assert_agrees_on_the_grid(weights, stride, size):
     caffe = image[..., ::-1] - np.array([103.939, 116.779, 123.68], "float32")
     levels = [strided.get_layer(name).output for name in GRIDS]
     wanted = [keras.ops.convert_to_numpy(x) for x in keras.Model(strided.input, levels)(caffe)]
-    encoder = build_backbone("resnet50", (size, size, 3), tuple(GRIDS), weights, "caffe")
+    encoder = build_encoder("resnet50", (size, size, 3), tuple(GRIDS), weights, "caffe")
     ends = np.cumsum([level.shape[-1] for level in wanted])[:-1]
     found = np.split(keras.ops.convert_to_numpy(encoder(image)), ends, axis=-1)
     for level, dilated, step in zip(wanted, found, GRIDS.values(), strict=True):
@@ -110,11 +114,11 @@ def test_an_npz_may_name_its_stride_and_the_user_another(tmp_path):
     assert pretrained.stride_of(str(tmp_path / "w.npz")) == "3x3"
     assert pretrained.stride_of("imagenet") == pretrained.stride_of("none") == "1x1"
     levels = FEATURE_LEVELS["resnet50"]["canet"]
-    trunk = build_backbone("resnet50", (33, 33, 3), levels, stride="3x3").get_layer("resnet50")
+    trunk = build_encoder("resnet50", (33, 33, 3), levels, stride="3x3").get_layer("resnet50")
     assert trunk.get_layer("conv3_block1_2_conv").strides == (2, 2)
     for name, stride in (("resnet50", "2x2"), ("vgg16", "3x3"), ("tiny", "3x3")):
         with pytest.raises(ValueError, match=f"backbone_stride: .*received '{stride}'"):
-            build_backbone(name, (33, 33, 3), FEATURE_LEVELS[name]["paper"], stride=stride)
+            build_encoder(name, (33, 33, 3), FEATURE_LEVELS[name]["paper"], stride=stride)
 
 
 @pytest.mark.shared
@@ -127,7 +131,7 @@ def test_the_same_with_the_real_weights(shared):
 @pytest.mark.parametrize("name", SHARED_WEIGHTS)
 def test_real_weights_load_with_their_preprocessing(shared, name):
     path = str(shared / "weights" / SHARED_WEIGHTS[name])
-    encoder = build_backbone(name, (65, 65, 3), FEATURE_LEVELS[name]["paper"], path)
+    encoder = build_encoder(name, (65, 65, 3), FEATURE_LEVELS[name]["paper"], path)
     expected = {"resnet50": "caffe", "vgg16": "torch"}[name]
     assert encoder.get_layer("normalize").preprocessing == expected
     assert np.isfinite(encoder.predict(photo(65), verbose=0)).all()
@@ -136,14 +140,14 @@ def test_real_weights_load_with_their_preprocessing(shared, name):
 def test_folding_batch_norm_changes_nothing(tmp_path):
     levels = FEATURE_LEVELS["resnet50"]["paper"]
     rng = np.random.default_rng(0)
-    plain = build_backbone("resnet50", (65, 65, 3), levels, trainable=True)
+    plain = build_encoder("resnet50", (65, 65, 3), levels, trainable=True)
     for layer in plain.get_layer("resnet50").layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
     path = tmp_path / "w.npz"
     trunk = plain.get_layer("resnet50")
     np.savez(path, **{f"{x.name}/{w.name}": w.numpy() for x in trunk.layers for w in x.weights})
-    folded = build_backbone("resnet50", (65, 65, 3), levels, str(path))
+    folded = build_encoder("resnet50", (65, 65, 3), levels, str(path))
     a, b = (network.predict(photo(65), verbose=0) for network in (plain, folded))
     np.testing.assert_allclose(a, b, atol=2e-4 * np.abs(a).max())
     assert not any("moving" in w.path for w in folded.weights)
@@ -151,8 +155,8 @@ def test_folding_batch_norm_changes_nothing(tmp_path):
 
 def test_a_frozen_backbone_has_nothing_to_train():
     levels = FEATURE_LEVELS["tiny"]["paper"]
-    assert build_backbone("tiny", (33, 33, 3), levels).trainable_variables == []
-    assert build_backbone("tiny", (33, 33, 3), levels, trainable=True).trainable_variables
+    assert build_encoder("tiny", (33, 33, 3), levels).trainable_variables == []
+    assert build_encoder("tiny", (33, 33, 3), levels, trainable=True).trainable_variables
 
 
 def test_normalisation_follows_the_weights():
@@ -172,7 +176,7 @@ def test_an_npz_may_name_its_preprocessing(tmp_path):
 
 
 def build(weights, name="resnet50"):
-    return build_backbone(name, (33, 33, 3), FEATURE_LEVELS[name]["paper"], str(weights))
+    return build_encoder(name, (33, 33, 3), FEATURE_LEVELS[name]["paper"], str(weights))
 
 
 def test_a_missing_file_is_named():
@@ -209,7 +213,7 @@ def test_an_npz_of_another_shape_is_refused(tmp_path):
 
 def test_an_h5_of_another_network_is_refused(tmp_path):
     path = tmp_path / "w.weights.h5"
-    build_backbone("tiny", (33, 33, 3), ("stage4",)).save_weights(path)
+    build_encoder("tiny", (33, 33, 3), ("stage4",)).save_weights(path)
     with pytest.raises(ValueError, match="does not fit resnet50"):
         build(path)
 

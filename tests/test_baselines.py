@@ -85,7 +85,7 @@ def test_answers_are_of_the_last_level_at_the_learners_frame(network, letterbox)
         network.parts.encoder(learner.frame.image(p.image)[None])[0].numpy()
         for p in (*supports, query)
     ]
-    last = [prior.last_level(network, value).numpy() for value in features]
+    last = [network.parts.prototypes.last_level(value).numpy() for value in features]
     assert last[0].shape[-1] < features[0].shape[-1]  # two levels are concatenated
     np.testing.assert_array_equal(last[0], features[0][..., -last[0].shape[-1] :])
     masks = np.stack([learner.frame.mask(p.mask) for p in supports])
@@ -133,4 +133,4 @@ def test_one_level_is_the_last_level():
     settings = dataclasses.replace(test_model.TINY, multi_level=False)
     network = model.build_crnet(settings)
     features = np.zeros((2, 5, 5, network.parts.encoder.output_shape[-1]), np.float32)
-    assert prior.last_level(network, features).shape == features.shape
+    assert network.parts.prototypes.last_level(features).shape == features.shape

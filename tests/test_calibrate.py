@@ -96,6 +96,7 @@ def test_the_threshold_comes_from_base_classes_and_goes_into_the_checkpoint(
         (["--threshold=0.2"], "expected another --out than a checkpoint that training goes on"),
         (["--threshold=0.2", "--out=there"], "out: expected a name that ends in .keras"),
         (["--threshold=1", "--out=there.keras"], "calibrated_threshold: expected a number"),
+        (["--threshold=0.2", "--prototype_levels=deep"], "prototype_weight: expected a weight"),
     ],
     ids=str,
 )

@@ -92,9 +92,12 @@ def test_arrays_are_answered_as_the_checkpoint_does(loaded, network, shots):
     wanted = [expected(network, SUPPORTS[:shots], query) for query in QUERIES]
     check_arrays(loaded["serving_default"](**given, query_image=tf.constant(queries)), wanted)
     state = loaded["encode_support"](**given)
-    vectors = {name: value.shape for name, value in state.items() if name != "prototype"}
-    assert vectors == dict.fromkeys(["importance", "category"], (shots, 1, 1, 8))
-    assert state["prototype"].shape[0] == shots
+    vectors = {name: tuple(value.shape) for name, value in state.items()}
+    assert vectors == {
+        **dict.fromkeys(["importance", "category"], (shots, 1, 1, 8)),
+        **dict.fromkeys(["foreground", "background"], (shots, 1, 1, 64)),
+        "prototype": (shots, 64),
+    }
     answer = loaded["segment_with_support"](query_image=tf.constant(queries[:1]), **state)
     check_arrays(answer, wanted[:1])
 

@@ -97,10 +97,10 @@ def test_int8_is_not_just_weights(folder):
 def test_sizes_are_fixed(folder):
     details = load(folder, "query", "int8").get_input_details()
     shapes = {name: detail["shape"].tolist() for name, detail in details.items()}
-    vector = [SHOT, 1, 1, 8]
-    assert shapes.pop("prototype")[0] == SHOT
+    vector, cell = [SHOT, 1, 1, 8], [SHOT, 1, 1, 64]
     assert shapes == {
-        "query_image": [1, 40, 52, 3], "importance": vector, "category": vector
+        "query_image": [1, 40, 52, 3], "importance": vector, "category": vector,
+        "foreground": cell, "background": cell, "prototype": [SHOT, 64],
     }  # fmt: skip
     assert details["query_image"]["dtype"] == np.uint8
 

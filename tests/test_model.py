@@ -134,16 +134,18 @@ def test_segment_is_the_query_branch_of_the_graph(network):
     np.testing.assert_allclose(steps[:, -1], network(inputs)["query"], atol=1e-5)
 
 
-def test_either_head_is_one_branch_with_the_state_of_its_partner(network):
-    inputs = episode()
+@pytest.mark.parametrize("weight", [0.0, 8.0])
+def test_either_head_is_one_branch_with_the_state_of_its_partner(weight):
+    network, inputs = build(prototype_weight=weight), episode()
     features = parts.encode(network.parts, inputs)
-    projected = parts.project(network.parts, features)
-    state = parts.support_state(network.parts, projected, inputs["support_mask"])
+    views = {name: parts.view(network.parts, features[name]) for name in parts.BRANCHES}
+    state = parts.state_of_features(network.parts, features, inputs["support_mask"])
+    assert ("background" in state) == (weight > 0)
     importance = network.parts.cross_reference.importance
-    np.testing.assert_allclose(state["importance"], importance(projected["support"]))
-    of_query = {"importance": importance(projected["query"]), "category": state["category"]}
-    for name, partner in (("query", state), ("support", of_query)):
-        logits = parts.segment(network.parts, partner, projected[name], TINY.refine_steps)
+    own, other = (importance(views[name]["projected"]) for name in parts.BRANCHES)
+    np.testing.assert_allclose(state["importance"], own)
+    for name, partner in (("query", state), ("support", state | {"importance": other})):
+        logits = parts.segment(network.parts, partner, views[name], TINY.refine_steps)
         assert logits.shape == (2, TINY.refine_steps, 5, 5, 2)
         answer = network.parts.to_image(logits[:, -1])
         np.testing.assert_allclose(answer, network(inputs)[name], atol=1e-5)

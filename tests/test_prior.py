@@ -7,7 +7,7 @@ from test_features import eager, lively, photo  # noqa: F401
 
 from crnet_tf import frames
 from crnet_tf.features import FeatureCache, Photo, PhotoEncoder, base_frame
-from crnet_tf.prior import _stretched, last_level, prior_mask
+from crnet_tf.prior import _stretched, prior_mask
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +22,9 @@ def test_the_last_level_is_what_a_one_level_encoder_gives():
     features = both.parts.encoder(image)
     expected = last.parts.encoder(image)
     assert features.shape[-1] > expected.shape[-1]
-    np.testing.assert_allclose(last_level(both, features), expected, atol=1e-5)
-    np.testing.assert_array_equal(last_level(last, expected), expected)
+    last_level = both.parts.prototypes.last_level
+    np.testing.assert_allclose(last_level(features), expected, atol=1e-5)
+    np.testing.assert_array_equal(last.parts.prototypes.last_level(expected), expected)
 
 
 def test_a_cell_is_as_likely_as_its_nearest_cell_of_the_object():

@@ -86,6 +86,7 @@ def test_a_run_that_follows_its_protocol_deviates_in_nothing(p):
         ),
         ({"episodes": 300}, "300 episodes (protocol: "),
         ({"threshold": 0.2}, "threshold 0.2 (protocol: 0.5)"),
+        ({"prototype_weight": 8.0}, "weight 8 of prototypes (protocol: 0)"),
         ({"seeds": (7, 1234567)}, "seeds 7,1234567 (protocol: "),
         ({"scales": "0.75,1,1.25"}, "scales 0.75,1,1.25 (protocol: 1)"),
     ],

@@ -17,7 +17,7 @@ MAX_LINES, MAX_BYTES = 300, 1_000_000
 # A module imports from its own row or from rows above, never from one below.
 LEVELS = [
     "fields config options folds cli files index records metrics losses layers refinement "
-    "pretrained optimizers leave_one_out",
+    "pretrained optimizers leave_one_out prototypes",
     "backbones",
     "photos results presence paper_tables series charts document",
     "visualize episodes frames protocols sampling manifest parts model runs support report "

@@ -129,7 +129,8 @@ def differences(network, path: str, stride: str) -> list[float]:
     wanted = network(normal, training=False)
     mean, std, _ = backbones.PREPROCESSING["torch"]  # ours takes RGB 0..255
     ends, channels, every = zip(*STAGES.values(), strict=True)
-    ours = backbones.build_backbone("resnet50", (SIZE, SIZE, 3), ends, path, stride=stride)
+    cut = backbones.build_backbone("resnet50", (SIZE, SIZE, 3), ends, path, stride=stride)
+    ours = cut.encoder
     levels = np.split(ours(normal * std + mean), np.cumsum(channels)[:-1], axis=-1)
     found = []
     for stage, level, step in zip(STAGES, levels, every, strict=True):

@@ -1,0 +1,94 @@
+"""Prototypes: what the frozen features say by themselves, beside what the network learnt.
+
+    cells                   [B,h,w,F]  features of the last levels, each level's of length 1
+    foreground, background  [B,1,1,F]  a support's average cells; of several, their mean
+    similarity              [B,h,w]    sum over the levels: cosine to the one less to the other
+
+PANet's answer (Wang et al., ICCV 2019), from features that no episode has seen: it knows no
+class better than another, where the network knows those it was trained on.
+"""
+
+from keras import layers, ops
+
+from crnet_tf.layers import as_foreground, register, resize_align_corners, resize_area
+
+
+@register
+class Prototypes(layers.Layer):
+    """Adds the similarity to the logits of both branches, in float32.
+
+    Call: logits [2B,T,h,w,2] and encoder features [2B,h,w,F] of B supports and then their B
+    queries, support masks [B,S,S,1] in {0,1,255} -> logits.
+
+    Args:
+        weight: of the similarity in the logit of the foreground; 0: not to be called.
+        channels: of the encoder's last level, the last ones of its features.
+        last_stage: features -> [B,h',w',F'] of the stage after it, or None.
+    """
+
+    def __init__(self, weight, channels, last_stage=None, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.weight, self.channels, self.last_stage = weight, channels, last_stage
+
+    def call(self, logits, features, support_mask):
+        cells = self.cells(features, self.last_level(features))
+        averages = self.averages(ops.split(cells, 2, axis=0)[0], support_mask)
+        both = {name: ops.concatenate([value] * 2, axis=0) for name, value in averages.items()}
+        return self.added(logits, cells, both)
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of each level in a cell."""
+        deeper = [] if self.last_stage is None else [self.last_stage.output_shape[-1]]
+        return [self.channels, *deeper]
+
+    def last_level(self, features):
+        """The deepest level of encoder features [B,h,w,F]: float32 [B,h',w',F']."""
+        if self.last_stage is not None:
+            return ops.cast(self.last_stage(features, training=False), "float32")
+        return ops.cast(features[..., -self.channels :], "float32")
+
+    def cells(self, features, last_level):
+        """Encoder features [B,h,w,F] and their `last_level` -> float32 [B,h,w,F']."""
+        levels = [features[..., -self.channels :]]
+        if self.last_stage is not None:
+            levels.append(resize_align_corners(last_level, features.shape[1:3]))
+        return ops.concatenate([_unit(level) for level in levels], axis=-1)
+
+    def averages(self, cells, mask):
+        """Cells [B,h,w,F] of supports, masks [B,S,S,1] in {0,1,255} -> dict of `foreground` and
+        `background` float32 [B,1,1,F], 0 where there is none."""
+        background = ops.cast(ops.equal(mask, 0), "float32")
+        return {
+            "foreground": _average(cells, as_foreground(mask)),
+            "background": _average(cells, background),
+        }
+
+    def added(self, logits, cells, averages):
+        """Logits [B,T,h,w,2] with the similarity in those of the foreground.
+
+        Either of cells and averages may be one beside several of the other.
+        """
+        contrast = self._unit_levels(averages["foreground"])
+        contrast = contrast - self._unit_levels(averages["background"])
+        similarity = ops.sum(cells * contrast, axis=-1)[:, None]
+        evidence = [ops.zeros_like(similarity), self.weight * similarity]
+        return logits + ops.stack(evidence, axis=-1)
+
+    def _unit_levels(self, cell):
+        levels = [cell[..., : self.channels], cell[..., self.channels :]]
+        return ops.concatenate([_unit(level) for level in levels[: len(self.widths)]], axis=-1)
+
+
+def _average(cells, where):
+    # By area: a thin object may lie between the centres of the cells.
+    share = resize_area(where, cells.shape[1:3])
+    total = ops.sum(cells * share, axis=(1, 2), keepdims=True)
+    return total / ops.maximum(ops.sum(share, axis=(1, 2), keepdims=True), 1e-6)
+
+
+def _unit(features):
+    """The same, float32, of length 1 along the channels."""
+    features = ops.cast(features, "float32")
+    squared = ops.sum(ops.square(features), axis=-1, keepdims=True)
+    return features * ops.rsqrt(ops.maximum(squared, 1e-12))
