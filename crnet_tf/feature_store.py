@@ -28,12 +28,13 @@ import tensorflow as tf
 
 from crnet_tf import episodes, files, manifest, model, records
 from crnet_tf.config import Config
+from crnet_tf.features import weights_fingerprint
 from crnet_tf.parts import Parts
 from crnet_tf.stored_views import ClassViews, FeatureStore
 
 ENCODER_FIELDS = (
-    "image_size", "backbone", "backbone_weights", "backbone_preprocessing", "backbone_stride",
-    "feature_levels", "multi_level", "precision", "feature_views", "seed",
+    "image_size", "backbone", "backbone_preprocessing", "backbone_stride", "feature_levels",
+    "multi_level", "precision", "feature_views", "seed",
 )  # fmt: skip
 DEFAULT_GB = 100.0
 
@@ -73,7 +74,7 @@ def open_store(
     meta = {
         "records_sha256": index.sha256,
         "split": split,
-        "weights_size": _size_of(settings.backbone_weights),
+        "weights": weights_fingerprint(network),
         **{name: getattr(settings, name) for name in ENCODER_FIELDS},
     }
     kinds = _files_of_a_class(network)
@@ -118,12 +119,6 @@ def _open_class(folder, kinds, views, photos, drawn):
         for name, (dtype, shape) in kinds.items()
     ]
     return ClassViews(tuple(photos), drawn, *arrays)
-
-
-def _size_of(weights):
-    """Bytes of a weights file, to notice another one under the same name."""
-    path = pathlib.Path(weights)
-    return path.stat().st_size if path.is_file() else None
 
 
 def _check_settings(directory, meta):

@@ -355,6 +355,20 @@ def test_a_store_of_other_settings_is_refused(index, directory, change, message)
     assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
 
 
+def test_a_store_belongs_to_weights_and_not_to_the_file_they_came_from(
+    network, index, directory, capsys
+):
+    moved = build()
+    moved.config = dataclasses.replace(moved.config, backbone_weights="moved/weights.npz")
+    feature_store.open_store(moved, index, CLASSES, directory)
+    assert "computing" not in capsys.readouterr().out
+    other = build()
+    encoder = other.parts.encoder
+    encoder.set_weights([1.01 * value for value in encoder.get_weights()])
+    with pytest.raises(ValueError, match="other settings: weights was '.*', now '.*'. Give"):
+        feature_store.open_store(other, index, CLASSES, directory)
+
+
 def test_a_store_of_other_records_is_refused(network, index, directory):
     other = dataclasses.replace(index, sha256="0")
     with pytest.raises(ValueError, match="records_sha256 was .*, now '0'"):
