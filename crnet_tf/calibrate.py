@@ -34,13 +34,13 @@ def measure(
     Raises:
         FileNotFoundError, ValueError: see `records.load_index`, `evaluation.chosen_classes`.
     """
-    network.parts.refinement.threshold = 0.5  # whatever an earlier call has found
+    network.parts.threshold.threshold = 0.5  # whatever an earlier call has found
     index = records.load_index(records_dir)
     archive = manifest.Archive(index, "val", chosen_classes(network, index, "base"))
     entries = manifest.draw(archive, 1, episodes, seed)
     found = scoring.evaluate(Learner(network), archive, entries, progress=True)
     scores = results.scores(found.totals["crnet"])
-    return scoring.unseen_threshold(scores, archive, network.config.held_out), scores
+    return scoring.unseen_threshold(scores, archive, network.config), scores
 
 
 def with_prototypes(

@@ -105,7 +105,7 @@ class Validate(keras.callbacks.Callback):
         config, (archive, _) = self.network.config, self.episodes["base"]
         if not config.calibrate:
             return 0.5
-        return scoring.unseen_threshold(scores, archive, config.held_out)
+        return scoring.unseen_threshold(scores, archive, config)
 
     def _write(self, values, step):
         # Keras' TensorBoard callback limits recording to some of the steps.

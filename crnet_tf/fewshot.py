@@ -72,9 +72,9 @@ class Learner:
         self.importance = tf.function(lambda query: parts.cross_reference.importance(query))
 
         @tf.function
-        def segment(state, view, first_cache, size):
+        def segment(state, view, first_cache, size, shots=1):
             """States of K partners, `view` of 1 or K photos -> float32 [K,T,size,size]."""
-            logits = network_parts.segment(parts, state, view, steps, first_cache)
+            logits = network_parts.segment(parts, state, view, steps, first_cache, shots)
             return tf.nn.softmax(resize_align_corners(logits, (size, size)))[..., 1]
 
         self.segment = segment
@@ -201,7 +201,8 @@ class Example:
             prior = resize_align_corners(prior, view["projected"].shape[1:3])
             if options.averages:
                 prior = tf.reduce_mean(prior, axis=0, keepdims=True)
-        answers = learner.segment(state, view, prior, frame.size).numpy()
+        shots = len(self.supports) if options.averages else 1
+        answers = learner.segment(state, view, prior, frame.size, shots).numpy()
         if not (options.weighted_fusion or options.early_stop):
             return answers.mean(axis=0)
         agreement = self._agreement(state, view["projected"], frame)

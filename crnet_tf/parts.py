@@ -18,7 +18,7 @@ from crnet_tf.layers import (
     conv,
 )
 from crnet_tf.prototypes import Prototypes
-from crnet_tf.refinement import MaskRefinement
+from crnet_tf.refinement import MaskRefinement, Threshold
 
 BRANCHES = ("support", "query")  # in the order of a batch of both
 
@@ -37,6 +37,7 @@ class Parts:
     refinement: layers.Layer  # [B,h,w,C'], steps T -> logits [B,T,h,w,2]
     to_image: layers.Layer  # logits [...,h,w,2] -> [...,S,S,2]
     prototypes: Prototypes  # added to an answer's logits: no loss sees them
+    threshold: layers.Layer  # logits [...,2] -> those whose half is where to cut
 
 
 def build_parts(config: Config, load_backbone: bool) -> Parts:
@@ -78,7 +79,6 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
             config.global_kernel,
             with_cache=config.mask_refinement,
             cache_gradient=config.cache_gradient,
-            threshold=config.calibrated_threshold,
             name="refinement",
         ),
         to_image=ResizeAlignCorners((size, size), name="to_image", dtype="float32"),
@@ -88,6 +88,7 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
             last_stage,
             name="prototypes",
         ),
+        threshold=Threshold(config.calibrated_threshold, name="threshold"),
     )
 
 
@@ -184,10 +185,13 @@ def state_of_features(parts: Parts, features: dict, mask) -> dict:
     return support_state(parts, view(parts, features["support"]), category, mask)
 
 
-def segment(parts: Parts, state: dict, photo: dict, steps: int, first_cache=None):
+def segment(parts: Parts, state: dict, photo: dict, steps: int, first_cache=None, shots=1):
     """One branch alone: the `view` of a photo, given the state of its partner.
 
     Either batch may be 1: one photo beside B partners, one partner of B photos.
+
+    Args:
+        shots: number of supports that the state is the mean of.
 
     Returns:
         float32 logits [B,T,h,w,2] after each of T refinement steps. For the support branch
@@ -202,8 +206,8 @@ def segment(parts: Parts, state: dict, photo: dict, steps: int, first_cache=None
     compared = condition(parts, projected, state.get("category"))
     logits = parts.refinement(compared, steps=steps, first_cache=first_cache)
     if parts.prototypes.weight:
-        logits = parts.prototypes.added(logits, photo["cells"], state)
-    return logits
+        logits = parts.prototypes.added(logits, photo["cells"], state, shots)
+    return parts.threshold(logits)
 
 
 def segment_both(parts: Parts, features: dict, support_mask, steps: int):
@@ -213,7 +217,7 @@ def segment_both(parts: Parts, features: dict, support_mask, steps: int):
     if parts.prototypes.weight:
         both = ops.concatenate([features[name] for name in BRANCHES], axis=0)
         logits = parts.prototypes(logits, both, support_mask)
-    return logits
+    return parts.threshold(logits)
 
 
 def train_outputs(
@@ -231,7 +235,8 @@ def train_outputs(
         dropout: off where the outputs are judged and not learnt from.
     """
     reinforced, compared = compare(parts, features, support_mask, training=dropout)
-    both = {"steps": parts.to_image(parts.refinement(compared, steps=steps))}
+    answers = parts.threshold(parts.refinement(compared, steps=steps))
+    both = {"steps": parts.to_image(answers)}
     if cooccurrence and parts.cross_reference is not None:
         both["cooccurrent"] = parts.to_image(parts.cross_reference.cooccurrence(reinforced))
     return {

@@ -5,12 +5,17 @@
     similarity              [B,h,w]    sum over the levels: cosine to the one less to the other
 
 PANet's answer (Wang et al., ICCV 2019), from features that no episode has seen: it knows no
-class better than another, where the network knows those it was trained on.
+class better than another, where the network knows those it was trained on. The photo that is
+asked about counts as one more support once there is a first answer to it (self-support, Fan
+et al., ECCV 2022): it resembles itself more than it does another photo.
 """
 
 from keras import layers, ops
 
 from crnet_tf.layers import as_foreground, register, resize_align_corners, resize_area
+
+# Power of a first answer's probability in the averages of its own photo: sure cells count.
+CONFIDENCE = 8
 
 
 @register
@@ -58,31 +63,46 @@ class Prototypes(layers.Layer):
     def averages(self, cells, mask):
         """Cells [B,h,w,F] of supports, masks [B,S,S,1] in {0,1,255} -> dict of `foreground` and
         `background` float32 [B,1,1,F], 0 where there is none."""
-        background = ops.cast(ops.equal(mask, 0), "float32")
+        # By area: a thin object may lie between the centres of the cells.
+        background, size = ops.cast(ops.equal(mask, 0), "float32"), cells.shape[1:3]
         return {
-            "foreground": _average(cells, as_foreground(mask)),
-            "background": _average(cells, background),
+            "foreground": _average(cells, resize_area(as_foreground(mask), size)),
+            "background": _average(cells, resize_area(background, size)),
         }
 
-    def added(self, logits, cells, averages):
+    def added(self, logits, cells, averages, shots=1):
         """Logits [B,T,h,w,2] with the similarity in those of the foreground.
 
-        Either of cells and averages may be one beside several of the other.
+        The photo counts as one more support, its averages weighted by how sure the first of
+        the T answers is of each cell. Either of cells and averages may be one beside several of
+        the other.
+
+        Args:
+            shots: number of supports that the averages are the mean of.
         """
-        contrast = self._unit_levels(averages["foreground"])
-        contrast = contrast - self._unit_levels(averages["background"])
+        supports = {name: self._unit_levels(value) for name, value in averages.items()}
+        first = ops.softmax((logits[:, :1] + self._evidence(cells, supports))[:, 0])
+        shares = ops.split(first**CONFIDENCE, 2, axis=-1)  # background, foreground
+        blended = {
+            name: (shots * supports[name] + self._unit_levels(_average(cells, share)))
+            / (shots + 1)
+            for name, share in zip(("background", "foreground"), shares, strict=True)
+        }
+        return logits + self._evidence(cells, blended)
+
+    def _evidence(self, cells, prototypes):
+        """What a cell's similarity adds to both logits: [B,1,h,w,2]."""
+        contrast = prototypes["foreground"] - prototypes["background"]
         similarity = ops.sum(cells * contrast, axis=-1)[:, None]
-        evidence = [ops.zeros_like(similarity), self.weight * similarity]
-        return logits + ops.stack(evidence, axis=-1)
+        return ops.stack([ops.zeros_like(similarity), self.weight * similarity], axis=-1)
 
     def _unit_levels(self, cell):
         levels = [cell[..., : self.channels], cell[..., self.channels :]]
         return ops.concatenate([_unit(level) for level in levels[: len(self.widths)]], axis=-1)
 
 
-def _average(cells, where):
-    # By area: a thin object may lie between the centres of the cells.
-    share = resize_area(where, cells.shape[1:3])
+def _average(cells, share):
+    """Mean cell [B,1,1,F], each weighted by its share [B,h,w,1]."""
     total = ops.sum(cells * share, axis=(1, 2), keepdims=True)
     return total / ops.maximum(ops.sum(share, axis=(1, 2), keepdims=True), 1e-6)
 

@@ -48,21 +48,12 @@ class MaskRefinement(layers.Layer):
     share all weights. The cache [B,h,w,2], `first_cache` (default zeros) and then the last
     step's softmax, is an argument of `step` and never kept. `with_cache=False` removes the
     cache branch and predicts once (the baseline of Table 3); `cache_gradient` lets gradients
-    flow from a step into the one before. The logits that come out, not those that go into the
-    cache, are shifted so that what had the probability `threshold` has a half.
+    flow from a step into the one before.
     """
 
-    def __init__(
-        self,
-        channels,
-        kernel=7,
-        with_cache=True,
-        cache_gradient=False,
-        threshold=0.5,
-        **kwargs,
-    ):
+    def __init__(self, channels, kernel=7, with_cache=True, cache_gradient=False, **kwargs):
         super().__init__(**kwargs)
-        self.channels, self.kernel, self.threshold = channels, kernel, threshold
+        self.channels, self.kernel = channels, kernel
         self.with_cache, self.cache_gradient = with_cache, cache_gradient
         # === Layers ===
         names = ("feature", "cache") if with_cache else ("feature",)
@@ -88,7 +79,7 @@ class MaskRefinement(layers.Layer):
     def call(self, features, steps, first_cache=None):
         entered = self.entry[0](features)
         if not self.with_cache:
-            return self.shifted(ops.stack([self.combined([entered])], axis=1))
+            return ops.stack([self.combined([entered])], axis=1)
         # Nothing of the feature branch depends on the cache up to here: computed once.
         prepared = entered, self.context(0, entered)
         cache = first_cache
@@ -100,15 +91,7 @@ class MaskRefinement(layers.Layer):
             cache = ops.softmax(results[-1])
             if not self.cache_gradient:
                 cache = ops.stop_gradient(cache)
-        return self.shifted(ops.stack(results, axis=1))
-
-    def shifted(self, logits):
-        """Logits [...,2] of which those of the threshold are equal."""
-        if self.threshold == 0.5:
-            return logits
-        margin = math.log(self.threshold / (1 - self.threshold))
-        # A difference: int8 files keep those in float.
-        return logits - ops.convert_to_tensor([0.0, margin], dtype=logits.dtype)
+        return ops.stack(results, axis=1)
 
     def step(self, prepared, cache):
         """One refinement: feature branch with its context, cache [B,h,w,2] -> logits."""
@@ -134,5 +117,26 @@ class MaskRefinement(layers.Layer):
             "kernel": self.kernel,
             "with_cache": self.with_cache,
             "cache_gradient": self.cache_gradient,
-            "threshold": self.threshold,
         }
+
+
+@register
+class Threshold(layers.Layer):
+    """Shifts logits so that what had the probability `threshold` has a half.
+
+    Call: logits float32 [...,2] (background, foreground) -> the same.
+    """
+
+    def __init__(self, threshold=0.5, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.threshold = threshold
+
+    def call(self, logits):
+        if self.threshold == 0.5:
+            return logits
+        margin = math.log(self.threshold / (1 - self.threshold))
+        # A difference: int8 files keep those in float.
+        return logits - ops.convert_to_tensor([0.0, margin], dtype=logits.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "threshold": self.threshold}

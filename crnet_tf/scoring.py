@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from crnet_tf import baselines, manifest, metrics, protocols, visualize
+from crnet_tf.config import Config
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.folds import VOID
@@ -26,18 +27,20 @@ def best_threshold(scores: dict) -> float:
     return max(THRESHOLDS, key=lambda t: (scores[above(t)]["mean_iou"], -abs(t - 0.5)))
 
 
-def unseen_threshold(scores: dict, archive: manifest.Archive, held_out) -> float:
+def unseen_threshold(scores: dict, archive: manifest.Archive, config: Config) -> float:
     """Threshold for unseen classes, from `results.scores` on held-out photos.
 
-    Where the photos show classes that were trained on, a tenth below the best: classes that
-    were left out of a training wanted that (docs/calibration.md).
+    Where the network answers alone and the photos show classes that it was trained on, a tenth
+    below the best: classes that were left out of a training wanted that
+    (docs/calibration.md).
 
     Args:
-        archive: the photos. held_out: folds, as in `Config.held_out`.
+        archive: the photos. config: of the network.
     """
     best = THRESHOLDS.index(best_threshold(scores))
-    trained_on = archive.by_class.keys() <= set(archive.index.train_classes(*held_out))
-    return THRESHOLDS[max(0, best - 1) if trained_on else best]
+    trained_on = archive.by_class.keys() <= set(archive.index.train_classes(*config.held_out))
+    alone = not config.prototype_weight
+    return THRESHOLDS[max(0, best - 1) if trained_on and alone else best]
 
 
 @dataclasses.dataclass

@@ -43,25 +43,26 @@ def _normalised(features):
     return features / tf.maximum(tf.norm(features, axis=-1, keepdims=True), 1e-6)
 
 
-def fused(parts: Parts, state: dict, photos: dict, steps: int, size: int):
+def fused(parts: Parts, state: dict, photos: dict, steps: int, size: int, shots: int = 1):
     """Mean of the answers that each of K supports gives (Sec. 6).
 
     Args:
         state: of K supports; see `state_of`.
         photos: `parts.view` of B queries. size: side S of the probability maps.
+        shots: number of supports that each of the K is the mean of.
 
     Returns:
         Probabilities float32 [B,S,S] after the last refinement step.
     """
     vectors = {name: value for name, value in state.items() if name != PROTOTYPE}
     if photos["projected"].shape[0] == 1:  # one photo meets all supports as it is
-        logits = segment(parts, vectors, photos, steps)[:, -1]
+        logits = segment(parts, vectors, photos, steps, shots=shots)[:, -1]
         return tf.reduce_mean(_foreground(logits, size), axis=0, keepdims=True)
-    shots, batch = tf.shape(state[PROTOTYPE])[0], tf.shape(photos["projected"])[0]
+    count, batch = tf.shape(state[PROTOTYPE])[0], tf.shape(photos["projected"])[0]
     pairs = {name: tf.tile(value, [batch, 1, 1, 1]) for name, value in vectors.items()}
-    photos = {name: tf.repeat(value, shots, axis=0) for name, value in photos.items()}
-    logits = segment(parts, pairs, photos, steps)[:, -1]
-    probability = tf.reshape(_foreground(logits, size), [batch, shots, size, size])
+    photos = {name: tf.repeat(value, count, axis=0) for name, value in photos.items()}
+    logits = segment(parts, pairs, photos, steps, shots=shots)[:, -1]
+    probability = tf.reshape(_foreground(logits, size), [batch, count, size, size])
     return tf.reduce_mean(probability, axis=1)
 
 

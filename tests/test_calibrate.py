@@ -45,15 +45,20 @@ def test_of_equal_thresholds_the_nearest_to_a_half():
 
 
 @pytest.mark.parametrize(
-    ("shown", "best", "wanted"),
-    [((1, 2), 0.4, 0.3), ((1, 2), 0.2, 0.1), ((1, 2), 0.1, 0.1), ((4,), 0.4, 0.4)],
-)
-def test_unseen_classes_get_a_tenth_less_than_those_trained_on(shown, best, wanted):
-    """Classes for validation alone, as FSS-1000 has them, were not trained on."""
+    ("shown", "best", "weight", "wanted"),
+    [
+        ((1, 2), 0.4, 0, 0.3), ((1, 2), 0.2, 0, 0.1), ((1, 2), 0.1, 0, 0.1),
+        ((4,), 0.4, 0, 0.4), ((1, 2), 0.4, 7, 0.4),
+    ],
+)  # fmt: skip
+def test_unseen_classes_get_a_tenth_less_than_those_trained_on(shown, best, weight, wanted):
+    """Classes for validation alone, as FSS-1000 has them, were not trained on; and prototypes
+    know no class better than another."""
     index = types.SimpleNamespace(train_classes=lambda fold: (1, 2, 3))
     archive = types.SimpleNamespace(index=index, by_class=dict.fromkeys(shown))
     scores = {scoring.above(t): {"mean_iou": 0.2 + (t == best)} for t in scoring.THRESHOLDS}
-    assert scoring.unseen_threshold(scores, archive, (0,)) == wanted
+    config = model.Config(prototype_weight=weight)
+    assert scoring.unseen_threshold(scores, archive, config) == wanted
 
 
 def test_the_threshold_comes_from_base_classes_and_goes_into_the_checkpoint(

@@ -29,11 +29,34 @@ def test_a_cell_is_compared_with_the_object_and_with_the_rest():
     logits = np.full((1, 3, 1, 2, 2), 0.5, np.float32)
     # As the mean of several supports: shorter, and no weaker for it.
     averages["foreground"] = 0.6 * averages["foreground"]
-    found = prototypes.added(logits, views[1], averages)
+    found = np.array(prototypes.added(logits, views[1], averages, shots=10**9))
     np.testing.assert_allclose(found[..., 0], logits[..., 0])
     np.testing.assert_allclose(
-        found[0, :, 0, :, 1], [[0.5 + 2 * 0, 0.5 + 2 * 1]] * 3, atol=1e-6
+        found[0, :, 0, :, 1], [[0.5 + 2 * 0, 0.5 + 2 * 1]] * 3, atol=1e-5
     )
+
+
+def test_the_photo_itself_is_one_more_support():
+    """By hand: the cell that the first answer is sure of speaks for the object."""
+    prototypes, cells = Prototypes(2.0, 2), np.float32([[[[1, 0], [0, 1]]]])
+    averages = {
+        "foreground": np.float32([[[[0.8, 0.6]]]]), "background": np.float32([[[[0, 1]]]])
+    }  # fmt: skip
+    logits = np.zeros((1, 2, 1, 2, 2), np.float32)
+    logits[0, 0, 0, :, 1] = [1.0, -0.5]
+    # Of the first step alone: 1 + 2 * (0.8 - 0) and -0.5 + 2 * (0.6 - 1).
+    foreground = 1 / (1 + np.exp(-np.array([2.6, -1.3])))
+
+    def own(share):
+        mean = share**8 @ cells[0, 0]
+        return mean / np.linalg.norm(mean)
+
+    for shots in (1, 4):
+        one = (shots * np.array([0.8, 0.6]) + own(foreground)) / (shots + 1)
+        other = (shots * np.array([0, 1]) + own(1 - foreground)) / (shots + 1)
+        found = np.array(prototypes.added(logits, cells, averages, shots))
+        added = found[0, :, 0, :, 1] - logits[0, :, 0, :, 1]
+        np.testing.assert_allclose(added, [2 * (one - other)] * 2, atol=1e-5)
 
 
 def test_void_belongs_to_neither_side_and_an_object_of_all_has_no_rest():
@@ -109,6 +132,20 @@ def test_a_checkpoint_keeps_them(deep, tmp_path):
     assert loaded.config == deep.config
     answers = [Learner(n).learn([SUPPORT]).maps(QUERY)[0] for n in (deep, loaded)]
     np.testing.assert_allclose(*answers, atol=1e-5)
+
+
+def test_the_mean_of_supports_counts_as_all_of_them(monkeypatch):
+    counted, added = [], Prototypes.added
+
+    def watched(self, logits, cells, averages, shots=1):
+        counted.append(shots)
+        return added(self, logits, cells, averages, shots)
+
+    monkeypatch.setattr(Prototypes, "added", watched)
+    network, supports = lively(prototype_weight=5.0), [photo(2), photo(3), photo(4)]
+    for kshot in ("fusion", "mean"):
+        Learner(network, Options(kshot=kshot)).learn(supports).maps(QUERY)
+    assert counted[-2:] == [1, 3]
 
 
 @pytest.mark.parametrize("kshot", ["fusion", "mean"])
