@@ -123,7 +123,7 @@ def main():
         )
     if args.prototype_weight is None and (args.prototype_levels or args.backbone_weights):
         raise ValueError(
-            "prototype_weight: expected a weight such as 8 beside --prototype_levels and "
+            "prototype_weight: expected a weight such as 7 beside --prototype_levels and "
             "--backbone_weights, received none."
         )
     checkpoint = pathlib.Path(args.checkpoint)

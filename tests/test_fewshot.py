@@ -399,27 +399,28 @@ def test_features_that_never_come_back_take_no_memory(network):
 # === The branch functions the learner is made of ===
 
 
-def test_one_photo_beside_many_partners_is_many_pairs(network):
-    for changes in ({}, {"cross_reference": False}, {"condition": False}):
+def test_one_photo_beside_many_partners_is_many_pairs():
+    ablations = {}, {"cross_reference": False}, {"condition": False}, {"prototype_weight": 5.0}
+    for changes in ablations:
         other = lively(**changes)
-        random = np.random.default_rng(0)
-        state = {
-            name: tf.constant(random.uniform(size=(3, 1, 1, 8)), tf.float32)
-            for name, part in (
-                ("importance", other.parts.cross_reference),
-                ("category", other.parts.condition),
-            )
-            if part is not None
-        }
-        projected = tf.constant(random.uniform(size=(1, 5, 5, 8)), tf.float32)
-        together = parts.segment(other.parts, state, projected, steps=2)
+        features = [other.parts.encoder(noise(seed)) for seed in (1, 2, 3, 4)]
+        masks = np.zeros((3, 33, 33, 1), np.uint8)
+        masks[:, :20, 5:25] = 1
+        batch = {"support": tf.concat(features[:3], 0), "category": tf.concat(features[1:], 0)}
+        state = parts.state_of_features(other.parts, batch, masks)
+        view = parts.view(other.parts, features[3])
+        together = parts.segment(other.parts, state, view, steps=2)
         for k in range(3):
             partner = {name: value[k : k + 1] for name, value in state.items()}
-            alone = parts.segment(other.parts, partner, projected, steps=2)
+            alone = parts.segment(other.parts, partner, view, steps=2)
             np.testing.assert_allclose(together[k], alone[0], atol=1e-5)
-        repeated = tf.repeat(projected, 3, axis=0)
+        repeated = {name: tf.repeat(value, 3, axis=0) for name, value in view.items()}
         many = parts.segment(other.parts, partner, repeated, steps=2)
         np.testing.assert_allclose(many[1], alone[0], atol=1e-5)
+
+
+def noise(seed):
+    return np.random.default_rng(seed).uniform(0, 255, (1, 33, 33, 3)).astype(np.float32)
 
 
 # === Is it there? ===
