@@ -5,11 +5,12 @@
 A network is unsure of photos it was not trained on, so at a half it misses much of an object.
 One-shot episodes of held-out photos of the training classes say where to cut instead, and a
 tenth below that is taken for unseen classes, which are not looked at. (Where a data set has
-classes for validation, or prototypes count, it is taken as it is.) Training does the same with its validation
-episodes; this is for more of them, for checkpoints of train_jax, and, with --threshold, for a
-choice of one's own. --prototype_weight gives a network the prototypes of frozen features as a
-second opinion first; no training is needed for that. The checkpoint is written again, without
-the optimiser's state, its answers shifted so that the threshold has become a half.
+classes for validation, or prototypes count, it is taken as it is.) Training does the same with
+its validation episodes; this is for more of them, for checkpoints of train_jax, and, with
+--threshold, for a choice of one's own. --prototype_weight gives a network the prototypes of
+frozen features as a second opinion first; no training is needed for that. The checkpoint is
+written again, without the optimiser's state, its answers shifted so that the threshold has
+become a half.
 """
 
 import dataclasses

@@ -10,6 +10,7 @@ asked about counts as one more support once there is a first answer to it (self-
 et al., ECCV 2022): it resembles itself more than it does another photo.
 """
 
+import keras
 from keras import layers, ops
 
 from crnet_tf.layers import as_foreground, register, resize_align_corners, resize_area
@@ -40,6 +41,10 @@ class Prototypes(layers.Layer):
         averages = self.averages(ops.split(cells, 2, axis=0)[0], support_mask)
         both = {name: ops.concatenate([value] * 2, axis=0) for name, value in averages.items()}
         return self.added(logits, cells, both)
+
+    def compute_output_spec(self, logits, features, support_mask):
+        # JAX cannot halve a batch of unknown size to find this out.
+        return keras.KerasTensor(logits.shape, "float32")
 
     @property
     def widths(self) -> list[int]:

@@ -316,13 +316,14 @@ assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(one, two))
     assert run.returncode == 0, run.stderr[-2000:]
 
 
-def test_jax_gives_equal_losses(tmp_path):
+def test_jax_gives_equal_answers_and_losses(tmp_path):
     pytest.importorskip("jax", reason="jax is not installed")
-    network = build()
+    network = build(prototype_weight=7.0)
     network.save(tmp_path / "a.keras")
     network.compile(keras.optimizers.SGD(0.1), jit_compile=False)
     inputs = episode()
-    expected = [
+    expected = [np.std(network(inputs)["query"])]
+    expected += [
         network.train_on_batch(inputs, targets(inputs), return_dict=True)["loss"]
         for _ in range(2)
     ]
@@ -335,6 +336,7 @@ assert keras.backend.backend() == "jax"
 network = model.load_checkpoint({str(tmp_path / "a.keras")!r})
 network.compile(keras.optimizers.SGD(0.1))
 inputs = t.episode()
+print(keras.ops.std(network(inputs)["query"]))
 for _ in range(2):
     print(network.train_on_batch(inputs, t.targets(inputs), return_dict=True)["loss"])
 """
