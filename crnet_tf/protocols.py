@@ -155,8 +155,8 @@ def deviations(
     episodes: int,
     seeds: tuple[int, ...],
     scales: str,
-    threshold: float = 0.5,
-    prototype_weight: float = 0.0,
+    threshold: float,
+    prototype_weight: float,
 ) -> list[str]:
     """What a run did otherwise than its protocol, as "input 225 px (protocol: 473)".
 

@@ -63,7 +63,7 @@ class Prototypes(layers.Layer):
         levels = [features[..., -self.channels :]]
         if self.last_stage is not None:
             levels.append(resize_align_corners(last_level, features.shape[1:3]))
-        return ops.concatenate([_unit(level) for level in levels], axis=-1)
+        return ops.concatenate([unit(level) for level in levels], axis=-1)
 
     def averages(self, cells, mask):
         """Cells [B,h,w,F] of supports, masks [B,S,S,1] in {0,1,255} -> dict of `foreground` and
@@ -103,7 +103,7 @@ class Prototypes(layers.Layer):
 
     def _unit_levels(self, cell):
         levels = [cell[..., : self.channels], cell[..., self.channels :]]
-        return ops.concatenate([_unit(level) for level in levels[: len(self.widths)]], axis=-1)
+        return ops.concatenate([unit(level) for level in levels[: len(self.widths)]], axis=-1)
 
 
 def _average(cells, share):
@@ -112,7 +112,7 @@ def _average(cells, share):
     return total / ops.maximum(ops.sum(share, axis=(1, 2), keepdims=True), 1e-6)
 
 
-def _unit(features):
+def unit(features):
     """The same, float32, of length 1 along the channels."""
     features = ops.cast(features, "float32")
     squared = ops.sum(ops.square(features), axis=-1, keepdims=True)

@@ -8,6 +8,7 @@ from crnet_tf.layers import resize_align_corners
 from crnet_tf.model import CRNet
 from crnet_tf.parts import Parts, encode, segment, state_of_features
 from crnet_tf.prior import object_average
+from crnet_tf.prototypes import unit
 from export import framing
 
 PROTOTYPE = "prototype"
@@ -33,14 +34,9 @@ def state_of(network: CRNet, image, mask) -> dict:
 
 def presence(network: CRNet, prototypes, features):
     """Prototypes [K,F], features [B,h,w,F'] -> [B], the score of `crnet_tf.presence`."""
-    cells = _normalised(network.parts.prototypes.last_level(features))
-    wanted = _normalised(prototypes)
-    cosine = tf.tensordot(cells, wanted, [[-1], [-1]])  # [B,h,w,K]
+    cells = unit(network.parts.prototypes.last_level(features))
+    cosine = tf.tensordot(cells, unit(prototypes), [[-1], [-1]])  # [B,h,w,K]
     return tf.reduce_mean(tf.reduce_max(cosine, axis=(1, 2)), axis=-1)
-
-
-def _normalised(features):
-    return features / tf.maximum(tf.norm(features, axis=-1, keepdims=True), 1e-6)
 
 
 def fused(parts: Parts, state: dict, photos: dict, steps: int, size: int, shots: int = 1):

@@ -16,6 +16,7 @@ def followed(p, **changed):
         "photo_list": p.photo_list,
         "novel_images": p.novel_images,
         "threshold": 0.5,
+        "prototype_weight": 0.0,
         "input_size": p.input_size or 225,
         "episodes": p.episodes,
         "seeds": p.seeds,
