@@ -113,6 +113,8 @@ def _deviations(rules, index, image_size, episodes, seeds):
         episodes=episodes,
         seeds=seeds,
         scales=rules.scales,
+        threshold=0.5,  # of a checkpoint, as the next: no network has a part in these episodes
+        prototype_weight=0,
     )
 
 
