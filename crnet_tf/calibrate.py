@@ -3,14 +3,14 @@
     python -m crnet_tf.calibrate --checkpoint=runs/voc1/best.keras --records=records/voc
 
 A network is unsure of photos it was not trained on, so at a half it misses much of an object.
-One-shot episodes of held-out photos of the training classes say where to cut instead, and a
-tenth below that is taken for unseen classes, which are not looked at. (Where a data set has
-classes for validation, or prototypes count, it is taken as it is.) Training does the same with
-its validation episodes; this is for more of them, for checkpoints of train_jax, and, with
---threshold, for a choice of one's own. --prototype_weight gives a network the prototypes of
-frozen features as a second opinion first; no training is needed for that. The checkpoint is
-written again, without the optimiser's state, its answers shifted so that the threshold has
-become a half.
+Episodes of held-out photos of the training classes say where to cut instead (one-shot ones at
+one scale, unless --shot, --kshot and --test_scales say otherwise), and a tenth below that is
+taken for unseen classes, which are not looked at. (Where a data set has classes for validation,
+or prototypes count, it is taken as it is.) Training does the same with its validation episodes;
+this is for more of them, for checkpoints of train_jax, and, with --threshold, for a choice of
+one's own. --prototype_weight gives a network the prototypes of frozen features as a second
+opinion first; no training is needed for that. The checkpoint is written again, without the
+optimiser's state, its answers shifted so that the threshold has become a half.
 """
 
 import dataclasses
@@ -25,12 +25,21 @@ from crnet_tf import cli, manifest, model, records, results, scoring
 from crnet_tf.checkpoints import EPOCHS_MEMBER, check_name, save_calibrated
 from crnet_tf.evaluation import chosen_classes
 from crnet_tf.fewshot import Learner
+from crnet_tf.options import KSHOT, Options
 
 
 def measure(
-    network: model.CRNet, records_dir: str | os.PathLike, episodes: int = 300, seed: int = 0
+    network: model.CRNet,
+    records_dir: str | os.PathLike,
+    episodes: int = 300,
+    seed: int = 0,
+    shot: int = 1,
+    options: Options | None = None,
 ) -> tuple[float, dict]:
     """Threshold for unseen classes, and `results.scores` at each of `scoring.THRESHOLDS`.
+
+    Args:
+        shot: supports of an episode. options: how the network will answer.
 
     Raises:
         FileNotFoundError, ValueError: see `records.load_index`, `evaluation.chosen_classes`.
@@ -38,8 +47,8 @@ def measure(
     network.parts.threshold.threshold = 0.5  # whatever an earlier call has found
     index = records.load_index(records_dir)
     archive = manifest.Archive(index, "val", chosen_classes(network, index, "base"))
-    entries = manifest.draw(archive, 1, episodes, seed)
-    found = scoring.evaluate(Learner(network), archive, entries, progress=True)
+    entries = manifest.draw(archive, shot, episodes, seed)
+    found = scoring.evaluate(Learner(network, options), archive, entries, progress=True)
     scores = results.scores(found.totals["crnet"])
     return scoring.unseen_threshold(scores, archive, network.config), scores
 
@@ -106,7 +115,11 @@ def define_flags():
     text("checkpoint", None, "A .keras file written by training.", required=True)
     text("records", None, "Folder of records with index.json; not with --threshold.")
     text("out", None, "The checkpoint to write; default: in place of --checkpoint.")
-    number("episodes", 300, "One-shot episodes of held-out photos of training classes.", 1)
+    number("episodes", 300, "Episodes of held-out photos of training classes.", 1)
+    number("shot", 1, "Supports of an episode: the threshold is for so many.", 1)
+    kshot = [method for method in KSHOT if "finetune" not in method]
+    flags.DEFINE_enum("kshot", "fusion", kshot, "Use of several supports.")
+    text("test_scales", "1", "As in evaluation: the threshold is for these.")
     number("seed", 0, "Of the episodes.", 0)
     flags.DEFINE_float("threshold", None, "Take this one and measure nothing.")
     flags.DEFINE_float("prototype_weight", None, "As in training; default: leave as it is.", 0)
@@ -127,6 +140,7 @@ def main():
             "prototype_weight: expected a weight such as 7 beside --prototype_levels and "
             "--backbone_weights, received none."
         )
+    options = Options(kshot=args.kshot, test_scales=args.test_scales)
     checkpoint = pathlib.Path(args.checkpoint)
     out, threshold = pathlib.Path(args.out or checkpoint), args.threshold
     network = model.load_checkpoint(checkpoint)
@@ -140,7 +154,9 @@ def main():
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     if threshold is None:
-        threshold, scores = measure(network, args.records, args.episodes, args.seed)
+        threshold, scores = measure(
+            network, args.records, args.episodes, args.seed, args.shot, options
+        )
         print(f"\n{table(scores, threshold)}\n")
     save_calibrated(network, out, threshold)
     print(f"Written to {out}: a probability of {threshold:g} is a half from now on.")

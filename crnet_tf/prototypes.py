@@ -10,6 +10,8 @@ asked about counts as one more support once there is a first answer to it (self-
 et al., ECCV 2022): it resembles itself more than it does another photo.
 """
 
+import math
+
 import keras
 from keras import layers, ops
 
@@ -27,7 +29,8 @@ class Prototypes(layers.Layer):
     queries, support masks [B,S,S,1] in {0,1,255} -> logits.
 
     Args:
-        weight: of the similarity in the logit of the foreground; 0: not to be called.
+        weight: of the similarity in the logit of the foreground, with one support; 0: not to
+            be called.
         channels: of the encoder's last level, the last ones of its features.
         last_stage: features -> [B,h',w',F'] of the stage after it, or None.
     """
@@ -79,31 +82,34 @@ class Prototypes(layers.Layer):
         """Logits [B,T,h,w,2] with the similarity in those of the foreground.
 
         The photo counts as one more support, its averages weighted by how sure the first of
-        the T answers is of each cell. Either of cells and averages may be one beside several of
-        the other.
+        the T answers is of each cell. The mean of k supports weighs sqrt(k) times as much as
+        one of them: it strays from the class that much less. Either of cells and averages may
+        be one beside several of the other.
 
         Args:
             shots: number of supports that the averages are the mean of.
         """
         supports = {name: self._unit_levels(value) for name, value in averages.items()}
-        first = ops.softmax((logits[:, :1] + self._evidence(cells, supports))[:, 0])
+        weight = self.weight * math.sqrt(shots)
+        first = ops.softmax((logits[:, :1] + _evidence(cells, supports, weight))[:, 0])
         shares = ops.split(first**CONFIDENCE, 2, axis=-1)  # background, foreground
         blended = {
             name: (shots * supports[name] + self._unit_levels(_average(cells, share)))
             / (shots + 1)
             for name, share in zip(("background", "foreground"), shares, strict=True)
         }
-        return logits + self._evidence(cells, blended)
-
-    def _evidence(self, cells, prototypes):
-        """What a cell's similarity adds to both logits: [B,1,h,w,2]."""
-        contrast = prototypes["foreground"] - prototypes["background"]
-        similarity = ops.sum(cells * contrast, axis=-1)[:, None]
-        return ops.stack([ops.zeros_like(similarity), self.weight * similarity], axis=-1)
+        return logits + _evidence(cells, blended, weight)
 
     def _unit_levels(self, cell):
         levels = [cell[..., : self.channels], cell[..., self.channels :]]
         return ops.concatenate([unit(level) for level in levels[: len(self.widths)]], axis=-1)
+
+
+def _evidence(cells, prototypes, weight):
+    """What a cell's similarity adds to both logits: [B,1,h,w,2]."""
+    contrast = prototypes["foreground"] - prototypes["background"]
+    similarity = ops.sum(cells * contrast, axis=-1)[:, None]
+    return ops.stack([ops.zeros_like(similarity), weight * similarity], axis=-1)
 
 
 def _average(cells, share):

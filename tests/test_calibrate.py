@@ -93,6 +93,28 @@ def test_the_threshold_comes_from_base_classes_and_goes_into_the_checkpoint(
     assert model.load_checkpoint(other).config.calibrated_threshold == found
 
 
+def test_it_is_found_for_the_supports_and_scales_that_will_be_used(
+    records_dir, tmp_path, monkeypatch
+):
+    first = tmp_path / "first.keras"
+    lively(fold=1, dataset="pascal5i").save(first)
+    evaluate, draw, asked = scoring.evaluate, calibrate.manifest.draw, []
+
+    def drawn(archive, shot, *arguments):
+        asked.append(shot)
+        return draw(archive, 1, *arguments)  # these records have no three photos of a class
+
+    def watched(learner, archive, entries, **given):
+        asked.append((learner.options.kshot, learner.options.scales))
+        return evaluate(learner, archive, entries, **given)
+
+    monkeypatch.setattr(calibrate.manifest, "draw", drawn)
+    monkeypatch.setattr(scoring, "evaluate", watched)
+    flags = ["--episodes=3", "--shot=2", "--kshot=mean", "--test_scales=1,1.5"]
+    commands.run(calibrate, f"--checkpoint={first}", f"--records={records_dir}", *flags)
+    assert asked == [2, ("mean", (1, 1.5))]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

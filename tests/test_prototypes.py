@@ -29,11 +29,10 @@ def test_a_cell_is_compared_with_the_object_and_with_the_rest():
     logits = np.full((1, 3, 1, 2, 2), 0.5, np.float32)
     # As the mean of several supports: shorter, and no weaker for it.
     averages["foreground"] = 0.6 * averages["foreground"]
-    found = np.array(prototypes.added(logits, views[1], averages, shots=10**9))
+    found = np.array(prototypes.added(logits, views[1], averages, shots=10**8))
     np.testing.assert_allclose(found[..., 0], logits[..., 0])
-    np.testing.assert_allclose(
-        found[0, :, 0, :, 1], [[0.5 + 2 * 0, 0.5 + 2 * 1]] * 3, atol=1e-5
-    )
+    weight = 2 * 10**4  # the root of so many
+    np.testing.assert_allclose(found[0, :, 0, :, 1] / weight, [[0, 1]] * 3, atol=1e-4)
 
 
 def test_the_photo_itself_is_one_more_support():
@@ -44,19 +43,19 @@ def test_the_photo_itself_is_one_more_support():
     }  # fmt: skip
     logits = np.zeros((1, 2, 1, 2, 2), np.float32)
     logits[0, 0, 0, :, 1] = [1.0, -0.5]
-    # Of the first step alone: 1 + 2 * (0.8 - 0) and -0.5 + 2 * (0.6 - 1).
-    foreground = 1 / (1 + np.exp(-np.array([2.6, -1.3])))
 
     def own(share):
         mean = share**8 @ cells[0, 0]
         return mean / np.linalg.norm(mean)
 
-    for shots in (1, 4):
+    for shots, weight in ((1, 2), (4, 2 * 2)):
+        # Of the first step alone: 0.8 - 0 and 0.6 - 1 is what the supports say.
+        foreground = 1 / (1 + np.exp(-np.array([1, -0.5]) - weight * np.array([0.8, -0.4])))
         one = (shots * np.array([0.8, 0.6]) + own(foreground)) / (shots + 1)
         other = (shots * np.array([0, 1]) + own(1 - foreground)) / (shots + 1)
         found = np.array(prototypes.added(logits, cells, averages, shots))
         added = found[0, :, 0, :, 1] - logits[0, :, 0, :, 1]
-        np.testing.assert_allclose(added, [2 * (one - other)] * 2, atol=1e-5)
+        np.testing.assert_allclose(added, [weight * (one - other)] * 2, atol=1e-5)
 
 
 def test_void_belongs_to_neither_side_and_an_object_of_all_has_no_rest():
