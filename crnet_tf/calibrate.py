@@ -4,7 +4,7 @@
 
 A network is unsure of photos it was not trained on, so at a half it misses much of an object.
 Episodes of held-out photos of the training classes say where to cut instead (one-shot ones at
-one scale, unless --shot, --kshot and --test_scales say otherwise), and a tenth below that is
+the network's size, unless --shot and --test_scales say otherwise), and a tenth below that is
 taken for unseen classes, which are not looked at. (Where a data set has classes for validation,
 or prototypes count, it is taken as it is.) Training does the same with its validation episodes;
 this is for more of them, for checkpoints of train_jax, and, with --threshold, for a choice of
@@ -16,16 +16,15 @@ optimiser's state, its answers shifted so that the threshold has become a half.
 import dataclasses
 import os
 import pathlib
-import zipfile
 
 import numpy as np
 from absl import flags
 
 from crnet_tf import cli, manifest, model, records, results, scoring
-from crnet_tf.checkpoints import EPOCHS_MEMBER, check_name, save_calibrated
+from crnet_tf.checkpoints import check_out, save_calibrated
 from crnet_tf.evaluation import chosen_classes
 from crnet_tf.fewshot import Learner
-from crnet_tf.options import KSHOT, Options
+from crnet_tf.options import Options
 
 
 def measure(
@@ -34,16 +33,25 @@ def measure(
     episodes: int = 300,
     seed: int = 0,
     shot: int = 1,
-    options: Options | None = None,
+    test_scales: str = "1",
 ) -> tuple[float, dict]:
     """Threshold for unseen classes, and `results.scores` at each of `scoring.THRESHOLDS`.
 
     Args:
-        shot: supports of an episode. options: how the network will answer.
+        shot: supports of an episode; several answer by their mean (`Options.kshot`).
+        test_scales: one of `Options.test_scales`.
 
     Raises:
-        FileNotFoundError, ValueError: see `records.load_index`, `evaluation.chosen_classes`.
+        FileNotFoundError, ValueError: see `records.load_index`, `evaluation.chosen_classes`;
+            several scales, whose answers are shifted before they are averaged.
     """
+    options = Options(kshot="mean" if shot > 1 else "fusion", test_scales=test_scales)
+    if len(options.scales) > 1:
+        raise ValueError(
+            "test_scales: expected one scale, because what a threshold does to each of several "
+            f"answers is not what it does to their mean, received {test_scales}. Give the "
+            "largest."
+        )
     network.parts.threshold.threshold = 0.5  # whatever an earlier call has found
     index = records.load_index(records_dir)
     archive = manifest.Archive(index, "val", chosen_classes(network, index, "base"))
@@ -98,33 +106,19 @@ def table(scores: dict, threshold: float) -> str:
     return "\n".join(lines)
 
 
-def check(checkpoint: pathlib.Path, out: pathlib.Path) -> None:
-    """Raises ValueError where writing `out` would lose something or could not be read."""
-    check_name(out)
-    with zipfile.ZipFile(checkpoint) as archive:
-        resumable = EPOCHS_MEMBER in archive.namelist()
-    if resumable and out == checkpoint:
-        raise ValueError(
-            f"{checkpoint}: expected another --out than a checkpoint that training goes on "
-            "from, whose optimiser would be lost. Give --out, or the run's best.keras."
-        )
-
-
 def define_flags():
     text, number = flags.DEFINE_string, flags.DEFINE_integer
     text("checkpoint", None, "A .keras file written by training.", required=True)
     text("records", None, "Folder of records with index.json; not with --threshold.")
     text("out", None, "The checkpoint to write; default: in place of --checkpoint.")
     number("episodes", 300, "Episodes of held-out photos of training classes.", 1)
-    number("shot", 1, "Supports of an episode: the threshold is for so many.", 1)
-    kshot = [method for method in KSHOT if "finetune" not in method]
-    flags.DEFINE_enum("kshot", "fusion", kshot, "Use of several supports.")
-    text("test_scales", "1", "As in evaluation: the threshold is for these.")
+    number("shot", 1, "Supports of an episode (--kshot=mean): it is for so many.", 1)
+    text("test_scales", "1", "One scale, as in evaluation: the threshold is for it.")
     number("seed", 0, "Of the episodes.", 0)
     flags.DEFINE_float("threshold", None, "Take this one and measure nothing.")
     flags.DEFINE_float("prototype_weight", None, "As in training; default: leave as it is.", 0)
     levels = ["own", "deep"]
-    flags.DEFINE_enum("prototype_levels", None, levels, "As in training; default: own.")
+    flags.DEFINE_enum("prototype_levels", None, levels, "As in training; default: as it is.")
     text("backbone_weights", "", "Of deep prototypes; default: the file of the training.")
 
 
@@ -140,22 +134,21 @@ def main():
             "prototype_weight: expected a weight such as 7 beside --prototype_levels and "
             "--backbone_weights, received none."
         )
-    options = Options(kshot=args.kshot, test_scales=args.test_scales)
     checkpoint = pathlib.Path(args.checkpoint)
     out, threshold = pathlib.Path(args.out or checkpoint), args.threshold
     network = model.load_checkpoint(checkpoint)
-    check(checkpoint, out)
+    check_out(out)
     if args.prototype_weight is not None:
         network = with_prototypes(
             network,
             args.prototype_weight,
-            args.prototype_levels or "own",
+            args.prototype_levels or network.config.prototype_levels,
             args.backbone_weights,
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     if threshold is None:
         threshold, scores = measure(
-            network, args.records, args.episodes, args.seed, args.shot, options
+            network, args.records, args.episodes, args.seed, args.shot, args.test_scales
         )
         print(f"\n{table(scores, threshold)}\n")
     save_calibrated(network, out, threshold)

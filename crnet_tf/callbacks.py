@@ -77,6 +77,8 @@ class Validate(keras.callbacks.Callback):
         self.network, self.episodes, self.out = network, episodes, out
         self.select_on = select_on
         self.learner = Learner(network)
+        for archive, entries in episodes.values():
+            scoring.check_supports(self.learner, archive, entries)
         self.writer = tf.summary.create_file_writer(str(out / "logs" / "episodes"))
 
     def on_epoch_end(self, epoch, logs=None):

@@ -13,10 +13,20 @@ from crnet_tf.model import CRNet
 EPOCHS_MEMBER = "epochs"  # in the zip archive that a .keras file is; Keras ignores it
 
 
-def check_name(out: pathlib.Path) -> None:
-    """Raises ValueError for a file that Keras would not read again."""
+def check_out(out: pathlib.Path) -> None:
+    """Raises ValueError where writing a network without its optimiser to `out` would lose
+    something, or Keras would not read it again."""
     if out.suffix != ".keras":
         raise ValueError(f"out: expected a name that ends in .keras, received {str(out)!r}.")
+    if not zipfile.is_zipfile(out):  # or nothing is there
+        return
+    with zipfile.ZipFile(out) as archive:
+        resumable = EPOCHS_MEMBER in archive.namelist()
+    if resumable:
+        raise ValueError(
+            f"{out}: expected another --out than a checkpoint that training goes on from, "
+            "whose optimiser would be lost. Give another --out (a run's best.keras has none)."
+        )
 
 
 def save_atomically(network: CRNet, path: pathlib.Path, epochs: int | None = None) -> None:
@@ -66,7 +76,8 @@ def keep_best(
         threshold: `Config.calibrated_threshold` of the checkpoint.
     """
     file = out / "best.json"
-    before = json.loads(file.read_text())["value"] if file.exists() else -math.inf
+    there = file.exists() and (out / runs.BEST).exists()
+    before = json.loads(file.read_text())["value"] if there else -math.inf
     value = step if select_on == "last" else score
     if value > before:
         save_calibrated(network, out / runs.BEST, threshold)

@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 
 from crnet_tf import cli, files, model
-from crnet_tf.checkpoints import check_name
+from crnet_tf.checkpoints import check_out
 
 WEIGHTS = "model.weights.h5"  # in the zip archive that a .keras file is
 
@@ -36,7 +36,7 @@ def compact(checkpoint: str | os.PathLike, out: str | os.PathLike) -> float:
         FileNotFoundError, ValueError: see `model.load_checkpoint`; `out` is no `.keras` file.
     """
     out = pathlib.Path(out)
-    check_name(out)
+    check_out(out)
     network = model.in_float32(model.load_checkpoint(checkpoint))
     # Where the backbone's weights lay on this machine is of no use elsewhere.
     weights = pathlib.Path(network.config.backbone_weights).name

@@ -5,6 +5,7 @@ text says whose choice was taken; README.md, "Choices", gives the reasons.
 """
 
 import dataclasses
+import re
 
 from absl import flags
 
@@ -178,6 +179,10 @@ class Config:
             raise ValueError(
                 "prototype_levels: expected own with --train_backbone, because the last stage "
                 "would be left behind by those before it, received deep. Leave one of them out."
+            )
+        if not re.fullmatch(r"0*[1-9]\d*(,0*[1-9]\d*)*", self.aspp_rates):
+            raise ValueError(
+                f"aspp_rates: expected dilations such as 6,12,18, received {self.aspp_rates!r}."
             )
         if not 0 < self.calibrated_threshold < 1:
             raise ValueError(

@@ -48,8 +48,14 @@ def main():
     compared = baselines.BASELINES if args.baselines else ()
     combinations = run.combinations()
     run.out.mkdir(parents=True, exist_ok=True)
+    report.clear(run.out)
+    before = None
     for (shot, group, _), some in itertools.groupby(combinations, key=together):
-        scored += run.score(group, shot, [kshot for _, kshot, _ in some], compared)
+        # Baselines know no k-shot method.
+        beside = () if before == (shot, group) else compared
+        kshots = [kshot for _, kshot, _ in some]
+        scored += run.score(group, shot, kshots, beside, args.negatives and not scored)
+        before = shot, group
         # After each: a killed run leaves a whole evaluation of what it did.
         evaluation = run.report(scored)
         episodes = [line for one in scored for line in one.episodes]

@@ -17,14 +17,15 @@ from crnet_tf import (
     results,
     runs,
 )
-from crnet_tf.episode_records import StoredEpisodes
+from crnet_tf.draws import Draws
 from crnet_tf.features import FeatureCache, base_frame
 from crnet_tf.fewshot import Learner
 from crnet_tf.finetune import check_count
+from crnet_tf.frames import LEAST_SIZE
 from crnet_tf.nway import evaluate_ways
 from crnet_tf.options import Options
 from crnet_tf.protocols import Protocol, shared_inference
-from crnet_tf.scoring import Found, evaluate_together, panel
+from crnet_tf.scoring import Found, check_supports, evaluate_together, panel
 
 PANELS = 3  # best, median and worst episodes each that the report shows
 
@@ -60,11 +61,16 @@ class Run:
         self.options = fields.from_flags(Options, {}, args)
         self.cache = FeatureCache(self.options.feature_cache_gb * 2**30)
         self.out = pathlib.Path(args.out or pathlib.Path(args.checkpoint).parent / "evaluation")
-        self.archives, self.learners = {}, {}
+        self.draws, self.learners = Draws(args, self.index, self.classes), {}
 
     def protocols(self) -> list[Protocol]:
         """The protocols asked for, with what the flags change in them."""
         args, chosen = self.args, []
+        if args.input_size and args.input_size < LEAST_SIZE:
+            raise ValueError(
+                f"input_size: expected at least {LEAST_SIZE} px, because less leaves no "
+                f"feature map, received {args.input_size}."
+            )
         for name in args.protocol:
             asked = protocols.protocol(name, self.index.dataset)
             first = asked.seeds[0] if args.seed is None else args.seed
@@ -101,9 +107,19 @@ class Run:
                 continue
             if finetunes:
                 check_count(shot * (1 + views))
-            self.draw(group[0], shot)
+            if not chosen or chosen[-1][::2] != (shot, group):
+                self._check(shot, kshot, group[0])
             chosen.append((shot, kshot, group))
         return chosen
+
+    def _check(self, shot, kshot, protocol):
+        """Raises ValueError where episodes cannot be drawn or computed."""
+        for seed, entries in self.draws.draw(protocol, shot).items():
+            archive = self.draws.archive(protocol.split)
+            if self.args.way == 1:
+                check_supports(self.learner(protocol, kshot), archive, entries)
+            if self.args.negatives:
+                self.draws.negatives(archive, entries, seed)
 
     def learner(self, protocol: Protocol, kshot: str) -> Learner:
         """The network as a protocol shows it photos, traced once for all that share it."""
@@ -118,64 +134,24 @@ class Run:
             )
         return self.learners[frame, kshot]
 
-    def archive(self, split: str) -> manifest.Archive | StoredEpisodes:
-        """Photos of the chosen classes, or those that --manifest brings along, read once."""
-        brought = _brings_photos(self.args.manifest)
-        source = self.args.manifest if brought else split
-        if source not in self.archives:
-            self.archives[source] = (
-                StoredEpisodes(source)
-                if brought
-                else manifest.Archive(self.index, split, self.classes)
-            )
-        return self.archives[source]
-
-    def draw(self, protocol: Protocol, shot: int) -> dict[int | str, list]:
-        """Episodes by seed, or those of --manifest by its name."""
-        archive, args = self.archive(protocol.split), self.args
-        if args.manifest:
-            entries = self._given(protocol)
-            if len(entries[0].support) != shot:
-                raise ValueError(
-                    f"{args.manifest}: expected episodes of {shot} supports, received "
-                    f"{len(entries[0].support)}. Give their number as --shot."
-                )
-            return {pathlib.Path(args.manifest).stem: entries}
-        if args.way > 1:
-            return {
-                seed: manifest.draw_ways(archive, args.way, shot, protocol.episodes, seed)
-                for seed in protocol.seeds
-            }
-        return {
-            seed: manifest.draw(archive, shot, protocol.episodes, seed, protocol.sampling)
-            for seed in protocol.seeds
-        }
-
-    def _given(self, protocol):
-        """Episodes of --manifest, of the chosen classes and of these records."""
-        path, archive = self.args.manifest, self.archive(protocol.split)
-        if not _brings_photos(path):
-            repeated = protocol.sampling == "pairs_in_order"
-            entries = manifest.read(path, repeated_supports=repeated)
-            manifest.check(entries, archive, path)
-            return entries
-        others = sorted({entry.class_id for entry in archive.entries} - set(self.classes))
-        if others or self.args.negatives:
-            raise ValueError(
-                f"{path}: expected episodes of the classes {list(self.classes)}, and no "
-                f"--negatives beside it, received {others or '--negatives'}. Give the "
-                "checkpoint of their fold, or a manifest of photo ids."
-            )
-        return archive.entries
-
     def score(
-        self, group: list[Protocol], shot: int, kshots: list[str], compared
+        self,
+        group: list[Protocol],
+        shot: int,
+        kshots: list[str],
+        compared: tuple[str, ...],
+        negatives: bool,
     ) -> list[results.Scored]:
-        """Protocols that share their answers, for one k and methods that fine-tune alike."""
+        """Protocols that share their answers, for one k and methods that fine-tune alike.
+
+        Args:
+            compared: baselines; they stand beside the first method.
+            negatives: also ask the first method for objects that are not there.
+        """
         learners = [self.learner(group[0], kshot) for kshot in kshots]
-        archive, drawn = self.archive(group[0].split), self.draw(group[0], shot)
+        archive, drawn = self.draws.archive(group[0].split), self.draws.draw(group[0], shot)
         found = {kshot: {} for kshot in kshots}  # {kshot: {seed: scoring.Found}}
-        absent = {kshot: [] for kshot in kshots}
+        absent = []
         options = {"scoring": tuple(group), "progress": True}
         for seed, entries in drawn.items():
             name = f"manifest-{group[0].name}-{shot}shot-{seed}.jsonl"
@@ -191,15 +167,12 @@ class Run:
             )
             for kshot, one in zip(kshots, together, strict=True):
                 found[kshot][seed] = one
-            if self.args.negatives:
-                asked = manifest.negatives(archive, entries, 0 if self.args.manifest else seed)
-                for kshot, one in zip(
-                    kshots, evaluate_together(learners, archive, asked, **options), strict=True
-                ):
-                    absent[kshot] += one.episodes
+            if negatives:
+                asked = self.draws.negatives(archive, entries, seed)
+                absent += evaluate_together(learners[:1], archive, asked, **options)[0].episodes
         return [
-            self._scored(group, shot, kshot, drawn, found[kshot], absent[kshot])
-            for kshot in kshots
+            self._scored(group, shot, kshot, drawn, found[kshot], absent if n == 0 else [])
+            for n, kshot in enumerate(kshots)
         ]
 
     def _scored(self, group, shot, kshot, drawn, found, absent):
@@ -233,6 +206,8 @@ class Run:
             episodes=count,
             seeds=protocol.seeds,
             scales=self.options.test_scales,
+            leave_one_out=self.options.leave_one_out,
+            network_size=config.image_size,
             threshold=config.calibrated_threshold,
             prototype_weight=config.prototype_weight,
         )
@@ -275,7 +250,7 @@ class Run:
         if not episodes:  # of several ways
             return {}
         first, kshot = self.protocols()[0], episodes[0]["kshot"]
-        learner, archive = self.learner(first, kshot), self.archive(first.split)
+        learner, archive = self.learner(first, kshot), self.draws.archive(first.split)
         keys = ("protocol", "shot", "kshot")
         same = [e for e in episodes if all(e[key] == episodes[0][key] for key in keys)]
 
@@ -292,7 +267,3 @@ def together(combination):
     """What combinations have in common that are computed together."""
     shot, kshot, group = combination
     return shot, group, Options(kshot=kshot).finetunes
-
-
-def _brings_photos(path):
-    return bool(path) and path.endswith(".tfrecord")

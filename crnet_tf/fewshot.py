@@ -21,7 +21,7 @@ from crnet_tf.features import FeatureCache, Photo, PhotoEncoder, base_frame
 from crnet_tf.finetune import Adapted, Finetuner, check_count, holding
 from crnet_tf.frames import Frame
 from crnet_tf.layers import resize_align_corners
-from crnet_tf.leave_one_out import HALF, best_threshold, shifted
+from crnet_tf.leave_one_out import HALF, common_threshold, shifted
 from crnet_tf.model import CRNet
 from crnet_tf.options import Options
 from crnet_tf.prior import object_average, prior_mask
@@ -121,7 +121,7 @@ class Learner:
             others = Example(self, supports[:i] + supports[i + 1 :], None, HALF)
             for frame, steps in zip(self.frames, others.maps(photo), strict=True):
                 found.append((steps[-1], frame.mask(photo.mask).numpy()[..., 0]))
-        return best_threshold(found)
+        return common_threshold(found)
 
     def _adapt(self, supports) -> Adapted:
         encoder, frame = self.encoder, self.frame

@@ -19,7 +19,7 @@ from crnet_tf.model import CRNet
 from crnet_tf.options import Options
 from crnet_tf.parts import encode, train_outputs
 
-CHECKS = 4  # how often early stop looks at the support head
+CHECKS = 4  # how often early stop looks at the support head, the last update included
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,11 +130,12 @@ class Finetuner:
         random = np.random.default_rng(self.options.finetune_seed)
         arrays = {"support": support, "category": category, "mask": masks}
         steps, history, best = self.options.finetune_steps, [], (-1.0, 0, None)
+        checked = {round(steps * i / CHECKS) for i in range(1, CHECKS + 1)}
         with holding(self._touched):
             for step in range(1, steps + 1):
                 pairs = random.integers(0, count, (2, self.options.finetune_batch))
                 history.append(float(self.update(self._batch(arrays, *pairs))))
-                if self.options.early_stop and step % max(1, steps // CHECKS) == 0:
+                if self.options.early_stop and step in checked:
                     found = self._score(arrays), step, self._values()
                     best = max(best, found, key=lambda candidate: candidate[0])
             score, step, weights = best if self.options.early_stop else (0, steps, None)

@@ -12,12 +12,11 @@ import io
 import json
 import pathlib
 
-import keras
 import numpy as np
 from absl import flags
 
 from crnet_tf import cli, files, model
-from crnet_tf.checkpoints import check_name
+from crnet_tf.checkpoints import check_out, save_atomically
 from crnet_tf.config import Config
 
 CONFIG, ENCODER = "config", "encoder"  # entries beside the arrays by path of the variable
@@ -92,9 +91,8 @@ def main():
     if args.checkpoint:
         take(model.load_checkpoint(args.checkpoint), out, args.dtype)
     else:
-        network = join(args.heads, args.backbone_weights)
-        check_name(out)
-        keras.saving.save_model(network, out, include_optimizer=False)
+        check_out(out)
+        save_atomically(join(args.heads, args.backbone_weights), out)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB.")
 
 

@@ -44,6 +44,20 @@ class Index:
         """How many folds there are, counted from 0."""
         return len(self.held_out) or folds.num_folds(self.dataset)
 
+    def dropped_classes(self, *held_out: int) -> tuple[int, ...]:
+        """`test_classes` whose photos `--drop_novel_images` leaves out of training.
+
+        Raises:
+            ValueError: label maps of 8 bits do not tell which photos show them.
+        """
+        if len(self.class_names) >= folds.VOID:
+            raise ValueError(
+                f"drop_novel_images: expected at most {folds.VOID - 1} classes, because label "
+                "maps of 8 bits call more of them alike, received "
+                f"{len(self.class_names)}. Leave it off."
+            )
+        return self.test_classes(*held_out)
+
     def test_classes(self, fold: int, calibration_fold: int | None = None) -> tuple[int, ...]:
         """Class ids that act as unseen: those that training of `fold` must never look at.
 

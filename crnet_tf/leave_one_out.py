@@ -16,7 +16,7 @@ HALF = 0.5
 THRESHOLDS = np.arange(6, 15) / 20
 
 
-def best_threshold(answers: list[tuple[np.ndarray, np.ndarray]]) -> float:
+def common_threshold(answers: list[tuple[np.ndarray, np.ndarray]]) -> float:
     """One of `THRESHOLDS`: that of the highest IoU, areas of all photos summed as shares.
 
     Args:

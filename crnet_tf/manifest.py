@@ -128,7 +128,9 @@ def draw_ways(archive: Archive, way: int, shot: int, count: int, seed: int) -> l
     generator = random.Random(seed)
     entries = []
     for class_id, query in itertools.islice(shuffled_pairs(archive.names, generator), count):
-        others = [c for c in archive.names if c != class_id]
+        # Beyond 254 classes a label map cannot tell some of them apart.
+        value = records.label_value(class_id)
+        others = [c for c in archive.names if records.label_value(c) != value]
         classes = (class_id, *generator.sample(others, way - 1))
         support = (supports(archive.names[c], query, shot, generator) for c in classes)
         entries.append(WayEntry(classes, tuple(support), query))

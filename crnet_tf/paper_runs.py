@@ -54,6 +54,12 @@ class Workplace:
         by_rows = [_name(flag) for row in self.table.own_rows() for flag in row.network]
         _refuse("train_flags", self.train_flags, by_rows)
         _refuse("eval_flags", self.eval_flags, [])
+        several = [f for f in self.eval_flags if _name(f) == "protocol" and "," in f]
+        if several:
+            raise ValueError(
+                "eval_flags: expected one protocol, because a cell of a table is one number, "
+                f"received {several[0]}. Give one of them."
+            )
         for network, fold in self.taken:
             self._check_taken(network, fold)
 
@@ -154,11 +160,11 @@ class Workplace:
         """In what a checkpoint is not the network that a row asks for."""
         values = checkpoint_config(checkpoint)
         wanted = structure((*self.train_flags, *network))
-        wanted |= {"dataset": self.table.dataset, "fold": fold}
+        wanted |= {"dataset": self.table.dataset, "fold": fold, "calibration_fold": -1}
         return [
             f"{name}: expected {value!r}, received {values.get(name)!r}"
             for name, value in wanted.items()
-            if values.get(name) != value
+            if values.get(name, -1) != value
         ]
 
 

@@ -58,8 +58,8 @@ class Pack:
             if len(found) < 2:
                 raise ValueError(
                     f"Expected at least 2 photos of {self.index.class_names[class_id - 1]} "
-                    f"({class_id}) in the {split} split, received {len(found)}. Make the pack "
-                    "again with more photos."
+                    f"({class_id}) in the {split} split, received {len(found)}. Pack "
+                    "more photos, or leave --drop_novel_images off."
                 )
         return rows
 
@@ -68,11 +68,23 @@ def write(directory, index: Index, photos, part_mb: float) -> list[pathlib.Path]
     """Writes a pack of `Photo`s; the list last, so that a killed run leaves no whole pack.
 
     Args:
+        directory: new, or of an earlier pack, which is replaced.
         part_mb: size of a part, 1e6 bytes; one photo at least.
+
+    Raises:
+        FileExistsError: it holds other things.
     """
     directory = pathlib.Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / LIST_NAME).unlink(missing_ok=True)
+    before = [p for p in directory.iterdir() if p.match("part-*.npz")]
+    others = {p.name for p in directory.iterdir()} - {p.name for p in before}
+    if others - {INDEX_NAME, LIST_NAME} or (INDEX_NAME in others and not before):
+        raise FileExistsError(
+            f"{directory}: expected a new folder or one of a pack, received one that holds "
+            f"other things ({', '.join(sorted(others)[:3])}). Choose another --out."
+        )
+    for path in (directory / LIST_NAME, *before):
+        path.unlink(missing_ok=True)
     listed, hashes, part = [], {}, []
     for photo in [*photos, None]:
         full = sum(len(p.image) + len(p.label) for p in part) >= part_mb * 1e6

@@ -157,14 +157,17 @@ def deviations(
     scales: str,
     threshold: float,
     prototype_weight: float,
+    leave_one_out: bool,
+    network_size: int,
 ) -> list[str]:
     """What a run did otherwise than its protocol, as "input 225 px (protocol: 473)".
 
-    Arguments are what the run really did; see `Protocol`. `threshold` and `prototype_weight`
-    are those of the checkpoint (`Config`): in all protocols the network answers alone, and
-    the more probable side is taken, which is 0.5.
+    Arguments are what the run really did; see `Protocol`. `threshold`, `prototype_weight` and
+    `network_size` (`image_size`, for protocols that have no size of their own) are those of the
+    checkpoint (`Config`): in all protocols the network answers alone, and the more probable
+    side is taken, which is 0.5.
     """
-    input_expected = protocol.input_size or input_size
+    input_expected = protocol.input_size or network_size
     compared = [
         ("filter {}", index_filter, protocol.filter),
         ("photo list {}", photo_list, protocol.photo_list),
@@ -175,6 +178,7 @@ def deviations(
         ("scales {}", _listed(_factors(scales)), _listed(_factors(protocol.scales))),
         ("threshold {}", threshold, 0.5),
         ("weight {:g} of prototypes", prototype_weight, 0),
+        ("leave-one-out threshold {}", "on" if leave_one_out else "off", "off"),
     ]
     return [
         f"{phrase.format(received)} (protocol: {expected})"

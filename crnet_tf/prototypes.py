@@ -65,7 +65,7 @@ class Prototypes(layers.Layer):
         """Encoder features [B,h,w,F] and their `last_level` -> float32 [B,h,w,F']."""
         levels = [features[..., -self.channels :]]
         if self.last_stage is not None:
-            levels.append(resize_align_corners(last_level, features.shape[1:3]))
+            levels.append(_between(last_level, features.shape[1:3]))
         return ops.concatenate([unit(level) for level in levels], axis=-1)
 
     def averages(self, cells, mask):
@@ -103,6 +103,15 @@ class Prototypes(layers.Layer):
     def _unit_levels(self, cell):
         levels = [cell[..., : self.channels], cell[..., self.channels :]]
         return ops.concatenate([unit(level) for level in levels[: len(self.widths)]], axis=-1)
+
+
+def _between(cells, size):
+    """Every other cell [B,h',w',F] -> all [B,h,w,F]; the last of an even number repeats the
+    one before."""
+    odd = tuple(2 * side - 1 for side in cells.shape[1:3])
+    missing = [[0, whole - side] for whole, side in zip(size, odd, strict=True)]
+    resized = resize_align_corners(cells, odd)
+    return ops.pad(resized, [[0, 0], *missing, [0, 0]], mode="symmetric")
 
 
 def _evidence(cells, prototypes, weight):

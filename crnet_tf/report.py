@@ -17,6 +17,7 @@ from crnet_tf import charts, cli, document, files, photos, visualize
 
 KINDS = ("best", "median", "worst")
 WANTED = ("checkpoint", "dataset", "fold", "classes", "class_names", "rows", "presence")
+PAGE = "report.html"
 CAPTIONS = "panels.json"  # {kind: captions of the rows of panels-KIND.png}
 
 
@@ -54,23 +55,13 @@ def caption(episode: dict, class_names: tuple[str, ...]) -> str:
     )
 
 
-def page(
-    evaluation: dict,
-    episodes: list[dict],
-    pictures: dict[str, np.ndarray],
-    panels: list[tuple[str, np.ndarray]],
-) -> str:
-    """One self-contained HTML document of an evaluation.
-
-    Args:
-        evaluation: content of `evaluation.json`.
-        episodes: lines of `episodes.jsonl`.
-        pictures: {name: uint8 picture [H,W,3]}, such as `charts.pictures`.
-        panels: (caption, uint8 picture [H,W,3]) of single episodes or of sheets of them.
-    """
-    return document.whole(
-        document.title(evaluation), document.section(evaluation, episodes, pictures, panels)
-    )
+def clear(out: pathlib.Path) -> None:
+    """Takes the charts, panels and page of an earlier evaluation out of a folder."""
+    for pattern in ("*_over_*.png", "iou_by_size.png", "class_iou.png", "panels-*.png"):
+        for path in out.glob(pattern):
+            path.unlink()
+    for name in (CAPTIONS, PAGE):
+        (out / name).unlink(missing_ok=True)
 
 
 def illustrate(out: pathlib.Path, evaluation: dict, panels: dict[str, list]) -> None:
@@ -92,7 +83,7 @@ def illustrate(out: pathlib.Path, evaluation: dict, panels: dict[str, list]) -> 
     captions = {kind: [text for text, _ in some] for kind, some in panels.items()}
     files.write_text(out / CAPTIONS, json.dumps(captions, indent=1))
     charts.tensorboard(out / "logs", evaluation, drawn | sheets)
-    files.write_text(out / "report.html", report([out]))
+    files.write_text(out / PAGE, report([out]))
 
 
 def report(folders: list[pathlib.Path]) -> str:
@@ -195,7 +186,7 @@ def define_flags():
     flags.DEFINE_list(
         "evaluations", None, "Folders written by crnet_tf.evaluate, one a fold.", required=True
     )
-    flags.DEFINE_string("out", "report.html", "The page to write.")
+    flags.DEFINE_string("out", PAGE, "The page to write.")
 
 
 def main():

@@ -12,6 +12,7 @@ from crnet_tf.fewshot import Learner
 from crnet_tf.folds import VOID
 from crnet_tf.protocols import PROTOCOLS, Protocol
 from crnet_tf.series import ABOVE, STEP
+from crnet_tf.support import check_visible
 
 THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))
 
@@ -81,6 +82,9 @@ def evaluate(
             the class makes a negative episode.
         scoring: protocols that score the same answers differently.
         compared: names out of `baselines.BASELINES`.
+
+    Raises:
+        ValueError: see `check_supports`.
     """
     options = {"scoring": scoring, "compared": compared, "progress": progress}
     return evaluate_together([learner], archive, entries, **options)[0]
@@ -95,7 +99,10 @@ def evaluate_together(
     compared: tuple[str, ...] = (),
     progress: bool = False,
 ) -> list[Found]:
-    """`evaluate` of learners that fine-tune alike or not at all: each episode only once."""
+    """`evaluate` of learners that fine-tune alike or not at all: each episode only once.
+
+    The baselines stand beside the first learner.
+    """
     found = [Found({}, []) for _ in learners]
     bar = keras.utils.Progbar(len(entries), unit_name="episode") if progress else None
     for entry in entries:
@@ -106,6 +113,7 @@ def evaluate_together(
             example = learner.learn(supports, adapted)
             adapted = example.adapted
             _score(learner, example.maps(query), others, entry, query.mask, scoring, result)
+            others = {}  # once is enough
             # Without kept features the encoder would run again for it.
             kept = learner.encoder.keep
             result.episodes[-1]["presence"] = example.presence(query) if kept else None
@@ -127,6 +135,18 @@ def _score(learner, maps, others, entry, mask, scoring, found):
             found.add(protocol.name, above(threshold), entry.class_id, area)
         if protocol is scoring[0]:
             found.episodes.append(_line(entry, answer[-1], truth))
+
+
+def check_supports(
+    learner: Learner, archive: manifest.Archive, entries: list[manifest.Entry]
+) -> None:
+    """Raises ValueError, before anything is computed, for a support whose object is so small
+    that nothing of it is left at the network's input size."""
+    pairs = sorted({(name, entry.class_id) for entry in entries for name in entry.support})
+    for name, class_id in pairs:
+        _, mask = archive.masked(name, class_id)
+        for frame in learner.frames:
+            check_visible(mask, frame, f"photo {name}, class {class_id}")
 
 
 def photos_of(archive: manifest.Archive, entry: manifest.Entry) -> tuple[list[Photo], Photo]:

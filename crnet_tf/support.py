@@ -40,7 +40,8 @@ def check_visible(mask: np.ndarray, frame: Frame, name: str) -> None:
         raise ValueError(
             f"{name}: expected an object that can still be seen at the network's input size, "
             f"{frame.size}x{frame.size}, received {np.sum(mask == 1)} foreground pixels in "
-            f"{_pixels(mask.shape)}, none of which is left. Crop the photo around the object."
+            f"{_pixels(mask.shape)}, none of which is left. Crop the photo around the object, "
+            "or leave it out (records: build them with a --filter for small objects)."
         )
 
 
@@ -66,7 +67,8 @@ def read_mask(path: photos.PathLike, class_id: int | None = None) -> np.ndarray:
     if not set(values.tolist()) <= {0, 1, 255}:
         raise ValueError(
             f"{path}: expected a mask of 0 and 1 or of 0 and 255, received the values "
-            f"{_shorten(values)}. If it is a label map of class ids, choose one: --class_id=N."
+            f"{_shorten(values)}. Save the object as 255, the rest as 0. (Of a label map of "
+            "class ids, crnet_tf.predict and export.client take one: --class_id=N.)"
         )
     # Only a mask that has a 1 can mean void by 255.
     return label if 1 in values else (label == 255).astype(np.uint8)

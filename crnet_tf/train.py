@@ -117,7 +117,7 @@ def training_data(
     settings = network.config
     classes = index.train_classes(*settings.held_out)
     episodes.check_counts(index, "train", classes, 1)
-    unseen = index.test_classes(*settings.held_out) if settings.drop_novel_images else ()
+    unseen = index.dropped_classes(*settings.held_out) if settings.drop_novel_images else ()
     if settings.feature_views:
         store = feature_store.open_store(
             network, index, classes, feature_dir, unseen, max_gb=feature_gb

@@ -55,25 +55,35 @@ def segment_folder(
         return photos.read_photo(path), answer
 
     out.mkdir(parents=True, exist_ok=True)
-    lines, skipped, count = [], [], 0
-    for path, name, (image, answer) in photo_folder.each_photo(
-        queries, ask, skipped, concurrency
-    ):
-        count = len(answer.presence)
-        scores = [f"{score:.3f}" for score in answer.presence]
-        if count == 1:
-            photo_folder.write_mask(out, name, image, answer.mask, answer.probability[0])
-            lines.append([path.name, *scores, f"{answer.mask.mean():.4f}"])
-        else:
-            photo_folder.write_classes(out, name, image, answer.mask)
-            lines.append([path.name, *scores])
-    if count == 1:
+    lines, skipped, names = [], [], []
+    try:
+        for path, name, (image, answer) in photo_folder.each_photo(
+            queries, ask, skipped, concurrency
+        ):
+            if not names:
+                count = len(answer.presence)
+                names = segmenter.class_names() if count > 1 else ["the object"]
+                names = names or [f"class {n}" for n in range(1, count + 1)]
+            scores = [f"{score:.3f}" for score in answer.presence]
+            if len(names) == 1:
+                photo_folder.write_mask(out, name, image, answer.mask, answer.probability[0])
+                lines.append([path.name, *scores, f"{answer.mask.mean():.4f}"])
+            else:
+                photo_folder.write_classes(out, name, image, answer.mask)
+                lines.append([path.name, *scores])
+    finally:  # what was answered before an error is not lost
+        if lines:
+            _write_table(out, names, lines)
+    return skipped
+
+
+def _write_table(out, names, lines):
+    """The presence scores of the classes on each photo."""
+    if len(names) == 1:
         photo_folder.write_table(out, ["photo", "presence", "share"], lines)
     else:
-        names = segmenter.class_names() or [f"class {n}" for n in range(1, count + 1)]
         photo_folder.write_legend(out, names)
         photo_folder.write_table(out, ["photo", *(f"presence of {n}" for n in names)], lines)
-    return skipped
 
 
 def define_flags():

@@ -6,6 +6,7 @@
 The class is called as the folder is. Folders within DIR are several classes.
 """
 
+import os
 import pathlib
 
 from crnet_tf import photos, support
@@ -42,8 +43,10 @@ def read_classes(directory: photos.PathLike) -> dict[str, list[Photo]]:
         raise ValueError(
             f"{directory}: expected at most {VOID - 1} classes, received {len(folders)}."
         )
-    classes = folders or [directory]
-    return {folder.resolve().name: read_class(folder) for folder in classes}
+    # As the folders are called, whatever links point to.
+    named = {folder.name: folder for folder in folders}
+    named = named or {os.path.basename(os.path.abspath(directory)): directory}
+    return {name: read_class(folder) for name, folder in named.items()}
 
 
 def read_class(folder: pathlib.Path) -> list[Photo]:

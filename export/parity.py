@@ -107,7 +107,8 @@ def whole_and_halves(
     """
     whole, encode, part, query = names
     measure = measure or answer_difference
-    state, example, differences = functions[encode](**given), learner.learn(supports), {}
+    example = learner.learn(supports)  # first: it says what is wrong with a support
+    state, differences = functions[encode](**given), {}
     if measure is answer_difference:
         differences[encode] = state_difference(learner, supports, state)
     for name, first in ((whole, given), (part, state)):

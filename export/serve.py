@@ -8,6 +8,7 @@ commas, under other names as NAME=FOLDER. The newest version serves; a newer one
 is loaded, then takes over. SIGTERM or Ctrl+C: what was received is still answered.
 """
 
+import os
 import pathlib
 import re
 import signal
@@ -49,7 +50,7 @@ def served_models(models: list[str], version: int | None = None) -> list[Served]
     for text in models:
         name, _, folder = text.rpartition("=")
         path = pathlib.Path(folder)
-        name = name or path.resolve().name
+        name = name or os.path.basename(os.path.abspath(path))
         if not re.fullmatch(r"[\w.-]+", name, re.ASCII) or name in found:
             raise ValueError(
                 f"--model: expected names of letters, digits, '_', '.' and '-', each once, "

@@ -26,7 +26,7 @@ class Settings:
     max_photos: int = field(
         64,
         "Most queries, times supports, of one request; memory grows with them.",
-        minimum=1,
+        minimum=4,  # as many photos as a batch of `batching.SIZES`
     )
 
     def __post_init__(self):

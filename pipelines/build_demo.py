@@ -20,7 +20,7 @@ from crnet_tf.records import Index
 from pipelines import demo_scenes
 from pipelines.audit import audit
 from pipelines.build_voc import build_voc
-from pipelines.folder import locked, replaced
+from pipelines.folder import locked, real, replaced
 from pipelines.progress import progress
 
 DATASET = "demo"
@@ -45,7 +45,7 @@ def build_demo(
         out: folder to make.
         seed: of everything drawn, at least 0.
         train_photos, val_photos: at least 20 each, so that every class occurs.
-        overwrite: draw and build again what is there with other settings.
+        overwrite: draw and build again what is there.
 
     Raises:
         ValueError: seed or counts out of range.
@@ -56,13 +56,14 @@ def build_demo(
     out = pathlib.Path(out)
     counts = {"train": train_photos, "val": val_photos}
     settings = {"drawing": DRAWING, "seed": seed, "photos": counts}
-    with locked(out / "VOC"):
-        if not _is_drawn(out / "VOC", settings, overwrite):
-            with replaced(out / "VOC") as work:
+    voc = real(out / "VOC")
+    with locked(voc):
+        if not _is_drawn(voc, settings, overwrite):
+            with replaced(voc) as work:
                 _draw_voc(work, seed, counts)
                 (work / _SETTINGS_NAME).write_text(json.dumps(settings) + "\n")
     return build_voc(
-        out / "VOC",
+        voc,
         out / "records",
         # By construction every class has enough pixels (demo_scenes.MIN_PIXELS); OSLSM's grid
         # of 32 px is too coarse for photos of this size.
@@ -99,7 +100,7 @@ def _is_drawn(voc, settings, overwrite):
             f"{voc}: expected a demo set of {settings}, received one of {there}. --overwrite "
             "draws it again; another --out keeps both."
         )
-    return there == settings
+    return there == settings and not overwrite
 
 
 def _draw_voc(root, seed, counts):

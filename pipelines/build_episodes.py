@@ -26,7 +26,7 @@ from crnet_tf import (
 )
 from crnet_tf.frames import Frame
 from pipelines.disk import sha256_of
-from pipelines.folder import locked, replaced
+from pipelines.folder import locked, real, replaced
 from pipelines.progress import progress
 
 FORMAT_VERSION = 1
@@ -113,8 +113,11 @@ def _deviations(rules, index, image_size, episodes, seeds):
         episodes=episodes,
         seeds=seeds,
         scales=rules.scales,
-        threshold=0.5,  # of a checkpoint, as the next: no network has a part in these episodes
+        # Of a network, which has no part in these episodes.
+        threshold=0.5,
         prototype_weight=0,
+        leave_one_out=False,
+        network_size=image_size,
     )
 
 
@@ -124,6 +127,7 @@ def _frame(rules, image_size):
 
 
 def _write(out, content, archive, drawn, frame, overwrite):
+    out = real(out)
     with locked(out):
         there = _episodes_in(out)
         if there and not overwrite:

@@ -140,10 +140,17 @@ def _held_out(class_names, folds, test_classes):
         raise ValueError("--folds, --test_classes: expected one of them, received both.")
     if test_classes:
         return own_splits.named_fold(class_names, test_classes)
-    return own_splits.deal_folds(class_names, folds or min(4, len(class_names)))
+    return own_splits.deal_folds(
+        class_names, min(4, len(class_names)) if folds is None else folds
+    )
 
 
 def _split(photos, val_share, val_list, train_list, never_trained_on):
+    if train_list and not val_list:
+        raise ValueError(
+            "--train_list: expected --val_list with it, received it alone. Name the test "
+            "photos too, or leave it out."
+        )
     if val_list:
         return own_splits.split_by_lists(photos, val_list, train_list, never_trained_on)
     same = own_splits.copies(photos)

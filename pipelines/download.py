@@ -23,7 +23,7 @@ from absl import flags
 from crnet_tf import cli, photos
 from pipelines import fetch
 from pipelines.disk import check_space
-from pipelines.extract import extract
+from pipelines.extract import check_python, extract
 from pipelines.transfer import Expected
 
 _COCO = "http://images.cocodataset.org"  # its certificate names another host: no https
@@ -127,6 +127,8 @@ def download(
         OSError, RuntimeError: see `fetch.fetch`, `extract.extract`.
     """
     archives = _archives(dataset, urls)
+    if unpack:
+        check_python()
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
     _check_disk(archives, out, unpack)

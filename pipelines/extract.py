@@ -9,6 +9,7 @@ import gzip
 import lzma
 import os
 import pathlib
+import platform
 import re
 import shutil
 import stat
@@ -69,8 +70,9 @@ def extract(
         ValueError: it is damaged, or has names, links, devices or sizes it must not have.
         FileExistsError: other things stand where it would be unpacked; they are never touched.
         OSError: the disk has no room for it.
-        RuntimeError: another process is unpacking it.
+        RuntimeError: another process is unpacking it; see `check_python`.
     """
+    check_python()
     archive, folder = pathlib.Path(archive), pathlib.Path(folder)
     if not archive.is_file():
         raise FileNotFoundError(
@@ -86,6 +88,15 @@ def extract(
             check_space(folder, sum(e.size for e in wanted), f"unpacking {archive.name}")
             _unpack(archive, folder, wanted, missing)
         return tops
+
+
+def check_python() -> None:
+    """Raises RuntimeError where `tarfile` cannot yet refuse what would leave the folder."""
+    if not hasattr(tarfile, "data_filter"):
+        raise RuntimeError(
+            "Unpacking: expected Python 3.10.12, 3.11.4 or newer, received "
+            f"{platform.python_version()}. Unpack the archive by hand, or take a newer one."
+        )
 
 
 def _checked_list(archive, limits):

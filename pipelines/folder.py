@@ -13,6 +13,11 @@ from collections.abc import Iterator
 from pipelines.disk import named_when_full
 
 
+def real(out: pathlib.Path) -> pathlib.Path:
+    """The folder itself where `out` is a link to it: `replaced` renames folders."""
+    return pathlib.Path(os.path.realpath(out)) if out.is_symlink() else out
+
+
 @contextlib.contextmanager
 def locked(out: pathlib.Path) -> Iterator[None]:
     """Holds `.<name>.lock` beside `out`, with this process' id in it.

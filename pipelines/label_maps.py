@@ -49,15 +49,19 @@ def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Pat
     table = read_table(colours)
     paths, problems = files_by_name(images, PHOTO_SUFFIXES)
     maps, twice = files_by_name(labels, LABEL_SUFFIXES)
-    problems += twice + [
-        f"{path}: expected a label map of this name in {labels}, found none."
-        for name, path in paths.items()
-        if name not in maps
-    ] + [
-        f"{path}: expected a photo of this name in {images}, found none."
-        for name, path in maps.items()
-        if name not in paths
-    ]
+    problems += (
+        twice
+        + [
+            f"{path}: expected a label map of this name in {labels}, found none."
+            for name, path in paths.items()
+            if name not in maps
+        ]
+        + [
+            f"{path}: expected a photo of this name in {images}, found none."
+            for name, path in maps.items()
+            if name not in paths
+        ]
+    )
     held = {}  # photo name -> names in its map
     both = sorted(paths.keys() & maps.keys())
     find = functools.partial(_names_in, table=table)

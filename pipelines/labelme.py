@@ -60,9 +60,10 @@ def read_label(photo: Photo) -> np.ndarray:
         if kind == "polygon":
             draw.polygon(points, fill=value, outline=value)
         elif kind == "rectangle":
-            (x0, y0), (x1, y1) = points[:2]
-            corners = [min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)]
-            draw.rectangle(corners, fill=value, outline=value)
+            # Two opposite corners, or all four, as X-AnyLabeling writes.
+            corners = np.array(points)
+            box = [*corners.min(axis=0), *corners.max(axis=0)]
+            draw.rectangle(box, fill=value, outline=value)
         else:
             (x, y), rim = points[:2]
             radius = math.dist((x, y), rim)

@@ -148,8 +148,9 @@ def _read_list(path, names):
     if not named or named - names:
         raise ValueError(
             f"{path}: expected names of photos, one a line, received "
-            f"{', '.join(sorted(named - names)[:3]) or 'an empty list'}. They are paths below "
-            f"the source, such as {min(names, default='cat/tom')!r}."
+            f"{', '.join(sorted(named - names)[:3]) or 'an empty list'}. They are CLASS/NAME "
+            "of --format=folders, else paths below the source, such as "
+            f"{min(names, default='cat/tom')!r}."
         )
     return named
 

@@ -15,6 +15,7 @@ import concurrent.futures
 import hashlib
 import itertools
 import os
+import pathlib
 import time
 from collections.abc import Iterator
 
@@ -209,10 +210,12 @@ def define_flags() -> None:
 
 def main():
     given = flags.FLAGS
+    if given.out:  # now: reading takes long
+        pathlib.Path(given.out).parent.mkdir(parents=True, exist_ok=True)
     report = verify(given.records, given.distance)
+    print(report.text())
     if given.out:
         files.write_text(given.out, report.json())
-    print(report.text())
     if report.faults:
         raise SystemExit(1)
 

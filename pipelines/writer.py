@@ -10,7 +10,6 @@ Apache Beam on many machines (`beam_writer`). The same input gives the same byte
 
 import functools
 import json
-import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,7 +19,7 @@ from absl import flags
 from crnet_tf import photos, records
 from pipelines.examples import Item, MakeRecord, make_record
 from pipelines.finished import check_complete, check_names, holds_records, input_sha256
-from pipelines.folder import locked, replaced
+from pipelines.folder import locked, real, replaced
 from pipelines.progress import progress
 from pipelines.shards import SHARD_MB, ShardWriter
 from pipelines.threads import futures_of
@@ -178,7 +177,7 @@ def write_records(
 
 def _build(out, settings, overwrite, splits, write):
     """Writes the splits and the index, or leaves alone what is there."""
-    out = pathlib.Path(os.path.realpath(out)) if out.is_symlink() else out
+    out = real(out)
     with locked(out):
         if holds_records(out) and not overwrite:
             check_complete(out, settings)

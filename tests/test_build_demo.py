@@ -121,3 +121,18 @@ def test_wrong_numbers(tmp_path):
 def test_unknown_shape():
     with pytest.raises(ValueError, match="shape: expected one of .*received 'cube'"):
         demo_shapes.outline("cube", np.random.default_rng(0))
+
+
+def test_overwrite_draws_again_also_behind_a_link(tmp_path):
+    real = tmp_path / "disk" / "VOC"
+    real.mkdir(parents=True)
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "VOC").symlink_to(real)
+    counts = {"train_photos": 20, "val_photos": 20}
+    build_demo(tmp_path / "demo", **counts)
+    lost = sorted((real / "JPEGImages").iterdir())[0]
+    lost.unlink()
+    for _ in range(2):
+        build_demo(tmp_path / "demo", overwrite=True, **counts)
+        assert lost.is_file() and (tmp_path / "demo" / "VOC").is_symlink()
+    assert sorted(path.name for path in (tmp_path / "disk").iterdir()) == ["VOC"]

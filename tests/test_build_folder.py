@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 import sys
 
+import commands
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -285,7 +286,8 @@ def test_a_class_without_pixels_is_shown(tmp_path):
     source = write_folders(tmp_path / "in")
     for path in (source / "dog" / "masks").iterdir():
         photos.write_png(path, np.zeros((HEIGHT, WIDTH), np.uint8))
-    index = build(class_folders, class_folders.list_photos(source), tmp_path / "out", folds=3)
+    listing = class_folders.list_photos(source)
+    index = build(class_folders, listing, tmp_path / "out", folds=3, on_error="skip")
     assert index.count("train", 2) == index.count("val", 2) == 0
     assert "too few" in build_folder.table(index).splitlines()[3]
 
@@ -508,3 +510,34 @@ def test_command_names_missing_flags(tmp_path):
 
     with pytest.raises(ValueError, match="--format=coco: expected .*received no --annotations"):
         build_folder.list_photos(Given)
+
+
+def test_rectangles_of_two_and_of_four_corners_are_the_same():
+    """Labelme writes two, X-AnyLabeling all four."""
+    two = ((5, "rectangle", ((30.0, 8.0), (10.0, 20.0))),)
+    four = ((5, "rectangle", ((10.0, 8.0), (30.0, 8.0), (30.0, 20.0), (10.0, 20.0))),)
+    maps = [labelme.read_label(Photo("a", None, ((60, 50), one), (5,))) for one in (two, four)]
+    np.testing.assert_array_equal(maps[0], maps[1])
+    assert np.sum(maps[1] == 5) == 21 * 13
+
+
+def test_an_empty_mask_is_named(tmp_path):
+    source = write_folders(tmp_path / "in")
+    mask = sorted((source / "cat" / "masks").iterdir())[0]
+    photos.write_png(mask, np.zeros((HEIGHT, WIDTH), np.uint8))
+    with pytest.raises(ValueError, match=f"{mask.name}: expected a mask with some foreground"):
+        build(class_folders, class_folders.list_photos(source), tmp_path / "out")
+    index = build(
+        class_folders, class_folders.list_photos(source), tmp_path / "out", on_error="skip"
+    )
+    assert sum(split["skipped"] for split in index.splits.values()) == 1
+
+
+def test_a_training_list_alone_is_refused(tmp_path):
+    source = write_folders(tmp_path / "in")
+    (tmp_path / "train.txt").write_text("cat/p0")
+    with pytest.raises(ValueError, match="--train_list: expected --val_list with it"):
+        commands.run(
+            build_folder, f"--source={source}", f"--out={tmp_path / 'out'}",
+            f"--train_list={tmp_path / 'train.txt'}",
+        )  # fmt: skip

@@ -110,9 +110,11 @@ def test_it_is_found_for_the_supports_and_scales_that_will_be_used(
 
     monkeypatch.setattr(calibrate.manifest, "draw", drawn)
     monkeypatch.setattr(scoring, "evaluate", watched)
-    flags = ["--episodes=3", "--shot=2", "--kshot=mean", "--test_scales=1,1.5"]
+    flags = ["--episodes=3", "--shot=2", "--test_scales=1.5"]
     commands.run(calibrate, f"--checkpoint={first}", f"--records={records_dir}", *flags)
-    assert asked == [2, ("mean", (1, 1.5))]
+    assert asked == [2, ("mean", (1.5,))]
+    with pytest.raises(ValueError, match="test_scales: expected one scale"):
+        calibrate.measure(lively(), records_dir, test_scales="1,1.5")
 
 
 @pytest.mark.parametrize(

@@ -275,6 +275,29 @@ def test_fine_tuning_two_supports(checkpoint, larger_dir, tmp_path, no_pictures)
     row = row_of(tmp_path)
     assert (row["shot"], row["kshot"]) == (2, "finetune+fusion")
     assert "scales 1,1.25 (protocol: 1)" in row["deviations"]
+    assert f"input {SIZE + 8} px (protocol: {SIZE})" in row["deviations"]
+
+
+def test_baselines_stand_beside_the_first_method_of_a_k(
+    checkpoint, larger_dir, tmp_path, no_pictures
+):
+    small(
+        checkpoint, larger_dir, tmp_path, "--kshot=fusion,mean,finetune", "--shot=2",
+        "--baselines", "--episodes=2", "--finetune_steps=1",
+    )  # fmt: skip
+    found = [(r["method"], r["kshot"]) for r in tabled(tmp_path)]
+    assert {kshot for _, kshot in found} == {"fusion", "mean", "finetune"}
+    assert [kshot for method, kshot in found if method == "prototype"] == ["fusion"]
+
+
+def test_pictures_of_an_earlier_evaluation_go(checkpoint, larger_dir, tmp_path, no_pictures):
+    for name in ("mean_iou_over_shots.png", "panels-best.png", "report.html", "mine.png"):
+        (tmp_path / name).write_bytes(b"old")
+    small(checkpoint, larger_dir, tmp_path, "--episodes=2")
+    assert not {"mean_iou_over_shots.png", "panels-best.png", "report.html"} & {
+        path.name for path in tmp_path.iterdir()
+    }
+    assert (tmp_path / "mine.png").read_bytes() == b"old"
 
 
 def test_a_manifest_is_evaluated_as_drawn(tuned, checkpoint, larger_dir, tmp_path, no_pictures):
@@ -344,7 +367,7 @@ def refused(kind, message, out, *arguments):
         (["--shot=1,2", "--kshot=finetune+fusion"], "expected at least 2 labelled photos"),
         (["--way=6"], "way: expected 1..5, .*received 6"),
         (["--way=2", "--negatives"], "--way: expected 1 beside --manifest or --negatives"),
-        (["--input_size=5"], "expected at least 8 px, received 5"),
+        (["--input_size=32"], "input_size: expected at least 33 px, .* received 32"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )  # fmt: skip

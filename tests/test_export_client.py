@@ -195,11 +195,17 @@ def test_a_photo_that_the_server_refuses_is_skipped_and_named(
 
 
 def test_a_server_that_goes_ends_the_run(folder, address, few_shot):
-    few_shot.troubles.append(lambda: None)
+    few_shot.troubles.extend([lambda: None] * 2)  # the supports and a photo
     few_shot.troubles.extend([Refused("INTERNAL", "out of memory")] * 9)
     with pytest.raises(RemoteError, match="INTERNAL: out of memory") as caught:
-        run(folder, address, *supports_of(folder))
+        run(folder, address, *supports_of(folder), "--concurrency=1")
     assert cli.is_mistake(caught.value)
+    # What was answered before is told.
+    assert (
+        len(table(folder / "found")[1:])
+        == 1
+        == len(list((folder / "found").glob("*_mask.png")))
+    )
 
 
 @pytest.mark.parametrize(

@@ -85,3 +85,17 @@ def test_errors_name_the_file(message, tmp_path):
     wrong_folders(tmp_path / "t")[message]()
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         labelled_folder.read_classes(tmp_path / "t")
+
+
+def test_classes_are_called_as_their_folders_not_as_what_links_point_to(tmp_path, monkeypatch):
+    things = tmp_path / "things"
+    things.mkdir()
+    for name in ("cat", "dog"):
+        photos = tmp_path / name / "photos"
+        put(photos, "1.png", "1_mask.png")
+        (things / name).symlink_to(photos)
+    classes = labelled_folder.read_classes(things)
+    assert {name: len(found) for name, found in classes.items()} == {"cat": 1, "dog": 1}
+    assert list(labelled_folder.read_classes(things / "cat")) == ["cat"]
+    monkeypatch.chdir(tmp_path / "dog" / "photos")
+    assert list(labelled_folder.read_classes(".")) == ["photos"]

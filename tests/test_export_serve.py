@@ -588,3 +588,38 @@ def test_without_its_packages_the_command_says_what_to_install(tmp_path):
     )
     assert ended.returncode == 1
     assert ended.stderr.splitlines()[-1].endswith("pip install -e '.[serve]'")
+
+
+def test_other_files_of_the_same_number_take_over(tmp_path):
+    write_sums(tmp_path, 1)
+    loads = []
+
+    def load(path, name, version):
+        loads.append(version)
+        if (path / "broken").exists():
+            raise ValueError("it is damaged")
+        return loading.load(path, name, version)
+
+    model = Served("sum", tmp_path, load=load)
+
+    async def look():
+        for _ in range(2):
+            await model.refresh()
+
+    asyncio.run(look())
+    first = model.current
+    shutil.rmtree(tmp_path / "1")
+    write_sums(tmp_path, 1)
+    asyncio.run(look())
+    assert loads == [1, 1] and model.current is not first
+    assert model.states[1].state == "AVAILABLE"
+    # Broken in its place, it goes on from memory, though there is an older one.
+    second = model.current
+    (tmp_path / "1").rename(tmp_path / "2")
+    write_sums(tmp_path, 1)
+    asyncio.run(look())
+    assert model.current.version == 2
+    (tmp_path / "2" / "broken").touch()
+    asyncio.run(look())
+    assert model.current.version == 2 and model.states[2].state == "AVAILABLE"
+    assert loads == [1, 1, 2, 2] and model.current is not second

@@ -298,3 +298,11 @@ def test_a_failed_write_leaves_nothing(tmp_path, out, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         extract(archive, out)
     assert not list(out.iterdir())
+
+
+def test_a_python_whose_tarfile_cannot_refuse_is_named(tmp_path, out, monkeypatch):
+    path = tmp_path / "a.tar"
+    write_tar(path)
+    monkeypatch.delattr(tarfile, "data_filter")
+    with pytest.raises(RuntimeError, match="expected Python 3.10.12, 3.11.4 or newer"):
+        extract(path, out)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from test_features import eager, lively, photo  # noqa: F401
 
 from crnet_tf import finetune, frames
-from crnet_tf.finetune import Finetuner, adapted_variables, holding
+from crnet_tf.finetune import CHECKS, Finetuner, adapted_variables, holding
 from crnet_tf.options import Options
 
 QUICK = Options(kshot="finetune", finetune_steps=3, finetune_rate=1e-3)
@@ -274,3 +274,11 @@ def test_arrays_that_do_not_fit_are_refused(network, images, masks):
     with pytest.raises(ValueError, match=r"photos \[K,33,33,3\] and masks.*received") as error:
         finetune.finetune(network, np.zeros(images), np.zeros(masks))
     assert str(list(images)) in str(error.value) and str(list(masks)) in str(error.value)
+
+
+def test_early_stop_looks_at_the_last_update_too(network):
+    options = dataclasses.replace(QUICK, finetune_steps=7, early_stop=True)
+    tuner, supports = Finetuner(network, options), encoded(network, 1, 2)
+    rising = iter(range(CHECKS))
+    tuner.update, tuner._score = lambda batch: 0.0, lambda arrays: next(rising)
+    assert tuner(*supports).step == 7 and next(rising, None) is None

@@ -5,7 +5,7 @@ import pytest
 from test_features import eager, lively, photo  # noqa: F401
 
 from crnet_tf.fewshot import Learner
-from crnet_tf.leave_one_out import best_threshold, shifted
+from crnet_tf.leave_one_out import common_threshold, shifted
 from crnet_tf.options import Options
 
 SUPPORTS = [photo(1), photo(2, 33, 47), photo(3, 60, 41)]
@@ -35,24 +35,24 @@ def row(*pixels, dtype=float):
 )
 def test_the_threshold_that_cuts_the_object_out_best(probability, expected):
     mask = row(1, 1, 0, 255, dtype=np.uint8)
-    found = best_threshold([(row(*probability), mask)])
+    found = common_threshold([(row(*probability), mask)])
     assert found == pytest.approx(expected)
 
 
 def test_where_nothing_is_found_it_stays_a_half():
     mask = row(1, 0, dtype=np.uint8)
-    assert best_threshold([(row(0.32, 0.01), mask)]) == 0.3
-    assert best_threshold([(row(0.01, 0.9), mask)]) == 0.5
+    assert common_threshold([(row(0.32, 0.01), mask)]) == 0.3
+    assert common_threshold([(row(0.01, 0.9), mask)]) == 0.5
 
 
 def test_areas_are_summed_over_photos_that_count_alike():
     """The faint object wants less than 0.35, the sure one among what is faint more."""
     faint = row(*[0.35] * 4, *[0.01] * 6), row(*[1] * 4, *[0] * 6)
     sure = row(*[0.7] * 5, *[0.35] * 5), row(*[1] * 5, *[0] * 5)
-    assert best_threshold([faint, sure]) == 0.3  # 9/14 against 5/9
-    assert best_threshold([faint, sure, sure]) == 0.5  # 14/24 against 10/14
+    assert common_threshold([faint, sure]) == 0.3  # 9/14 against 5/9
+    assert common_threshold([faint, sure, sure]) == 0.5  # 14/24 against 10/14
     large = tuple(np.repeat(part, 100, axis=0) for part in sure)
-    assert best_threshold([faint, large]) == 0.3
+    assert common_threshold([faint, large]) == 0.3
 
 
 def test_probabilities_are_moved_to_where_the_threshold_is_a_half():
@@ -78,11 +78,11 @@ def test_each_support_is_asked_for_in_the_light_of_the_others(network, kshot, sc
         maps = plain.learn(SUPPORTS[:i] + SUPPORTS[i + 1 :]).maps(support)
         for frame, steps in zip(plain.frames, maps, strict=True):
             answers.append((steps[-1], frame.mask(support.mask).numpy()[..., 0]))
-    assert example.threshold == best_threshold(answers)
+    assert example.threshold == common_threshold(answers)
 
 
 def test_the_answer_is_the_plain_one_moved(network, monkeypatch):
-    monkeypatch.setattr("crnet_tf.fewshot.best_threshold", lambda answers: 0.3)
+    monkeypatch.setattr("crnet_tf.fewshot.common_threshold", lambda answers: 0.3)
     learner = Learner(network, Options(leave_one_out=True))
     (plain,) = Learner(network).learn(SUPPORTS).maps(QUERY)
     (moved,) = learner.learn(SUPPORTS).maps(QUERY)

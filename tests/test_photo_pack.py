@@ -94,3 +94,14 @@ def test_a_damaged_or_missing_part_is_named(packed, tmp_path):
     (copy / photo_pack.LIST_NAME).unlink()
     with pytest.raises(FileNotFoundError, match="pipelines.pack_photos"):
         photo_pack.read(copy)
+
+
+def test_other_things_are_never_replaced_and_an_earlier_pack_is(packed, records_dir, tmp_path):
+    index = (records_dir / "index.json").read_bytes()
+    with pytest.raises(FileExistsError, match="received one that holds other things"):
+        run(pack_photos, f"--records={records_dir}", f"--out={records_dir}")
+    assert (records_dir / "index.json").read_bytes() == index
+    shutil.copytree(packed, tmp_path / "pack")
+    run(pack_photos, f"--records={records_dir}", f"--out={tmp_path / 'pack'}")
+    assert [part.name for part in (tmp_path / "pack").glob("part-*")] == ["part-00000.npz"]
+    assert len(photo_pack.read(tmp_path / "pack").photos) == len(photo_pack.read(packed).photos)

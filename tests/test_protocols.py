@@ -17,6 +17,8 @@ def followed(p, **changed):
         "novel_images": p.novel_images,
         "threshold": 0.5,
         "prototype_weight": 0.0,
+        "leave_one_out": False,
+        "network_size": 225,
         "input_size": p.input_size or 225,
         "episodes": p.episodes,
         "seeds": p.seeds,
@@ -88,6 +90,7 @@ def test_a_run_that_follows_its_protocol_deviates_in_nothing(p):
         ({"episodes": 300}, "300 episodes (protocol: "),
         ({"threshold": 0.2}, "threshold 0.2 (protocol: 0.5)"),
         ({"prototype_weight": 8.0}, "weight 8 of prototypes (protocol: 0)"),
+        ({"leave_one_out": True}, "leave-one-out threshold on (protocol: off)"),
         ({"seeds": (7, 1234567)}, "seeds 7,1234567 (protocol: "),
         ({"scales": "0.75,1,1.25"}, "scales 0.75,1,1.25 (protocol: 1)"),
     ],
@@ -98,7 +101,8 @@ def test_every_difference_is_one_phrase(p, changed, phrase):
 
 
 def test_the_input_size_is_the_protocols_or_the_networks():
-    assert followed(protocol("crnet"), input_size=97) == []
+    assert followed(protocol("crnet"), input_size=97, network_size=97) == []
+    assert followed(protocol("crnet"), input_size=97) == ["input 97 px (protocol: 225)"]
     assert followed(protocol("pfenet"), input_size=225) == ["input 225 px (protocol: 473)"]
 
 

@@ -1,5 +1,7 @@
 """Prototypes: frozen features as a second opinion, in every answer and in no loss."""
 
+import types
+
 import commands
 import keras
 import numpy as np
@@ -11,7 +13,7 @@ from crnet_tf import backbones, calibrate, model, parts
 from crnet_tf.config import Config
 from crnet_tf.fewshot import Learner
 from crnet_tf.options import Options
-from crnet_tf.prototypes import Prototypes
+from crnet_tf.prototypes import Prototypes, _between
 
 SUPPORT, QUERY = photo(1), photo(9, 45, 37)
 
@@ -204,3 +206,15 @@ def test_a_backbone_that_is_trained_has_no_deep_ones():
         ValueError, match="prototype_levels: expected own with --train_backbone"
     ):
         Config(train_backbone=True, prototype_levels="deep")
+
+
+def test_cells_in_between_stand_where_they_did_also_of_an_even_number():
+    """Every other cell of a ramp: an even number ends with a cell like the one before."""
+    last_stage = types.SimpleNamespace(output_shape=(None, None, None, 1))
+    layer = Prototypes(1.0, 1, last_stage)
+    for count, wanted in ((5, [1, 2, 3, 4, 5]), (6, [1, 2, 3, 4, 5, 5])):
+        ramp = np.float32([[[[i + 1] for i in range(0, count, 2)]]])
+        features = np.ones((1, 1, count, 1), np.float32)
+        cells = _between(ramp, (1, count))
+        np.testing.assert_allclose(np.ravel(cells), wanted)
+        assert layer.cells(features, ramp).shape == (1, 1, count, 2)

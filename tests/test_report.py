@@ -15,6 +15,12 @@ VOID_TAGS = {"meta", "img"}
 PICTURE = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
 
 
+def page(content, episodes, pictures, panels):
+    return document.whole(
+        document.title(content), document.section(content, episodes, pictures, panels)
+    )
+
+
 class Reader(html.parser.HTMLParser):
     """Text, tags and pictures of a page; raises where tags do not match."""
 
@@ -98,14 +104,14 @@ def folder(path, content, episodes=()):
 
 
 def test_page_says_what_was_run():
-    text = Reader(report.page(evaluation(), [], {}, [])).text
+    text = Reader(page(evaluation(), [], {}, [])).text
     for said in (
         "runs/<b>one</b>/best.keras", "pascal5i", "feed", "fold 1", "bus & co, car", "c0ffee",
         "departed from: input 225 px", "held-out photos of the training classes", "batch_size",
         "1 h 2 min 5 s", "seed 0",
     ):  # fmt: skip
         assert said in text, said
-    text = Reader(report.page(evaluation([row(select_on="novel")]), [], {}, [])).text
+    text = Reader(page(evaluation([row(select_on="novel")]), [], {}, [])).text
     assert "not clean" in text
 
 
@@ -114,21 +120,21 @@ def test_page_needs_nothing_else_and_escapes_all_text():
     content = evaluation([row(nasty, protocol=nasty, deviations=[nasty])], dataset=nasty)
     content["class_names"]["6"] = nasty
     content["options"] = {nasty: nasty}
-    page = Reader(report.page(content, [episode(1)], {nasty: PICTURE}, [(nasty, PICTURE)]))
-    assert not {"script", "link", "iframe"} & {tag for tag, _ in page.tags}
-    for tag, attributes in page.tags:
+    read = Reader(page(content, [episode(1)], {nasty: PICTURE}, [(nasty, PICTURE)]))
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in read.tags}
+    for tag, attributes in read.tags:
         assert "href" not in attributes
         assert tag == "img" or "src" not in attributes
     assert "url(" not in document.STYLE and "@import" not in document.STYLE
     assert ("viewport", "width=device-width, initial-scale=1") in [
-        (a.get("name"), a.get("content")) for _, a in page.tags
+        (a.get("name"), a.get("content")) for _, a in read.tags
     ]
 
 
 def test_scores_are_percent_with_the_deviation_of_several_seeds():
     rows = [row(std=0.0123), row("prototype", 0.4), row("crnet_step1", 0.3)]
     rows.append(row("crnet_above0.2", 0.2))
-    cells = Reader(report.page(evaluation(rows), [], {}, [])).cells
+    cells = Reader(page(evaluation(rows), [], {}, [])).cells
     (ours, theirs, step, other) = [line for line in cells if "30" in line]
     assert other[0] == "CRNet, above 0.2" and other[-2:] == ["20.0", "40.0"]
     assert ours[0] == "CRNet" and ours[-2:] == ["50.0 ± 1.2", "70.0 ± 1.2"]
@@ -139,25 +145,23 @@ def test_scores_are_percent_with_the_deviation_of_several_seeds():
 
 
 def test_a_class_without_a_score_is_a_dash():
-    cells = Reader(
-        report.page(evaluation([row(class_iou={"7": float("nan")})]), [], {}, [])
-    ).cells
+    cells = Reader(page(evaluation([row(class_iou={"7": float("nan")})]), [], {}, [])).cells
     assert cells[-1][-2:] == ["–", "–"]
 
 
 def test_pictures_and_captions_are_in_the_page():
-    page = Reader(
-        report.page(evaluation(), [episode(1)], {"by_size": PICTURE}, [("cat: 7", PICTURE + 1)])
+    read = Reader(
+        page(evaluation(), [episode(1)], {"by_size": PICTURE}, [("cat: 7", PICTURE + 1)])
     )
-    np.testing.assert_array_equal(page.images, [PICTURE, PICTURE + 1])
-    assert "By size" in page.text and "cat: 7" in page.text
+    np.testing.assert_array_equal(read.images, [PICTURE, PICTURE + 1])
+    assert "By size" in read.text and "cat: 7" in read.text
 
 
 def test_presence_is_told_where_it_was_measured():
     found = {"auroc": 0.8125, "false_positive_rate": 0.3, "negatives": 300}
-    text = Reader(report.page(evaluation(presence=found), [], {}, [])).text
+    text = Reader(page(evaluation(presence=found), [], {}, [])).text
     assert "0.8125" in text and "30.0" in text and "300" in text
-    assert "AUROC" not in Reader(report.page(evaluation(), [], {}, [])).text
+    assert "AUROC" not in Reader(page(evaluation(), [], {}, [])).text
 
 
 def test_chosen_episodes_are_the_extremes_and_the_middle():

@@ -331,3 +331,15 @@ def test_a_panel_shows_support_query_truth_and_every_step(network, archive):
     picture = scoring.panel(Learner(network), shown, entry)
     cells = 3 + 3
     assert picture.dtype == np.uint8 and picture.shape[1] == cells * 164 - 4
+
+
+def test_an_object_that_is_gone_at_the_input_size_is_named_before_anything_is_computed(
+    network, archive
+):
+    mask = np.zeros((9 * SIZE, 9 * SIZE), np.uint8)
+    mask[1, 1] = 1
+    shown = archive({1: [box(), mask]})
+    with pytest.raises(
+        ValueError, match="photo .*, class 1: expected an object that can still"
+    ):
+        scoring.check_supports(Learner(network), shown, each_query_once(shown))

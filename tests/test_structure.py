@@ -25,7 +25,7 @@ LEVELS = [
     "photo_folder",
     "features feature_store episode_records paper_runs paper_report jax_steps",
     "finetune prior",
-    "fewshot baselines",
+    "fewshot baselines draws",
     "scoring nway",
     "evaluation",
     "evaluate callbacks calibrate",

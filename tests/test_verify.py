@@ -335,10 +335,10 @@ def run(*arguments):
 
 def test_command_says_it_and_exits_so(made, tmp_path):
     (made / FILE).unlink()
-    result = run(f"--records={made}", f"--out={tmp_path / 'report.json'}")
+    result = run(f"--records={made}", f"--out={tmp_path / 'reports' / 'report.json'}")
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert FILE in result.stdout and "2 faults" in result.stdout
-    report = json.loads((tmp_path / "report.json").read_text())
+    report = json.loads((tmp_path / "reports" / "report.json").read_text())
     assert report["faults"][0]["file"] == FILE
     assert report["splits"]["val"]["photos"] == 3
 

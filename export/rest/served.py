@@ -50,7 +50,9 @@ class Served:
         self.current: Loaded | None = None
         self.states: dict[int, Status] = {}
         self._load = load
+        # What versions on the disk were: those that failed, and the current one.
         self._failed: dict[int, tuple] = {}
+        self._loaded: tuple = ()
 
     def versions(self) -> list[int]:
         """Versions on the disk, the newest first. Half-written exports have other names."""
@@ -62,19 +64,20 @@ class Served:
         return sorted(found & {self.pinned} if self.pinned else found, reverse=True)
 
     def wanted(self) -> tuple[int, tuple] | None:
-        """The newest version that did not fail as it is now, and what it is now."""
+        """The newest version that did not fail as it is now, or serves, and what it is now."""
         for version in self.versions():
             files = [path.stat() for path in (self.folder / str(version)).rglob("*")]
             changed = max((file.st_mtime_ns for file in files), default=0)
             now = len(files), sum(file.st_size for file in files), changed
-            if self._failed.get(version) != now:
+            if self._failed.get(version) != now or self._serves(version):
                 return version, now
         return None
 
     async def refresh(self) -> None:
         """Loads the version wanted, if it is another one, and lets it take over.
 
-        One that cannot be loaded is reported, and is not tried again until it changes. When
+        So does the same number with other files. One that cannot be loaded is reported, and
+        is not tried again until it changes. When
         no version is left on the disk, what is in memory goes on serving.
         """
         try:
@@ -82,26 +85,36 @@ class Served:
         except OSError as error:  # a version was removed meanwhile
             logging.warning("%s: cannot look for versions: %s", self.name, error)
             return
-        if wanted is None or (self.current and self.current.version == wanted[0]):
+        if wanted is None:
             return
         version, now = wanted
-        self.states[version] = Status(LOADING)
+        again = self._serves(version)
+        if again and now in (self._loaded, self._failed.get(version)):
+            return
+        if not again:
+            self.states[version] = Status(LOADING)
         try:
             path = self.folder / str(version)
             loaded = await asyncio.to_thread(self._load, path, self.name, version)
         except Exception as error:  # whatever is wrong with it, the old version stays
             self._failed[version] = now
-            self.states[version] = Status(END, f"{type(error).__name__}: {error}"[:500])
+            if not again:
+                self.states[version] = Status(END, f"{type(error).__name__}: {error}"[:500])
             logging.error("%s: version %d cannot be loaded: %s", self.name, version, error)
         else:
+            self._loaded = now
             self._switch(loaded)
+
+    def _serves(self, version):
+        return self.current is not None and self.current.version == version
 
     def _switch(self, loaded):
         before, self.current = self.current, loaded
         self.states[loaded.version] = Status(AVAILABLE)
         logging.info("%s: version %d serves", self.name, loaded.version)
         if before:
-            self.states[before.version] = Status(UNLOADING)
+            if before.version != loaded.version:
+                self.states[before.version] = Status(UNLOADING)
             self._retire(before)
 
     def hold(self, loaded: Loaded) -> None:
