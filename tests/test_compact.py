@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_features import lively, photo
 
-from crnet_tf import compact, model
+from crnet_tf import checkpoints, compact, model
 from crnet_tf.predict import Segmenter
 
 
@@ -73,3 +73,13 @@ def test_other_names_are_refused(checkpoint, tmp_path):
     with pytest.raises(FileNotFoundError, match="No checkpoint"):
         compact.compact(tmp_path / "none.keras", tmp_path / "small.keras")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_that_training_goes_on_from_is_not_overwritten(network, tmp_path):
+    last = tmp_path / "last.keras"
+    checkpoints.save_atomically(network, last, epochs=3)
+    before = last.read_bytes()
+    with pytest.raises(ValueError, match="whose optimiser would be lost"):
+        compact.compact(last, last)
+    assert last.read_bytes() == before
+    compact.compact(last, tmp_path / "small.keras")

@@ -47,6 +47,8 @@ def test_presets_are_valid(name):
         ({"feature_views": 2, "colour_rotation": True}, "no --colour_rotation"),
         ({"fold": 2, "calibration_fold": 2}, "calibration_fold: expected another fold"),
         ({"calibration_fold": -2}, "calibration_fold: expected at least -1"),
+        ({"aspp_rates": "6;12"}, "aspp_rates: expected dilations such as 6,12,18"),
+        ({"aspp_rates": "6,,12"}, "aspp_rates: expected dilations"),
         ({"steps": 700, "steps_per_epoch": 500}, "expected a multiple of steps_per_epoch"),
     ],
 )

@@ -266,6 +266,17 @@ def test_ways_begin_with_the_querys_class(archive):
     assert len({entry.classes for entry in entries}) == 6  # every ordered pair of 3 classes
 
 
+def test_ways_are_told_apart_by_label_maps(records_dir):
+    """Class c + 254 is drawn as c is."""
+    archive = manifest.Archive(records.load_index(records_dir), "train", CLASSES)
+    first = min(CLASSES)
+    twin = first + 254
+    archive.by_class[twin] = {f"more{i}": b"" for i in range(5)}
+    drawn = [e.classes for e in manifest.draw_ways(archive, 2, 3, 60, seed=4)]
+    assert any(twin in classes for classes in drawn)
+    assert not any({first, twin} == set(classes) for classes in drawn)
+
+
 def test_ways_need_as_many_classes(archive, tmp_path):
     assert len(manifest.draw_ways(archive, 3, 1, 5, seed=0)[0].classes) == 3
     for way in (0, 4):

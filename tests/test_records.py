@@ -130,6 +130,15 @@ def test_classes_of_a_calibration_fold_act_as_unseen(tmp_path):
         index.train_classes(1, 4)
 
 
+def test_photos_of_more_classes_than_label_maps_tell_apart_cannot_be_dropped(tmp_path):
+    names = [f"class{i}" for i in range(254)]
+    write_index(tmp_path, dataset="mine", class_names=names, folds=[[2]])
+    assert records.load_index(tmp_path).dropped_classes(0) == (2,)
+    write_index(tmp_path, dataset="mine", class_names=[*names, "more"], folds=[[2]])
+    with pytest.raises(ValueError, match="drop_novel_images: expected at most 254 .* 255"):
+        records.load_index(tmp_path).dropped_classes(0)
+
+
 def test_a_calibration_fold_never_brings_back_what_a_fold_keeps_apart(tmp_path):
     """Folds may overlap where a data set has classes to select on."""
     known = {"folds": [[2], [1, 2, 3]], "validation_folds": [[1, 5], [5]]}

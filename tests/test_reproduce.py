@@ -348,10 +348,11 @@ def test_weights_can_be_named_for_each_backbone(tmp_path):
         ({"table": 5, "train_flags": ("--backbone=tiny",)}, "backbone"),
         ({"eval_flags": ("--test_scales=1",)}, "test_scales"),
         ({"eval_flags": ("episodes=3",)}, "episodes=3"),
+        ({"eval_flags": ("--protocol=crnet,pfenet",)}, "--protocol=crnet,pfenet"),
     ],
 )
 def test_flags_that_a_table_sets_are_refused(options, named, tmp_path):
-    with pytest.raises(ValueError, match=f"_flags: expected flags .*{named}"):
+    with pytest.raises(ValueError, match=f"_flags: expected (flags|one protocol).*{named}"):
         workplace(tmp_path, **options)
 
 

@@ -250,6 +250,7 @@ def test_without_ema_the_weights_stay():
 
 def test_the_best_value_survives_a_restart(records_dir, tmp_path):
     (tmp_path / "best.json").write_text('{"select_on": "base", "step": 2, "value": 0.5}')
+    (tmp_path / "best.keras").write_bytes(b"of before")
     network = model.build_crnet(TINY)
     archive = manifest.Archive(records.load_index(records_dir), "val", (6, 7))
     callback = callbacks.Validate(network, {"base": (archive, [])}, tmp_path, "base")
@@ -262,7 +263,10 @@ def test_the_best_value_survives_a_restart(records_dir, tmp_path):
         callback._select({"base": scores}, step)
 
     select(0.4, step=4)
-    assert not (tmp_path / "best.keras").exists()
+    assert (tmp_path / "best.keras").read_bytes() == b"of before"
+    (tmp_path / "best.keras").unlink()  # what is not there is not better
+    select(0.4, step=5)
+    assert json.loads((tmp_path / "best.json").read_text())["step"] == 5
     select(0.6, step=6)
     assert json.loads((tmp_path / "best.json").read_text())["step"] == 6
     assert model.load_checkpoint(tmp_path / "best.keras").config.calibrated_threshold == 0.2
