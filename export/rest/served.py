@@ -74,11 +74,11 @@ class Served:
         return None
 
     async def refresh(self) -> None:
-        """Loads the version wanted, if it is another one, and lets it take over.
+        """Loads the version wanted, if it is another one or has other files, and lets it take
+        over.
 
-        So does the same number with other files. One that cannot be loaded is reported, and
-        is not tried again until it changes. When
-        no version is left on the disk, what is in memory goes on serving.
+        One that cannot be loaded is reported, and is not tried again until it changes. When no
+        version is left on the disk, what is in memory goes on serving.
         """
         try:
             wanted = await asyncio.to_thread(self.wanted)
