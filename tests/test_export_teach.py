@@ -151,7 +151,7 @@ def test_a_mean_is_baked_in_as_one_support(network, kshot):
 
 
 def test_the_threshold_of_the_supports_is_baked_in(network, monkeypatch):
-    monkeypatch.setattr("crnet_tf.fewshot.best_threshold", lambda answers: 0.2)
+    monkeypatch.setattr("crnet_tf.fewshot.common_threshold", lambda answers: 0.2)
     options = Options(kshot="mean", refine_steps=2, leave_one_out=True)
     learner = Learner(network, options)
     model = taught.Taught(learner, [taught.learn(learner, "mug", MUG)], Settings())
