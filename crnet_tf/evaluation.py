@@ -91,34 +91,41 @@ class Run:
         Raises:
             ValueError: flags that do not go together, or what `learner` and `draw` raise.
         """
-        args, views = self.args, self.options.finetune_views
+        args = self.args
         if args.way > 1 and (args.manifest or args.negatives):
             raise ValueError(
                 f"--way: expected 1 beside --manifest or --negatives, whose episodes ask for "
                 f"one class, received {args.way}. Leave one of them off."
             )
         chosen = []
-        for shot, group, kshot in itertools.product(
-            cli.integers("shot", args.shot), shared_inference(self.protocols()), args.kshot
+        for shot, group in itertools.product(
+            cli.integers("shot", args.shot), shared_inference(self.protocols())
         ):
-            finetunes = self.learner(group[0], kshot).options.finetunes
+            kshots = self._kshots(shot, group[0])
+            self._check(shot, kshots[0], group[0], negatives=args.negatives and not chosen)
+            chosen += [(shot, kshot, group) for kshot in kshots]
+        return chosen
+
+    def _kshots(self, shot, protocol):
+        """The methods asked for that make sense with so many supports."""
+        views, kshots = self.options.finetune_views, []
+        for kshot in self.args.kshot:
+            finetunes = self.learner(protocol, kshot).options.finetunes
             needs_several = kshot != "fusion" and not (finetunes and views)
-            if needs_several and shot == 1 and "fusion" in args.kshot:
+            if needs_several and shot == 1 and "fusion" in self.args.kshot:
                 continue
             if finetunes:
                 check_count(shot * (1 + views))
-            if not chosen or chosen[-1][::2] != (shot, group):
-                self._check(shot, kshot, group[0])
-            chosen.append((shot, kshot, group))
-        return chosen
+            kshots.append(kshot)
+        return kshots
 
-    def _check(self, shot, kshot, protocol):
+    def _check(self, shot, kshot, protocol, negatives):
         """Raises ValueError where episodes cannot be drawn or computed."""
         for seed, entries in self.draws.draw(protocol, shot).items():
             archive = self.draws.archive(protocol.split)
             if self.args.way == 1:
                 check_supports(self.learner(protocol, kshot), archive, entries)
-            if self.args.negatives:
+            if negatives:
                 self.draws.negatives(archive, entries, seed)
 
     def learner(self, protocol: Protocol, kshot: str) -> Learner:

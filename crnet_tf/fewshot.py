@@ -164,6 +164,11 @@ class Example:
         self._prototypes = None
         self._states = {}  # by frame: a query needs nothing else of the supports
 
+    @property
+    def shots(self) -> int:
+        """Number of supports that each state is the mean of."""
+        return len(self.supports) if self.learner.options.averages else 1
+
     def maps(self, query: Photo) -> list[np.ndarray]:
         """Probabilities float32 [T,S,S] of a query, one array for each test scale."""
         weights = contextlib.nullcontext()
@@ -201,8 +206,7 @@ class Example:
             prior = resize_align_corners(prior, view["projected"].shape[1:3])
             if options.averages:
                 prior = tf.reduce_mean(prior, axis=0, keepdims=True)
-        shots = len(self.supports) if options.averages else 1
-        answers = learner.segment(state, view, prior, frame.size, shots).numpy()
+        answers = learner.segment(state, view, prior, frame.size, self.shots).numpy()
         if not (options.weighted_fusion or options.early_stop):
             return answers.mean(axis=0)
         agreement = self._agreement(state, view["projected"], frame)

@@ -158,13 +158,13 @@ class Workplace:
 
     def _differing(self, network, fold, checkpoint):
         """In what a checkpoint is not the network that a row asks for."""
-        values = checkpoint_config(checkpoint)
+        values = {"calibration_fold": -1} | checkpoint_config(checkpoint)  # younger than some
         wanted = structure((*self.train_flags, *network))
         wanted |= {"dataset": self.table.dataset, "fold": fold, "calibration_fold": -1}
         return [
             f"{name}: expected {value!r}, received {values.get(name)!r}"
             for name, value in wanted.items()
-            if values.get(name, -1) != value
+            if values.get(name) != value
         ]
 
 

@@ -27,10 +27,15 @@ def check_support(image: np.ndarray, mask: np.ndarray, name: str) -> None:
             f"{name}: expected mask values 0 (background), 1 (foreground) and 255 (void), "
             f"received {_shorten(values)}."
         )
-    if 1 not in values:
+    check_foreground(mask, name)
+
+
+def check_foreground(mask: np.ndarray, name: photos.PathLike) -> None:
+    """Raises ValueError for a mask without foreground, which is 1."""
+    if not np.any(mask == 1):
         raise ValueError(
             f"{name}: expected a mask with some foreground, received an empty one. Mark the "
-            "object in it, or leave this support out."
+            "object in it, or leave it out."
         )
 
 

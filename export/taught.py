@@ -34,7 +34,6 @@ class TaughtClass:
         states: for each test scale, the state of K supports, or their mean; see
             `answers.state_of`.
         prototypes: [K,F] at scale 1.
-        shots: number of supports that a state is of.
         example: what answers in Keras.
     """
 
@@ -42,7 +41,6 @@ class TaughtClass:
     parts: Parts
     states: list[dict]
     prototypes: np.ndarray
-    shots: int
     example: Example
 
 
@@ -61,11 +59,9 @@ def learn(learner: Learner, name: str, supports: list[Photo]) -> TaughtClass:
         parts = network.parts if example.adapted is None else copied(network.parts)
         frames = [learner.frame, *learner.frames]
         base, *states = [_state(network, example.supports, frame) for frame in frames]
-    shots = 1
     if learner.options.averages:
-        shots = len(example.supports)
         states = [{n: v.mean(axis=0, keepdims=True) for n, v in s.items()} for s in states]
-    return TaughtClass(name, parts, states, base[answers.PROTOTYPE], shots, example)
+    return TaughtClass(name, parts, states, base[answers.PROTOTYPE], example)
 
 
 def check_options(options) -> None:
@@ -142,7 +138,7 @@ class Taught:
             key = id(one.parts)  # the same for all classes without fine-tuning
             if key not in views:
                 views[key] = view(one.parts, features)
-            state, shots = one.states[scale], one.shots
+            state, shots = one.states[scale], one.example.shots
             found = answers.fused(one.parts, state, views[key], self.steps, size, shots)
             maps.append(shifted(found, one.example.threshold))
         return tf.stack(maps, axis=-1)

@@ -18,7 +18,7 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from crnet_tf import cli, photos, records
+from crnet_tf import cli, photos, records, support
 from crnet_tf.records import Index
 from pipelines import writer
 from pipelines.examples import make_example
@@ -131,11 +131,7 @@ def read_names(path: photos.PathLike, known: list[str]) -> set[str]:
 def read_label(photo: Photo) -> np.ndarray:
     """Label map uint8 [H,W]: the class where the grey mask is at least 128."""
     foreground = photos.read_grey(photo.label) >= THRESHOLD
-    if not foreground.any():
-        raise ValueError(
-            f"{photo.label}: expected a mask with some foreground, received an empty one. "
-            "Leave it out."
-        )
+    support.check_foreground(foreground, photo.label)
     return (foreground * records.label_value(photo.classes[0])).astype(np.uint8)
 
 

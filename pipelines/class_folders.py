@@ -51,11 +51,7 @@ def list_photos(source: pathlib.Path) -> Listing:
 def read_label(photo: Photo) -> np.ndarray:
     """Label map uint8 [H,W] of a photo, drawn from its mask."""
     mask = support.read_mask(photo.label)
-    if not np.any(mask == 1):
-        raise ValueError(
-            f"{photo.label}: expected a mask with some foreground, received an empty one. Mark "
-            "the object in it, or leave the photo out (--on_error=skip leaves such ones out)."
-        )
+    support.check_foreground(mask, photo.label)
     (class_id,) = photo.classes
     return np.where(mask == 1, records.label_value(class_id), mask).astype(np.uint8)
 
