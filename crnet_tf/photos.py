@@ -60,6 +60,10 @@ def read_label(path: PathLike) -> np.ndarray:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged or truncated, not single-channel 8-bit, or a lossy JPEG.
     """
+    return np.array(_open_label(path), dtype=np.uint8)
+
+
+def _open_label(path):
     image = _open(path, "a label map (PNG)")
     if image.mode not in _LABEL_MODES:
         raise ValueError(
@@ -72,13 +76,21 @@ def read_label(path: PathLike) -> np.ndarray:
             f"{path}: expected a label map in a lossless format (PNG), received JPEG, whose "
             "compression changes class ids at every border. Export the labels again as PNG."
         )
-    return np.array(image, dtype=np.uint8)
+    return image
 
 
 def value_counts(label: np.ndarray) -> np.ndarray:
     """int64 [256]: how often each value occurs in uint8 [H,W]."""
     # np.bincount first makes 64-bit numbers of the values: 2 to 5 times slower.
     return np.array(Image.fromarray(np.ascontiguousarray(label)).histogram())
+
+
+def label_counts(path: PathLike) -> np.ndarray:
+    """`value_counts(read_label(path))`, in half the time; raises the same."""
+    image = _open_label(path)
+    if image.mode == "1":  # whose 1 counts as 255
+        return value_counts(np.array(image, dtype=np.uint8))
+    return np.array(image.histogram())
 
 
 def photo_bytes(path: PathLike) -> tuple[bytes, str, tuple[int, int]]:

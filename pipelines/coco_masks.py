@@ -5,10 +5,25 @@ are no finite numbers and shows uninitialised memory where run lengths do not fi
 """
 
 import types
+from typing import NamedTuple
 
 import numpy as np
 
 FARTHEST = 16  # times the photo's longer side: no annotation lies beyond
+
+
+class Drawn(NamedTuple):
+    """An object: bool mask [h,w] of the box [top : top + h, left : left + w] of a photo."""
+
+    top: int
+    left: int
+    mask: np.ndarray  # by columns in memory, as COCO's are
+
+    @property
+    def box(self) -> tuple[slice, slice]:
+        """Where on the photo the mask lies."""
+        (height, width), top, left = self.mask.shape, self.top, self.left
+        return slice(top, top + height), slice(left, left + width)
 
 
 def pycocotools_mask() -> types.ModuleType:
@@ -23,8 +38,8 @@ def pycocotools_mask() -> types.ModuleType:
     return mask
 
 
-def object_mask(segmentation: list | dict, height: int, width: int) -> np.ndarray:
-    """bool [H,W] of a segmentation in COCO's format; by columns in memory, as COCO's are.
+def draw_object(segmentation: list | dict, height: int, width: int) -> Drawn:
+    """What a segmentation in COCO's format covers of a photo.
 
     Args:
         segmentation: polygons [[x, y, x, y ...], ...], cut off at the photo's border, or run
@@ -35,7 +50,7 @@ def object_mask(segmentation: list | dict, height: int, width: int) -> np.ndarra
         RuntimeError: pycocotools is not installed.
     """
     if isinstance(segmentation, dict):
-        return _from_runs(segmentation, height, width)
+        return Drawn(0, 0, _from_runs(segmentation, height, width))
     if not isinstance(segmentation, list):
         raise ValueError(
             f"expected polygons or run lengths, received {type(segmentation).__name__}"
@@ -43,10 +58,18 @@ def object_mask(segmentation: list | dict, height: int, width: int) -> np.ndarra
     polygons = [_checked(polygon, height, width) for polygon in segmentation]
     polygons = [polygon for polygon in polygons if len(polygon) >= 6]  # a line has no area
     if not polygons:
-        return np.zeros((height, width), bool)
+        return Drawn(0, 0, np.zeros((0, 0), bool))
+    # In the box around them: most objects are far smaller than their photo.
+    corners = np.concatenate(polygons).reshape(-1, 2)
+    first = np.clip(np.floor(corners.min(axis=0)), 0, (width, height)).astype(int)
+    last = np.clip(np.ceil(corners.max(axis=0)) + 1, first, (width, height)).astype(int)
+    (across, down), (left, top) = (last - first).tolist(), first.tolist()
+    if not across * down:
+        return Drawn(top, left, np.zeros((down, across), bool))
+    moved = [(polygon.reshape(-1, 2) - first).ravel().tolist() for polygon in polygons]
     mask = pycocotools_mask()
-    runs = mask.merge(mask.frPyObjects(polygons, height, width))
-    return mask.decode(runs).view(bool)  # 0 and 1
+    runs = mask.merge(mask.frPyObjects(moved, down, across))
+    return Drawn(top, left, mask.decode(runs).view(bool))  # 0 and 1
 
 
 def _checked(polygon, height, width):
@@ -58,7 +81,7 @@ def _checked(polygon, height, width):
             f"expected polygons [x, y, x, y ...] in px of a photo of {width}x{height}, "
             f"received {np.array2string(polygon.ravel(), threshold=6)}"
         )
-    return polygon.tolist()
+    return polygon
 
 
 def _from_runs(segmentation, height, width):

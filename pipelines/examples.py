@@ -67,9 +67,10 @@ def make_example(
             f"({photo}), received {ids.shape[1]}x{ids.shape[0]}. Export the two at one size; "
             "a photo with an EXIF rotation counts upright."
         )
-    _check_values(ids, min(num_classes, LARGEST_VALUE), name)
+    counts = photos.value_counts(ids)
+    _check_values(counts, min(num_classes, LARGEST_VALUE), name)
     by_value = _by_value(range(1, num_classes + 1) if classes is None else classes, photo)
-    listed = filters.listed_classes(ids, filter)
+    listed = filters.listed_classes(ids, filter, counts)
     return Item(
         filename=_checked(pathlib.Path(photo).stem if filename is None else filename),
         image=image,
@@ -120,9 +121,8 @@ def make_record(
     return item.classes, serialize(item)
 
 
-def _check_values(ids, largest, name):
-    present = np.flatnonzero(photos.value_counts(ids))
-    strange = [int(i) for i in present if i > largest and i != folds.VOID]
+def _check_values(counts, largest, name):
+    strange = [int(i) for i in np.flatnonzero(counts) if i > largest and i != folds.VOID]
     if strange:
         raise ValueError(
             f"{name}: expected class ids 0..{largest} and {folds.VOID} (void), received "

@@ -124,6 +124,15 @@ def test_1_bit_label_is_0_and_1(save):
     )
 
 
+@pytest.mark.parametrize("mode", ["L", "P", "1"])
+def test_label_values_are_counted_without_its_array(save, mode):
+    image = Image.fromarray(gradient()[..., 0]).convert(mode)
+    path = save(image, "a.png")
+    expected = np.bincount(photos.read_label(path).ravel(), minlength=256)
+    np.testing.assert_array_equal(photos.label_counts(path), expected)
+    np.testing.assert_array_equal(photos.value_counts(photos.read_label(path)), expected)
+
+
 def test_rgb_label_says_how_to_convert(save):
     path = save(Image.fromarray(gradient()), "a.png")
     with pytest.raises(
