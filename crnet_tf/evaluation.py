@@ -92,6 +92,9 @@ class Run:
             ValueError: flags that do not go together, or what `learner` and `draw` raise.
         """
         args = self.args
+        for name in ("protocol", "shot", "kshot"):
+            if not getattr(args, name):
+                raise ValueError(f"--{name}: expected one or several, received none.")
         if args.way > 1 and (args.manifest or args.negatives):
             raise ValueError(
                 f"--way: expected 1 beside --manifest or --negatives, whose episodes ask for "

@@ -358,6 +358,9 @@ def refused(kind, message, out, *arguments):
     ("arguments", "message"),
     [
         (["--protocol=crnet,voc"], "protocol: expected one of crnet, .* received 'voc'"),
+        (["--kshot="], "--kshot: expected one or several, received none"),
+        (["--protocol="], "--protocol: expected one or several"),
+        (["--shot="], "--shot: expected one or several"),
         (["--kshot=fusion,both"], "kshot: expected one of .* received 'both'"),
         (["--shot=1,x"], "--shot: expected numbers from 1 on .* received '1,x'"),
         (["--shot=0"], "--shot: expected numbers from 1 on"),
