@@ -1,8 +1,9 @@
 """k-shot adaptation on pairs of support photos (Sec. 4.6).
 
 Any support i can play the support and any support j the query: k^2 pairs, drawn at random.
-Both heads are supervised, the encoder stays fixed, and the network gets its own weights back
-however the adaptation ends: what it learnt is returned.
+Both heads are supervised, with the prototypes added where a network has them, the encoder stays
+fixed, and the network gets its own weights back however the adaptation ends: what it learnt is
+returned.
 """
 
 import contextlib
@@ -110,6 +111,8 @@ class Finetuner:
         self._optimizer.build(self.variables)
         self._fresh = [variable.numpy() for variable in self._optimizer.variables]
         self.update = tf.function(self._update)
+        cells, last_level = network.parts.prototypes.cells, network.parts.prototypes.last_level
+        self._cells = tf.function(lambda features: cells(features, last_level(features)))
         self._agreement = tf.function(self._support_head)
 
     def __call__(self, support: np.ndarray, category: np.ndarray | None, masks) -> Adapted:
@@ -129,6 +132,8 @@ class Finetuner:
             variable.assign(value)
         random = np.random.default_rng(self.options.finetune_seed)
         arrays = {"support": support, "category": category, "mask": masks}
+        if self.network.config.prototype_weight:
+            arrays["cells"] = self._cells(support).numpy()
         steps, history, best = self.options.finetune_steps, [], (-1.0, 0, None)
         checked = {round(steps * i / CHECKS) for i in range(1, CHECKS + 1)}
         with holding(self._touched):
@@ -149,16 +154,21 @@ class Finetuner:
         batch = {name: arrays["support"][rows] for name, rows in names.items()}
         if arrays["category"] is not None:
             batch["category"] = arrays["category"][support]
+        if "cells" in arrays:
+            batch["cells"] = arrays["cells"][np.concatenate([support, query])]
         masks = {f"{name}_mask": arrays["mask"][rows] for name, rows in names.items()}
         return batch | masks
 
     def _outputs(self, batch, dropout):
-        features = {name: v for name, v in batch.items() if not name.endswith("_mask")}
+        names = ("support", "query", "category")
+        features = {name: batch[name] for name in names if name in batch}
         steps, mask = self.network.config.train_refine_steps, batch["support_mask"]
         # The photos' frame may have another size than the network's own.
         to_image = ResizeAlignCorners(tuple(mask.shape[1:3]), dtype="float32")
         parts = dataclasses.replace(self.network.parts, to_image=to_image)
-        return train_outputs(parts, features, mask, steps, False, dropout)
+        return train_outputs(
+            parts, features, mask, steps, False, dropout, cells=batch.get("cells")
+        )
 
     def _update(self, batch):
         with tf.GradientTape() as tape:
@@ -178,7 +188,8 @@ class Finetuner:
         return float(np.mean([self._agreement(batch) for batch in batches]))
 
     def _support_head(self, batch):
-        logits = self._outputs(batch, False)["support_steps"][:, -1]  # [1,S,S,2]
+        outputs = self._outputs(batch, False)
+        logits = self.network.parts.threshold(outputs["support_steps"][:, -1])  # [1,S,S,2]
         found = logits[..., 1] > logits[..., 0]
         mask = batch["support_mask"][..., 0]
         found, true = found & (mask != VOID), mask == 1

@@ -42,7 +42,7 @@ class Options:
 
     # === Fine-tuning (Sec. 4.6) ===
     finetune_steps: int = field(10, "Updates on pairs of supports; ours.", minimum=1)
-    finetune_rate: float = field(1e-4, "Step size (Adam); ours.", minimum=0)
+    finetune_rate: float = field(3e-5, "Step size (Adam); ours.", minimum=0)
     finetune_batch: int = field(2, "Pairs in an update; ours.", minimum=1)
     finetune_views: int = field(
         0,

@@ -36,7 +36,7 @@ class Parts:
     concatenate: layers.Layer
     refinement: layers.Layer  # [B,h,w,C'], steps T -> logits [B,T,h,w,2]
     to_image: layers.Layer  # logits [...,h,w,2] -> [...,S,S,2]
-    prototypes: Prototypes  # added to an answer's logits: no loss sees them
+    prototypes: Prototypes  # added to an answer's logits, not while a network is trained
     threshold: layers.Layer  # logits [...,2] -> those whose half is where to cut
 
 
@@ -227,16 +227,22 @@ def train_outputs(
     steps: int,
     cooccurrence: bool = True,
     dropout: bool = True,
+    cells=None,
 ) -> dict:
     """All heads and refinement steps, at the size of the image; see `CRNet`.
+
+    A loss wants to know how sure the network is: no threshold has moved these logits.
 
     Args:
         cooccurrence: with the heads of Sec. 4.3, where there is a cross-reference module.
         dropout: off where the outputs are judged and not learnt from.
+        cells: of the supports and then the queries [2B,h,w,F], where prototypes count.
     """
     reinforced, compared = compare(parts, features, support_mask, training=dropout)
-    answers = parts.threshold(parts.refinement(compared, steps=steps))
-    both = {"steps": parts.to_image(answers)}
+    logits = parts.refinement(compared, steps=steps)
+    if cells is not None:
+        logits = parts.prototypes.compared(logits, cells, support_mask)
+    both = {"steps": parts.to_image(logits)}
     if cooccurrence and parts.cross_reference is not None:
         both["cooccurrent"] = parts.to_image(parts.cross_reference.cooccurrence(reinforced))
     return {

@@ -40,7 +40,12 @@ class Prototypes(layers.Layer):
         self.weight, self.channels, self.last_stage = weight, channels, last_stage
 
     def call(self, logits, features, support_mask):
-        cells = self.cells(features, self.last_level(features))
+        return self.compared(
+            logits, self.cells(features, self.last_level(features)), support_mask
+        )
+
+    def compared(self, logits, cells, support_mask):
+        """The call, of photos whose cells [2B,h,w,F'] are known."""
         averages = self.averages(ops.split(cells, 2, axis=0)[0], support_mask)
         both = {name: ops.concatenate([value] * 2, axis=0) for name, value in averages.items()}
         return self.added(logits, cells, both)

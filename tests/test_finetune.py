@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from test_features import eager, lively, photo  # noqa: F401
 
-from crnet_tf import finetune, frames
+from crnet_tf import finetune, frames, metrics, parts
 from crnet_tf.finetune import CHECKS, Finetuner, adapted_variables, holding
 from crnet_tf.options import Options
 
@@ -151,6 +151,30 @@ def test_the_first_loss_is_that_of_the_network_itself(network):
     np.testing.assert_allclose(result.losses[0], named["query"] + named["support"], rtol=1e-4)
 
 
+def answers(network, images, masks, i, j):
+    """Logits [2B,T,S,S,2] of both heads for pairs (i, j), as they are answered."""
+    inputs = {"support_image": images[i], "query_image": images[j], "support_mask": masks[i]}
+    features = parts.encode(network.parts, inputs)
+    steps = network.config.train_refine_steps
+    return network.parts.to_image(
+        parts.segment_both(network.parts, features, masks[i], steps)
+    ).numpy()
+
+
+@pytest.mark.parametrize("levels", ["own", "deep"])
+def test_losses_see_prototypes_but_no_threshold(levels):
+    network = lively(calibrated_threshold=0.2, prototype_weight=2.0, prototype_levels=levels)
+    tuner = Finetuner(network, dataclasses.replace(QUICK, finetune_steps=1))
+    support, category, masks = encoded(network, 1, 2)
+    result = tuner(support, category, masks)
+    i, j = np.random.default_rng(0).integers(0, 2, (2, 2))
+    network.parts.threshold.threshold = 0.5
+    both = np.split(answers(network, arrays(1, 2)[0], masks, i, j), 2)
+    outputs = dict(zip(("support_steps", "query_steps"), both, strict=True))
+    named = finetune.losses.crnet_losses(outputs, masks[i], masks[j])
+    np.testing.assert_allclose(result.losses[0], named["query"] + named["support"], rtol=1e-4)
+
+
 def test_pairs_are_drawn_out_of_all_k_squared(network):
     tuner = Finetuner(network, dataclasses.replace(QUICK, finetune_steps=60))
     support, category, masks = encoded(network, 1, 2, 3)
@@ -240,6 +264,23 @@ def test_the_score_is_the_iou_of_the_support_head(network):
         ious.append(np.sum(one & (mask == 1)) / np.sum(one | (mask == 1)))
     assert 0 < score < 1
     assert score == pytest.approx(np.mean(ious), abs=1e-6)
+
+
+def test_the_score_is_that_of_the_calibrated_answer():
+    network = lively(calibrated_threshold=0.2, prototype_weight=2.0)
+    options = dataclasses.replace(QUICK, finetune_steps=1, early_stop=True, finetune_rate=0.0)
+    tuner, scores = Finetuner(network, options), []
+    score = tuner._score
+    tuner._score = lambda arrays: scores.append(score(arrays)) or scores[-1]
+    support, category, masks = encoded(network, 1, 2)
+    tuner(support, category, masks)
+    logits = answers(network, arrays(1, 2)[0], masks, np.array([0, 1]), np.array([1, 0]))
+    found = logits[:2, -1, ..., 1] > logits[:2, -1, ..., 0]
+    expected = [
+        metrics.class_iou(metrics.areas(one, mask[..., 0]))
+        for one, mask in zip(found, masks, strict=True)
+    ]
+    assert scores[-1] == pytest.approx(np.mean(expected), abs=1e-6)
 
 
 def test_the_score_is_taken_without_dropout():
