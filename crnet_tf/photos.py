@@ -60,10 +60,6 @@ def read_label(path: PathLike) -> np.ndarray:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged or truncated, not single-channel 8-bit, or a lossy JPEG.
     """
-    return np.array(_open_label(path), dtype=np.uint8)
-
-
-def _open_label(path):
     image = _open(path, "a label map (PNG)")
     if image.mode not in _LABEL_MODES:
         raise ValueError(
@@ -76,21 +72,17 @@ def _open_label(path):
             f"{path}: expected a label map in a lossless format (PNG), received JPEG, whose "
             "compression changes class ids at every border. Export the labels again as PNG."
         )
-    return image
+    return np.array(image, dtype=np.uint8)
 
 
 def value_counts(label: np.ndarray) -> np.ndarray:
     """int64 [256]: how often each value occurs in uint8 [H,W]."""
-    # np.bincount first makes 64-bit numbers of the values: 2 to 5 times slower.
-    return np.array(Image.fromarray(np.ascontiguousarray(label)).histogram())
-
-
-def label_counts(path: PathLike) -> np.ndarray:
-    """`value_counts(read_label(path))`, in half the time; raises the same."""
-    image = _open_label(path)
-    if image.mode == "1":  # whose 1 counts as 255
-        return value_counts(np.array(image, dtype=np.uint8))
-    return np.array(image.histogram())
+    pixels = label.ravel()
+    if not pixels.size:
+        return np.zeros(256, np.int64)
+    # Label maps are long runs of one value: less than half the time of counting each pixel.
+    ends = np.append(np.flatnonzero(pixels[1:] != pixels[:-1]), pixels.size - 1)
+    return np.bincount(pixels[ends], np.diff(ends, prepend=-1), 256).astype(np.int64)
 
 
 def photo_bytes(path: PathLike) -> tuple[bytes, str, tuple[int, int]]:

@@ -154,7 +154,7 @@ def _colours(pixels):
 def _present(path, in_colour):
     """What the table would call the ids or colours of a label map, each once."""
     if not in_colour:
-        return np.flatnonzero(photos.label_counts(path))
+        return np.flatnonzero(photos.value_counts(photos.read_label(path)))
     pixels = photos.read_photo(path)
     counted = Image.fromarray(pixels).getcolors()
     if counted is None:  # more than 256

@@ -124,13 +124,20 @@ def test_1_bit_label_is_0_and_1(save):
     )
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "1"])
-def test_label_values_are_counted_without_its_array(save, mode):
-    image = Image.fromarray(gradient()[..., 0]).convert(mode)
-    path = save(image, "a.png")
-    expected = np.bincount(photos.read_label(path).ravel(), minlength=256)
-    np.testing.assert_array_equal(photos.label_counts(path), expected)
-    np.testing.assert_array_equal(photos.value_counts(photos.read_label(path)), expected)
+@pytest.mark.parametrize(
+    "label",
+    [
+        gradient()[..., 0],
+        np.repeat([[0, 255, 0, 7]], 40, axis=1).astype(np.uint8),
+        np.asfortranarray(gradient()[..., 1])[::2, ::3],
+        np.full((3, 5), 9, np.uint8),
+        np.zeros((0, 4), np.uint8),
+    ],
+    ids=["gradient", "runs", "strided", "one", "empty"],
+)
+def test_values_are_counted(label):
+    expected = np.bincount(label.ravel(), minlength=256)
+    np.testing.assert_array_equal(photos.value_counts(label), expected)
 
 
 def test_rgb_label_says_how_to_convert(save):
