@@ -5,7 +5,6 @@ largest cosine between last-level features, stretched to 0..1 over the query (Ti
 TPAMI 2020, Sec. 3.2). CRNet's refinement starts from zeros; here it starts from that.
 """
 
-import numpy as np
 import tensorflow as tf
 
 from crnet_tf.features import Photo, PhotoEncoder
@@ -35,6 +34,10 @@ def prior_mask(
     )
 
 
+# Cosines that differ by less differ by rounding, which must not be stretched to a prior.
+LEAST_SPREAD = 1e-5
+
+
 @tf.function
 def _stretched(support, mask, query):
     size = support.shape[:2]
@@ -52,6 +55,7 @@ def _stretched(support, mask, query):
         transpose_b=True,
     )
     nearest = tf.reshape(tf.reduce_max(cosine, axis=1), query.shape[:2])
-    low, high = tf.reduce_min(nearest), tf.reduce_max(nearest)
-    prior = (nearest - low) / tf.maximum(high - low, np.float32(1e-7))
+    above = nearest - tf.reduce_min(nearest)
+    spread = tf.reduce_max(above)
+    prior = tf.where(spread < LEAST_SPREAD, 0.0, above / tf.maximum(spread, LEAST_SPREAD))
     return tf.stack([1 - prior, prior], axis=-1)
