@@ -111,8 +111,7 @@ class Finetuner:
         self._optimizer.build(self.variables)
         self._fresh = [variable.numpy() for variable in self._optimizer.variables]
         self.update = tf.function(self._update)
-        cells, last_level = network.parts.prototypes.cells, network.parts.prototypes.last_level
-        self._cells = tf.function(lambda features: cells(features, last_level(features)))
+        self._cells = tf.function(network.parts.prototypes.cells)
         self._agreement = tf.function(self._support_head)
 
     def __call__(self, support: np.ndarray, category: np.ndarray | None, masks) -> Adapted:

@@ -152,8 +152,7 @@ def view(parts: Parts, features) -> dict:
     prototypes count."""
     seen = {"projected": parts.projection(features, training=False)}
     if parts.prototypes.weight:
-        last_level = parts.prototypes.last_level(features)
-        seen["cells"] = parts.prototypes.cells(features, last_level)
+        seen["cells"] = parts.prototypes.cells(features)
     return seen
 
 

@@ -11,6 +11,9 @@ from crnet_tf.features import Photo, PhotoEncoder
 from crnet_tf.frames import Frame
 from crnet_tf.layers import as_foreground, resize_align_corners, resize_area
 
+# Cosines that differ by less differ by rounding, which must not be stretched to a prior.
+LEAST_SPREAD = 1e-5
+
 
 @tf.function
 def object_average(features, mask):
@@ -32,10 +35,6 @@ def prior_mask(
             for photo in supports
         ]
     )
-
-
-# Cosines that differ by less differ by rounding, which must not be stretched to a prior.
-LEAST_SPREAD = 1e-5
 
 
 @tf.function

@@ -40,9 +40,7 @@ class Prototypes(layers.Layer):
         self.weight, self.channels, self.last_stage = weight, channels, last_stage
 
     def call(self, logits, features, support_mask):
-        return self.compared(
-            logits, self.cells(features, self.last_level(features)), support_mask
-        )
+        return self.compared(logits, self.cells(features), support_mask)
 
     def compared(self, logits, cells, support_mask):
         """The call, of photos whose cells [2B,h,w,F'] are known."""
@@ -66,10 +64,12 @@ class Prototypes(layers.Layer):
             return ops.cast(self.last_stage(features, training=False), "float32")
         return ops.cast(features[..., -self.channels :], "float32")
 
-    def cells(self, features, last_level):
-        """Encoder features [B,h,w,F] and their `last_level` -> float32 [B,h,w,F']."""
+    def cells(self, features, last_level=None):
+        """Encoder features [B,h,w,F] -> float32 [B,h,w,F'], by their `last_level` where it is
+        known."""
         levels = [features[..., -self.channels :]]
         if self.last_stage is not None:
+            last_level = self.last_level(features) if last_level is None else last_level
             levels.append(_between(last_level, features.shape[1:3]))
         return ops.concatenate([unit(level) for level in levels], axis=-1)
 
