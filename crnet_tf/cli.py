@@ -18,7 +18,13 @@ def run(main: Callable[[], None]) -> None:
     mistake is shown with `--verbosity=1`.
     """
 
-    def guarded(_):
+    def guarded(argv):
+        if argv[1:]:
+            raise SystemExit(
+                "error: expected flags such as --name=value (--name or --noname to switch one "
+                f"on or off), received the words {' '.join(argv[1:])!r} beside them. Join "
+                "each to its flag by '='."
+            )
         if hasattr(sys.stdout, "reconfigure"):  # not where a test or a notebook captures it
             sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text
         try:

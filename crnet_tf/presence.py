@@ -25,8 +25,10 @@ def _normalised(features):
 
 def auroc(positive, negative) -> float:
     """Chance that a photo with the object scores above one without it (ties: a half)."""
-    positive, negative = np.asarray(positive)[:, None], np.asarray(negative)[None]
-    return float(np.mean((positive > negative) + 0.5 * (positive == negative)))
+    negative = np.sort(negative)
+    below = np.searchsorted(negative, positive, "left")
+    not_above = np.searchsorted(negative, positive, "right")
+    return float(np.mean(below + not_above) / 2 / len(negative))
 
 
 def summary(positives: list[dict], negatives: list[dict]) -> dict:

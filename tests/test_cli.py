@@ -38,3 +38,12 @@ def test_a_bug_keeps_its_traceback():
 def test_an_interrupt_is_quiet():
     with pytest.raises(SystemExit, match="Interrupted"):
         cli.run(failing(KeyboardInterrupt()))
+
+
+def test_words_beside_the_flags_are_not_swallowed(monkeypatch):
+    """`--calibrate false` would leave the flag on."""
+    monkeypatch.setattr(app, "run", lambda main: main(["train", "false", "steps=100"]))
+    ran = []
+    with pytest.raises(SystemExit, match="--noname.*received the words 'false steps=100'"):
+        cli.run(lambda: ran.append(True))
+    assert not ran
