@@ -52,11 +52,15 @@ def measure(
             f"answers is not what it does to their mean, received {test_scales}. Give the "
             "largest."
         )
-    network.parts.threshold.threshold = 0.5  # whatever an earlier call has found
     index = records.load_index(records_dir)
     archive = manifest.Archive(index, "val", chosen_classes(network, index, "base"))
     entries = manifest.draw(archive, shot, episodes, seed)
-    found = scoring.evaluate(Learner(network, options), archive, entries, progress=True)
+    shift = network.parts.threshold
+    own, shift.threshold = shift.threshold, 0.5  # what is measured is not shifted already
+    try:
+        found = scoring.evaluate(Learner(network, options), archive, entries, progress=True)
+    finally:
+        shift.threshold = own
     scores = results.scores(found.totals["crnet"])
     return scoring.unseen_threshold(scores, archive, network.config), scores
 
@@ -128,6 +132,12 @@ def main():
         raise ValueError(
             "Expected one of --records, to find a threshold, and --threshold, to set it; "
             f"received {'both' if args.records else 'none'}."
+        )
+    idle = [n for n in ("episodes", "shot", "test_scales", "seed") if args[n].present]
+    if args.threshold is not None and idle:
+        raise ValueError(
+            "--threshold: expected it alone, because then nothing is measured, received "
+            f"--{idle[0]} beside it. Leave one of them out."
         )
     if args.prototype_weight is None and (args.prototype_levels or args.backbone_weights):
         raise ValueError(

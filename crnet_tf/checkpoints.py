@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
 import pathlib
 import zipfile
 
@@ -30,34 +31,50 @@ def check_out(out: pathlib.Path) -> None:
 
 
 def save_atomically(network: CRNet, path: pathlib.Path, epochs: int | None = None) -> None:
-    """Writes a checkpoint beside its place and renames it: never half a file.
+    """Writes a checkpoint beside its place and renames it; a failed write leaves what was
+    there before.
 
     Args:
         epochs: number of finished epochs, kept in the same file for `finished_epochs`. (The
             optimiser's count lacks the steps that mixed float16 skipped.)
     """
-    partial = path.with_name(f".{path.stem}.partial.keras")
-    network.save(partial)
-    if epochs is not None:
-        with zipfile.ZipFile(partial, "a") as archive:
-            archive.writestr(EPOCHS_MEMBER, str(epochs))
-    partial.rename(path)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}{runs.PARTIAL}")
+    try:
+        network.save(partial)
+        if epochs is not None:
+            with zipfile.ZipFile(partial, "a") as archive:
+                archive.writestr(EPOCHS_MEMBER, str(epochs))
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def save_calibrated(network: CRNet, path: pathlib.Path, threshold: float) -> None:
-    """Writes a checkpoint with a `Config.calibrated_threshold`."""
-    own = network.config
+    """Writes a checkpoint with a `Config.calibrated_threshold`, without the optimiser's state:
+    to be used, not trained on."""
+    own, optimizer = network.config, getattr(network, "optimizer", None)
     network.config = dataclasses.replace(own, calibrated_threshold=threshold)
+    network.optimizer = None
     try:
         save_atomically(network, path)
     finally:
-        network.config = own
+        network.config, network.optimizer = own, optimizer
 
 
 def finished_epochs(path: pathlib.Path) -> int:
-    """Number of epochs that a checkpoint of `SaveLast` has seen."""
-    with zipfile.ZipFile(path) as archive:
-        return int(archive.read(EPOCHS_MEMBER))
+    """Number of epochs that a checkpoint of `SaveLast` has seen.
+
+    Raises:
+        ValueError: it is damaged, or another checkpoint.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return int(archive.read(EPOCHS_MEMBER))
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(
+            f"{path}: expected a checkpoint that training goes on from, received another or a "
+            f"damaged file ({error}). Copy it again, or train in a new --out."
+        ) from error
 
 
 def keep_best(
@@ -77,7 +94,7 @@ def keep_best(
     """
     file = out / "best.json"
     there = file.exists() and (out / runs.BEST).exists()
-    before = json.loads(file.read_text())["value"] if there else -math.inf
+    before = files.read_json(file)["value"] if there else -math.inf
     value = step if select_on == "last" else score
     if value > before:
         save_calibrated(network, out / runs.BEST, threshold)

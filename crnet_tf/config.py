@@ -85,7 +85,9 @@ class Config:
 
     # === Modules (Sec. 4.3-4.5) ===
     channels: int = field(256, "Channels of all proposed modules (Sec. 5.1).", minimum=1)
-    dropout: float = field(0.0, "Dropout of projected channels; CANet: 0.5.", minimum=0)
+    dropout: float = field(
+        0.0, "Dropout of projected channels; CANet: 0.5.", minimum=0, below=1
+    )
     condition: bool = field(True, "Condition module (Sec. 4.4); off: Table 2.")
     cross_reference: bool = field(True, "Cross-reference module (Sec. 4.3); off: Table 2.")
     mask_refinement: bool = field(True, "Cache branch of Sec. 4.5; off: one step without it.")
@@ -125,8 +127,8 @@ class Config:
     # === Training ===
     feature_views: int = field(
         0,
-        "Train from features of this many augmented views of each photo, computed once; "
-        "0: encode ever new augmentations in every step. Frozen backbones only.",
+        "Train from features of this many views of each photo, itself and augmented ones, "
+        "computed once; 0: encode ever new augmentations in every step. Frozen backbones only.",
         minimum=0,
     )
     batch_size: int = field(4, "Episodes a step, over all replicas; CANet: 4.", minimum=1)
@@ -134,7 +136,7 @@ class Config:
     steps_per_epoch: int = field(500, "Steps between validations and checkpoints.", minimum=1)
     optimizer: str = field("sgd", "CANet: sgd.", choices=("sgd", "adamw"))
     learning_rate: float = field(2.5e-3, "Step size; CANet: 0.0025.", minimum=0)
-    momentum: float = field(0.9, "Momentum of sgd; CANet.", minimum=0)
+    momentum: float = field(0.9, "Momentum of sgd; CANet.", minimum=0, below=1)
     weight_decay: float = field(5e-4, "Weight decay; CANet.", minimum=0)
     schedule: str = field(
         "constant",
@@ -143,7 +145,9 @@ class Config:
     )
     warmup_steps: int = field(0, "Linear warm-up at the start, any schedule.", minimum=0)
     clip_norm: float = field(0.0, "Global norm gradients are clipped to; 0: off.", minimum=0)
-    ema: float = field(0.0, "Decay of averaged weights, used to evaluate; 0: off.", minimum=0)
+    ema: float = field(
+        0.0, "Decay of averaged weights, used to evaluate; 0: off.", minimum=0, below=1
+    )
     precision: str = field(
         "float32",
         "Arithmetic of the network; variables, logits and losses stay float32.",
@@ -189,8 +193,6 @@ class Config:
                 "calibrated_threshold: expected a number between 0 and 1, received "
                 f"{self.calibrated_threshold}."
             )
-        if self.momentum >= 1:
-            raise ValueError(f"momentum: expected less than 1, received {self.momentum}.")
         if self.feature_views and (self.train_backbone or self.colour_rotation):
             raise ValueError(
                 "feature_views: expected a frozen backbone and no --colour_rotation, because "

@@ -132,7 +132,7 @@ def _check_settings(directory, meta):
             f"{directory} holds features of one fold, as earlier versions kept them: expected "
             f"a folder a class. {advice}"
         )
-    before = json.loads(file.read_text())
+    before = files.read_json(file)
     differing = sorted(key for key in meta if before.get(key) != meta[key])
     if differing:
         changes = ", ".join(f"{k} was {before.get(k)!r}, now {meta[k]!r}" for k in differing)

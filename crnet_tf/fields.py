@@ -5,14 +5,18 @@ import dataclasses
 from absl import flags
 
 
-def field(default, help, choices=None, minimum=None, flag=True):
-    """A field with its help text; `flag=False` keeps it off the command line."""
+def field(default, help, choices=None, minimum=None, below=None, flag=True):
+    """A field with its help text; `flag=False` keeps it off the command line.
+
+    A number is at least `minimum` and less than `below`, where given.
+    """
     metadata = {"help": help, "choices": choices, "minimum": minimum, "flag": flag}
+    metadata["below"] = below
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def check(values) -> None:
-    """Raises ValueError when a field is outside its choices or below its minimum."""
+    """Raises ValueError when a field is outside its choices or range."""
     for entry in dataclasses.fields(values):
         value, rule = getattr(values, entry.name), entry.metadata
         if rule["choices"] and value not in rule["choices"]:
@@ -22,6 +26,10 @@ def check(values) -> None:
         if rule["minimum"] is not None and not value >= rule["minimum"]:  # NaN neither
             raise ValueError(
                 f"{entry.name}: expected at least {rule['minimum']}, received {value!r}."
+            )
+        if rule["below"] is not None and not value < rule["below"]:
+            raise ValueError(
+                f"{entry.name}: expected less than {rule['below']}, received {value!r}."
             )
 
 

@@ -1,7 +1,13 @@
 """Files that are whole or not there: written beside their place and renamed."""
 
+import contextlib
+import fcntl
+import json
 import os
 import pathlib
+import zipfile
+
+import numpy as np
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
@@ -18,3 +24,64 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 def write_text(path: str | os.PathLike, content: str) -> None:
     """`write_bytes` of UTF-8 text."""
     write_bytes(path, content.encode())
+
+
+def read_json(path: str | os.PathLike):
+    """What a JSON file of this project holds.
+
+    Raises:
+        FileNotFoundError: there is none. ValueError: it is damaged.
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: expected the JSON that was written there, received a damaged file "
+            f"({error}). Copy it again, or remove what it belongs to."
+        ) from error
+
+
+def open_npz(path: str | os.PathLike):
+    """The arrays of an .npz file, as `np.load` gives them; to be closed.
+
+    Raises:
+        FileNotFoundError: there is none. ValueError: it is no such archive, or damaged.
+    """
+    try:
+        arrays = np.load(path, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            raise ValueError("a single array")
+        return arrays
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{path} cannot be read as an .npz archive ({error}). It is damaged or of another "
+            "kind: copy it again."
+        ) from error
+
+
+@contextlib.contextmanager
+def alone(folder: str | os.PathLike, others: str):
+    """Keeps other processes that ask for the same out of a folder (POSIX: flock).
+
+    It ends with this process, however that ends.
+
+    Args:
+        others: what another process does there, for the error.
+
+    Raises:
+        RuntimeError: another process is there.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RuntimeError(
+                f"{folder}: expected to write alone, but another process {others} it. Wait "
+                "for it, stop it, or choose another --out."
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)

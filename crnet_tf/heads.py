@@ -50,7 +50,7 @@ def join(path, backbone_weights: str) -> model.CRNet:
         FileNotFoundError: one of the files is missing.
         ValueError: the file is of something else, or the encoder is another one.
     """
-    with np.load(path, allow_pickle=False) as arrays:
+    with files.open_npz(path) as arrays:
         if CONFIG not in arrays:
             raise ValueError(
                 f"{path}: expected a file of crnet_tf.heads, received another one."
@@ -89,6 +89,8 @@ def main():
         raise ValueError("Expected one of --checkpoint and --heads, received both or neither.")
     out = pathlib.Path(args.out)
     if args.checkpoint:
+        if out.suffix != ".npz":
+            raise ValueError(f"out: expected a name that ends in .npz, received {args.out!r}.")
         take(model.load_checkpoint(args.checkpoint), out, args.dtype)
     else:
         check_out(out)

@@ -126,7 +126,7 @@ def read(directory) -> Pack:
             f"No {LIST_NAME} in {str(directory)!r}: expected a pack of photos. Make it where "
             f"TensorFlow is: python -m pipelines.pack_photos --records=... --out={directory}"
         )
-    content = json.loads(path.read_text())
+    content = files.read_json(path)
     encoded = []
     for name, sha256 in content["files"].items():
         encoded += _read_part(directory / name, sha256)

@@ -1,10 +1,10 @@
 """Pretrained weights of the backbones: reading them, and what else belongs to them."""
 
 import pathlib
-import zipfile
 
 import keras
-import numpy as np
+
+from crnet_tf import files
 
 
 def preprocessing_of(name: str, weights: str) -> str:
@@ -31,7 +31,7 @@ def _entry(weights, key):
     """What an .npz file says of itself under a key; None where one of them is not there."""
     if not weights.endswith(".npz") or not pathlib.Path(weights).exists():
         return None
-    with _open_npz(weights) as arrays:
+    with files.open_npz(weights) as arrays:
         return str(arrays[key]) if key in arrays else None
 
 
@@ -78,18 +78,8 @@ def _imagenet_weights(name):
         ) from error
 
 
-def _open_npz(path):
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{path} cannot be read as an .npz archive of weights ({error}). It is damaged or "
-            "of another kind: copy it again."
-        ) from error
-
-
 def _load_npz(trunk, path):
-    with _open_npz(path) as arrays:
+    with files.open_npz(path) as arrays:
         for layer in trunk.layers:
             for variable in layer.weights:
                 key = f"{layer.name}/{variable.name}"

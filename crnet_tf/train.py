@@ -28,6 +28,7 @@ from crnet_tf import (
     episodes,
     feature_store,
     fields,
+    files,
     manifest,
     model,
     optimizers,
@@ -204,22 +205,27 @@ def main():
         notice = DEMO_NOTICE
         print(notice, flush=True)
     settings = config.from_flags("paper" if args.records else "demo")
+    if args.feature_store and not settings.feature_views:
+        raise ValueError(
+            "feature_store: expected --feature_views beside it, which says how many views of "
+            "each photo to keep, received none. Give --feature_views=2, or leave it out."
+        )
     index = records.load_index(args.records or demo_records())
     settings = dataclasses.replace(settings, dataset=index.dataset)
     out = runs.directory(args.out, settings)
-    run = runs.open_run(out, settings, index, notice)
-    names = ", ".join(run["test_classes"])
-    print(
-        f"Fold {settings.fold} of {index.dataset}: held out are {names}. Run: {out}", flush=True
-    )
-    started = time.time()
-    train(settings, index, out, args.feature_store, args.feature_store_gb)
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    run["sessions"][-1] |= {
-        "seconds": round(time.time() - started, 1),
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit,
-    }
-    runs.write_run(out, run)
+    with files.alone(out, "trains in"):
+        run = runs.open_run(out, settings, index, notice)
+        names = ", ".join(run["test_classes"])
+        said = f"Fold {settings.fold} of {index.dataset}: held out are {names}. Run: {out}"
+        print(said, flush=True)
+        started = time.time()
+        train(settings, index, out, args.feature_store, args.feature_store_gb)
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        run["sessions"][-1] |= {
+            "seconds": round(time.time() - started, 1),
+            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit,
+        }
+        runs.write_run(out, run)
     print(f"Best checkpoint: {out}/best.keras. TensorBoard: tensorboard --logdir={out}/logs")
 
 

@@ -137,7 +137,7 @@ class _Run:
 
     def _history(self, done):
         path = self.out / "history.json"
-        return json.loads(path.read_text())[:done] if done and path.exists() else []
+        return files.read_json(path)[:done] if done and path.exists() else []
 
     def _epoch(self, state, epoch):
         """One epoch: the state after it, and the mean loss."""
@@ -239,12 +239,13 @@ def main():
     pack = photo_pack.read(args.pack)
     settings = dataclasses.replace(settings, dataset=pack.index.dataset)
     out = runs.directory(args.out, settings)
-    run = runs.open_run(out, settings, pack.index, notice="")
-    names = ", ".join(run["test_classes"])
-    print(f"Fold {settings.fold} of {settings.dataset}: held out are {names}. Run: {out}")
-    session = train(settings, pack, out)
-    run["sessions"][-1] |= session
-    runs.write_run(out, run)
+    with files.alone(out, "trains in"):
+        run = runs.open_run(out, settings, pack.index, notice="")
+        names = ", ".join(run["test_classes"])
+        print(f"Fold {settings.fold} of {settings.dataset}: held out are {names}. Run: {out}")
+        session = train(settings, pack, out)
+        run["sessions"][-1] |= session
+        runs.write_run(out, run)
     print(json.dumps(session, indent=1))
 
 

@@ -1,11 +1,12 @@
 """A folder of numbered versions, as TF Serving watches it: each is whole or not there."""
 
 import contextlib
-import fcntl
 import os
 import pathlib
 import shutil
 from collections.abc import Iterator
+
+from crnet_tf import files
 
 SAVED_MODEL = "saved_model.pb"  # what makes a folder a SavedModel
 
@@ -33,7 +34,7 @@ def new_version(
     made = [path for path in (out, *out.parents) if not path.exists()]
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with _alone(out):
+        with files.alone(out, "is exporting to"):
             for leftover in out.glob(".*.building"):  # of a killed export
                 shutil.rmtree(leftover)
             number = _number(out, version)
@@ -64,19 +65,3 @@ def _number(out, version):
             f"served. Leave --version out to write {following}, or remove that folder."
         )
     return version or following
-
-
-@contextlib.contextmanager
-def _alone(out):
-    """A lock that ends with its process, however that ends (POSIX)."""
-    folder = os.open(out, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise RuntimeError(
-            f"{out}: expected to write alone, but another process is exporting to it. Wait "
-            "for it, or choose another --out."
-        ) from error
-    finally:
-        os.close(folder)

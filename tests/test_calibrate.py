@@ -117,6 +117,17 @@ def test_it_is_found_for_the_supports_and_scales_that_will_be_used(
         calibrate.measure(lively(), records_dir, test_scales="1,1.5")
 
 
+def test_measuring_leaves_the_network_as_it_was(records_dir, tmp_path):
+    lively(fold=1, dataset="pascal5i", calibrated_threshold=0.9).save(tmp_path / "a.keras")
+    network = model.load_checkpoint(tmp_path / "a.keras")
+    before = answers(network)
+    calibrate.measure(network, records_dir, episodes=2)
+    np.testing.assert_array_equal(answers(network), before)
+    with pytest.raises(FileNotFoundError):
+        calibrate.measure(network, tmp_path / "gone")
+    np.testing.assert_array_equal(answers(network), before)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -124,6 +135,7 @@ def test_it_is_found_for_the_supports_and_scales_that_will_be_used(
         (["--records=r", "--threshold=0.2"], "Expected one of --records, .* received both"),
         (["--threshold=0.2"], "expected another --out than a checkpoint that training goes on"),
         (["--threshold=0.2", "--out=there"], "out: expected a name that ends in .keras"),
+        (["--threshold=0.2", "--shot=5"], "--threshold: expected it alone, .* received --shot"),
         (["--threshold=1", "--out=there.keras"], "calibrated_threshold: expected a number"),
         (["--threshold=0.2", "--prototype_levels=deep"], "prototype_weight: expected a weight"),
     ],

@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pytest
 
 from crnet_tf import files
@@ -24,3 +25,26 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     with pytest.raises(OSError, match="No space"):
         files.write_text(path, "new")
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_damaged_files_are_named(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": ')
+    with pytest.raises(ValueError, match="a.json: expected the JSON that was written there"):
+        files.read_json(tmp_path / "a.json")
+    np.save(tmp_path / "a.npy", np.zeros(3))
+    (tmp_path / "cut.npz").write_bytes(b"PK")
+    for name in ("a.npy", "a.json", "cut.npz"):
+        with pytest.raises(ValueError, match=f"{name} cannot be read as an .npz archive"):
+            files.open_npz(tmp_path / name)
+    for read in (files.read_json, files.open_npz):
+        with pytest.raises(FileNotFoundError):
+            read(tmp_path / "gone")
+
+
+def test_one_at_a_time(tmp_path):
+    with files.alone(tmp_path, "trains in"):
+        with pytest.raises(RuntimeError, match="another process trains in it. Wait"):
+            with files.alone(tmp_path, "trains in"):
+                pass
+    with files.alone(tmp_path, "trains in"):
+        pass

@@ -54,3 +54,11 @@ def test_a_file_of_something_else_is_refused(trained):
         heads.join(trained / "backbone.npz", "none")
     with pytest.raises(ValueError, match="Expected one of --checkpoint and --heads"):
         run(heads, "--out=x.npz")
+
+
+def test_a_checkpoint_is_not_overwritten_with_heads(tmp_path):
+    path = tmp_path / "best.keras"
+    path.write_bytes(b"a checkpoint")
+    with pytest.raises(ValueError, match="out: expected a name that ends in .npz"):
+        run(heads, f"--checkpoint={path}", f"--out={path}")
+    assert path.read_bytes() == b"a checkpoint"

@@ -22,6 +22,7 @@ from crnet_tf import (
     checkpoints,
     cli,
     feature_store,
+    files,
     folds,
     manifest,
     model,
@@ -89,7 +90,8 @@ def test_a_run_leaves_what_it_promises(straight, records_dir):
     assert best.config.fold == 1 and best.config.calibrated_threshold in scoring.THRESHOLDS
     assert run["config"]["calibrated_threshold"] == 0.5  # what is trained is not shifted
     assert json.loads((straight / "best.json").read_text())["select_on"] == "base"
-    assert not list(straight.glob(".*partial*"))
+    assert not list(straight.glob(".*"))
+    assert not any("optimizer" in name for name in saved_arrays(straight / "best.keras"))
 
 
 def test_tensorboard_gets_every_head_every_step_and_panels(straight):
@@ -122,9 +124,13 @@ def test_a_killed_run_taken_up_again_ends_like_one_in_one_go(straight, records_d
     first.kill()
     first.wait()
     # What a kill may leave of a file being written must not matter.
-    (out / ".last.partial.keras").write_bytes(b"half a checkpoint")
+    (out / ".last.123.partial.keras").write_bytes(b"half a checkpoint")
+    with files.alone(out, "trains in"):
+        run = command(*arguments)
+    assert run.returncode == 1 and "another process trains in it" in run.stderr
     run = command(*arguments)
     assert run.returncode == 0, run.stderr[-3000:]
+    assert not list(out.glob(".*"))
     assert len(json.loads((out / "run.json").read_text())["sessions"]) == 2
     expected, found = (saved_arrays(path / "last.keras") for path in (straight, out))
     assert expected.keys() == found.keys() and any("optimizer" in name for name in expected)
@@ -170,6 +176,7 @@ def test_a_mistake_is_one_line():
             ["--backbone=resnet50", "--backbone_weights=gone.npz", "--notrain_backbone"],
             "backbone_weights: no file 'gone.npz'",
         ),
+        (["--feature_store=store"], "feature_store: expected --feature_views beside it"),
         (
             ["--notrain_backbone", "--feature_views=1", "--feature_store_gb=0"],
             "--feature_store_gb allows 0 GB",
@@ -309,3 +316,10 @@ def test_a_run_describes_itself(records_dir):
     assert run["notice"] == "a notice" and run["config"]["channels"] == 8
     assert len(run["test_classes"]) == len(folds.test_classes(index.dataset, TINY.fold))
     json.dumps(run)
+
+
+@pytest.mark.parametrize("content", [b"PK", b""])
+def test_a_damaged_checkpoint_is_named(content, tmp_path):
+    (tmp_path / "last.keras").write_bytes(content)
+    with pytest.raises(ValueError, match="last.keras: expected a checkpoint that training"):
+        checkpoints.finished_epochs(tmp_path / "last.keras")
