@@ -100,11 +100,23 @@ class Run:
                 f"--way: expected 1 beside --manifest or --negatives, whose episodes ask for "
                 f"one class, received {args.way}. Leave one of them off."
             )
+        if args.way > 1 and len(args.protocol) > 1:
+            raise ValueError(
+                "--way: expected one --protocol beside several classes at once, which are "
+                f"scored alike in all, received {','.join(args.protocol)}. Give one of them."
+            )
+        drawing = args.episodes or args.seeds or args.seed is not None
+        if args.manifest and drawing:
+            raise ValueError(
+                "--manifest: expected it without --episodes, --seed and --seeds, because its "
+                "episodes are drawn already, received one of them. Leave it out."
+            )
         chosen = []
         for shot, group in itertools.product(
             cli.integers("shot", args.shot), shared_inference(self.protocols())
         ):
-            kshots = self._kshots(shot, group[0])
+            # What fine-tunes is computed together, wherever it stands.
+            kshots = sorted(self._kshots(shot, group[0]), key=_finetunes)
             self._check(shot, kshots[0], group[0], negatives=args.negatives and not chosen)
             chosen += [(shot, kshot, group) for kshot in kshots]
         return chosen
@@ -126,8 +138,7 @@ class Run:
         """Raises ValueError where episodes cannot be drawn or computed."""
         for seed, entries in self.draws.draw(protocol, shot).items():
             archive = self.draws.archive(protocol.split)
-            if self.args.way == 1:
-                check_supports(self.learner(protocol, kshot), archive, entries)
+            check_supports(self.learner(protocol, kshot), archive, entries)
             if negatives:
                 self.draws.negatives(archive, entries, seed)
 
@@ -172,10 +183,8 @@ class Run:
                     totals = evaluate_ways(learner, archive, entries)
                     found[kshot][seed] = Found({group[0].name: totals}, [])
                 continue
-            together = evaluate_together(
-                learners, archive, entries, compared=compared, **options
-            )
-            for kshot, one in zip(kshots, together, strict=True):
+            scored = evaluate_together(learners, archive, entries, compared=compared, **options)
+            for kshot, one in zip(kshots, scored, strict=True):
                 found[kshot][seed] = one
             if negatives:
                 asked = self.draws.negatives(archive, entries, seed)
@@ -207,20 +216,18 @@ class Run:
     def about(self, protocol: Protocol, drawn: dict) -> dict:
         """What every row says of its episodes and of how it departs from its protocol."""
         config, count = self.network.config, len(next(iter(drawn.values())))
+        published = protocols.protocol(protocol.name, self.index.dataset)
         deviations = protocols.deviations(
-            protocols.protocol(protocol.name, self.index.dataset),
+            published,
             index_filter=self.index.filter,
             photo_list=self.index.photo_list,
             novel_images="dropped" if config.drop_novel_images else "kept",
             input_size=protocol.input_size,
             episodes=count,
             seeds=protocol.seeds,
-            scales=self.options.test_scales,
-            leave_one_out=self.options.leave_one_out,
             network_size=config.image_size,
-            threshold=config.calibrated_threshold,
-            prototype_weight=config.prototype_weight,
         )
+        deviations += protocols.answer_deviations(published, self.options, config)
         if self.args.way > 1:
             deviations.append(
                 f"{self.args.way} classes at once, at the photo's own size, void ignored "
@@ -276,4 +283,8 @@ class Run:
 def together(combination):
     """What combinations have in common that are computed together."""
     shot, kshot, group = combination
-    return shot, group, Options(kshot=kshot).finetunes
+    return shot, group, _finetunes(kshot)
+
+
+def _finetunes(kshot):
+    return Options(kshot=kshot).finetunes

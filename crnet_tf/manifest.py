@@ -11,7 +11,7 @@ import random
 import numpy as np
 import tensorflow as tf
 
-from crnet_tf import episodes, files, folds, records
+from crnet_tf import episodes, files, records
 from crnet_tf.sampling import SAMPLINGS, shuffled_pairs, supports
 
 
@@ -22,6 +22,11 @@ class Entry:
     class_id: int
     support: tuple[str, ...]
     query: str
+
+    @property
+    def examples(self) -> list[tuple[int, tuple[str, ...]]]:
+        """As of `WayEntry`: (class id, photo ids of its supports) of its one class."""
+        return [(self.class_id, self.support)]
 
     def to_json(self) -> str:
         """One line of a manifest."""
@@ -36,6 +41,11 @@ class WayEntry:
     support: tuple[tuple[str, ...], ...]
     query: str
 
+    @property
+    def examples(self) -> list[tuple[int, tuple[str, ...]]]:
+        """(class id, photo ids of its supports) of every class."""
+        return list(zip(self.classes, self.support, strict=True))
+
     def to_json(self) -> str:
         """One line of a manifest of such episodes."""
         return json.dumps(dataclasses.asdict(self))
@@ -49,9 +59,15 @@ class Archive:
         self.by_class = {}
         for class_id in classes:
             stream = tf.data.TFRecordDataset(index.files(split, class_id))
-            self.by_class[class_id] = {
-                records.filename(record): record for record in stream.as_numpy_iterator()
-            }
+            try:
+                self.by_class[class_id] = {
+                    records.filename(record): record for record in stream.as_numpy_iterator()
+                }
+            except tf.errors.DataLossError as error:
+                raise ValueError(
+                    f"{index.directory / split}: expected whole records of class {class_id}, "
+                    f"received {error.message}. Copy them again, or build them again."
+                ) from error
             found, expected = len(self.by_class[class_id]), index.count(split, class_id)
             if found != expected:
                 raise ValueError(
@@ -248,41 +264,3 @@ def _parse(line, repeated_supports):
     if len(set(entry.support)) < len(entry.support) and not repeated_supports:
         raise ValueError(f"{line.decode()}, which has a support twice")
     return entry
-
-
-def batches(
-    archive: Archive, entries: list[Entry], image_size: int, batch_size: int
-) -> tf.data.Dataset:
-    """Episodes of a manifest, in order, with the query's label map at the original size.
-
-    Beside an episode's keys: `query_size` [B,2] int32 height and width, and
-    `query_truth` uint8 [B,H,W,1] in {0,1,255}, padded with 255 to the largest of the batch.
-    """
-    shot = len(entries[0].support)
-
-    def generate():
-        for entry in entries:
-            yield {"records": archive.serialized(entry), "class_id": entry.class_id}
-
-    def decode(group):
-        episode = episodes.to_episode(group, image_size, "none", None)
-        label = records.parse(group["records"][-1])["label"]
-        truth = episodes.binary_mask(label, group["class_id"])
-        return episode | {"query_truth": truth, "query_size": tf.shape(label)[:2]}
-
-    signature = {
-        "records": tf.TensorSpec([shot + 1], tf.string),
-        "class_id": tf.TensorSpec([], tf.int32),
-    }
-    decoded = tf.data.Dataset.from_generator(generate, output_signature=signature).map(
-        decode, num_parallel_calls=tf.data.AUTOTUNE
-    )
-    values = {
-        key: tf.constant(folds.VOID if key == "query_truth" else 0, spec.dtype)
-        for key, spec in decoded.element_spec.items()
-    }
-    shapes = {
-        key: [None, None, 1] if key == "query_truth" else spec.shape
-        for key, spec in decoded.element_spec.items()
-    }
-    return decoded.padded_batch(batch_size, shapes, values).prefetch(2)

@@ -30,7 +30,7 @@ def evaluate_ways(learner: Learner, archive: Archive, entries: list[WayEntry]) -
     by_class, bar = {}, keras.utils.Progbar(len(entries), unit_name="episode")
     for entry in entries:
         answers = []
-        for class_id, names in zip(entry.classes, entry.support, strict=True):
+        for class_id, names in entry.examples:
             supports = [scoring.photo(archive, name, class_id) for name in names]
             query = scoring.photo(archive, entry.query, class_id)
             answers.append(learner.learn(supports).segment(query)[-1])

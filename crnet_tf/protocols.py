@@ -9,7 +9,9 @@ import dataclasses
 import numpy as np
 
 from crnet_tf import episodes
+from crnet_tf.config import Config
 from crnet_tf.folds import VOID
+from crnet_tf.options import Options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,32 +156,43 @@ def deviations(
     input_size: int,
     episodes: int,
     seeds: tuple[int, ...],
-    scales: str,
-    threshold: float,
-    prototype_weight: float,
-    leave_one_out: bool,
     network_size: int,
 ) -> list[str]:
-    """What a run did otherwise than its protocol, as "input 225 px (protocol: 473)".
+    """What was drawn and shown otherwise than a protocol says: "input 225 px (protocol: 473)".
 
-    Arguments are what the run really did; see `Protocol`. `threshold`, `prototype_weight` and
-    `network_size` (`image_size`, for protocols that have no size of their own) are those of the
-    checkpoint (`Config`): in all protocols the network answers alone, and the more probable
-    side is taken, which is 0.5.
+    Arguments are what the run really did; see `Protocol`. `network_size` is the checkpoint's
+    `Config.image_size`, for protocols that have no size of their own.
     """
-    input_expected = protocol.input_size or network_size
-    compared = [
+    return _differing(
         ("filter {}", index_filter, protocol.filter),
         ("photo list {}", photo_list, protocol.photo_list),
         ("photos of novel classes {} in training", novel_images, protocol.novel_images),
-        ("input {} px", input_size, input_expected),
+        ("input {} px", input_size, protocol.input_size or network_size),
         ("{} episodes", episodes, protocol.episodes),
         ("seeds {}", _listed(seeds), _listed(protocol.seeds)),
-        ("scales {}", _listed(_factors(scales)), _listed(_factors(protocol.scales))),
-        ("threshold {}", threshold, 0.5),
-        ("weight {:g} of prototypes", prototype_weight, 0),
-        ("leave-one-out threshold {}", "on" if leave_one_out else "off", "off"),
-    ]
+    )
+
+
+def answer_deviations(protocol: Protocol, options: Options, config: Config) -> list[str]:
+    """What a network, with `config`, and its `options` answer otherwise than a protocol says.
+
+    In all protocols the network answers alone, by its own number of refinement steps, and the
+    more probable side is taken, which is 0.5.
+    """
+    steps = options.refine_steps or config.refine_steps
+    return _differing(
+        ("scales {}", _listed(options.scales), _listed(_factors(protocol.scales))),
+        ("{} refinement steps", steps, config.refine_steps),
+        ("threshold {}", config.calibrated_threshold, 0.5),
+        ("weight {:g} of prototypes", config.prototype_weight, 0),
+        ("prior mask {}", _on(options.prior_mask), "off"),
+        ("weighted fusion {}", _on(options.weighted_fusion), "off"),
+        ("early stop {}", _on(options.early_stop), "off"),
+        ("leave-one-out threshold {}", _on(options.leave_one_out), "off"),
+    )
+
+
+def _differing(*compared):
     return [
         f"{phrase.format(received)} (protocol: {expected})"
         for phrase, received, expected in compared
@@ -198,6 +211,10 @@ def shared_inference(protocols: list[Protocol]) -> list[list[Protocol]]:
         shown = (p.split, p.sampling, p.episodes, p.seeds, p.input_size, p.letterbox)
         groups.setdefault((*shown, _factors(p.scales)), []).append(p)
     return list(groups.values())
+
+
+def _on(option):
+    return "on" if option else "off"
 
 
 def _factors(scales):

@@ -138,12 +138,15 @@ def _score(learner, maps, others, entry, mask, scoring, found):
 
 
 def check_supports(
-    learner: Learner, archive: manifest.Archive, entries: list[manifest.Entry]
+    learner: Learner,
+    archive: manifest.Archive,
+    entries: list[manifest.Entry] | list[manifest.WayEntry],
 ) -> None:
     """Raises ValueError, before anything is computed, for a support whose object is so small
     that nothing of it is left at the network's input size."""
-    pairs = sorted({(name, entry.class_id) for entry in entries for name in entry.support})
-    for name, class_id in pairs:
+    examples = [example for entry in entries for example in entry.examples]
+    pairs = {(name, class_id) for class_id, names in examples for name in names}
+    for name, class_id in sorted(pairs):
         _, mask = archive.masked(name, class_id)
         for frame in learner.frames:
             check_visible(mask, frame, f"photo {name}, class {class_id}")

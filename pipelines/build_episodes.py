@@ -112,11 +112,6 @@ def _deviations(rules, index, image_size, episodes, seeds):
         input_size=image_size or rules.input_size,
         episodes=episodes,
         seeds=seeds,
-        scales=rules.scales,
-        # Of a network, which has no part in these episodes.
-        threshold=0.5,
-        prototype_weight=0,
-        leave_one_out=False,
         network_size=image_size,
     )
 

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from episode_batches import batches
 from PIL import Image
 
 from crnet_tf import episode_records, episodes, manifest, protocols, records
@@ -116,7 +117,7 @@ def test_unframed_episodes_have_the_pixels_of_evaluation(unframed, records_dir, 
     archive = manifest.Archive(records.load_index(records_dir), "train", CLASSES)
     for seed in (1234, 1238):
         path = unframed / f"episodes-seed{seed}.tfrecord"
-        expected = manifest.batches(archive, drawn(unframed, seed), size, batch_size=1)
+        expected = batches(archive, drawn(unframed, seed), size, batch_size=1)
         found = list(episodes_from_tfrecords(path, size).batch(1).as_numpy_iterator())
         assert len(found) == 5
         for episode, other in zip(found, expected.as_numpy_iterator(), strict=True):
@@ -130,7 +131,7 @@ def test_unframed_episodes_have_the_pixels_of_evaluation(unframed, records_dir, 
 def test_framed_episodes_need_no_size_and_are_whole_grey_levels_of_them(framed, archive):
     path = framed / "episodes-seed0.tfrecord"
     found = list(episodes_from_tfrecords(path).batch(6).as_numpy_iterator())
-    expected = manifest.batches(archive, drawn(framed, 0), SIZE, batch_size=6)
+    expected = batches(archive, drawn(framed, 0), SIZE, batch_size=6)
     (expected,) = expected.as_numpy_iterator()
     for key in ("support_mask", "query_mask", "class_id"):
         np.testing.assert_array_equal(found[0][key], expected[key])

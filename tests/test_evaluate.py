@@ -370,6 +370,8 @@ def refused(kind, message, out, *arguments):
         (["--shot=1,2", "--kshot=finetune+fusion"], "expected at least 2 labelled photos"),
         (["--way=6"], "way: expected 1..5, .*received 6"),
         (["--way=2", "--negatives"], "--way: expected 1 beside --manifest or --negatives"),
+        (["--way=2", "--protocol=crnet,hsnet"], "--way: expected one --protocol beside"),
+        (["--manifest=m.jsonl", "--seeds=5"], "--manifest: expected it without --episodes"),
         (["--input_size=32"], "input_size: expected at least 33 px, .* received 32"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
@@ -420,9 +422,18 @@ def test_a_mistake_in_the_last_combination_stops_before_the_first(
 
 def test_a_single_support_is_fine_tuned_on_with_views_only(begun, larger_dir, tmp_path):
     arguments = [begun, larger_dir, tmp_path, "--shot=1,2", "--kshot=finetune,fusion"]
-    without = [(1, "fusion", "crnet"), (2, "finetune", "crnet"), (2, "fusion", "crnet")]
-    assert tried(*arguments) == without
-    assert tried(*arguments, "--finetune_views=1") == [(1, "finetune", "crnet"), *without]
+    fused = (1, "fusion", "crnet")
+    both = [(2, "fusion", "crnet"), (2, "finetune", "crnet")]
+    assert tried(*arguments) == [fused, *both]
+    with_views = [fused, (1, "finetune", "crnet"), *both]
+    assert tried(*arguments, "--finetune_views=1") == with_views
+
+
+def test_what_fine_tunes_stands_together(begun, larger_dir, tmp_path):
+    """Together it adapts to an episode's supports once."""
+    arguments = [begun, larger_dir, tmp_path, "--shot=2"]
+    found = tried(*arguments, "--kshot=finetune,fusion,finetune+fusion")
+    assert [kshot for _, kshot, _ in found] == ["fusion", "finetune", "finetune+fusion"]
 
 
 def test_protocols_share_an_inference_where_they_can(begun, larger_dir, tmp_path):

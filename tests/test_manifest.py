@@ -4,11 +4,12 @@ import collections
 import hashlib
 import json
 import random
+import shutil
 
 import numpy as np
 import pytest
 
-from crnet_tf import episodes, manifest, photos, records
+from crnet_tf import manifest, photos, records
 
 CLASSES = (6, 7, 8)
 
@@ -102,6 +103,14 @@ def test_a_manifest_is_one_json_object_a_line_with_its_hash(archive, tmp_path):
     assert again == entries
     assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == manifest.sha256(entries)
     assert [p.name for p in tmp_path.iterdir()] == ["manifest.jsonl"]
+
+
+def test_damaged_records_are_named(records_dir, tmp_path):
+    shutil.copytree(records_dir, tmp_path / "records")
+    (file,) = (tmp_path / "records" / "train").glob("class_07-*")
+    file.write_bytes(file.read_bytes()[:-5])
+    with pytest.raises(ValueError, match="expected whole records of class 7, received"):
+        manifest.Archive(records.load_index(tmp_path / "records"), "train", [7])
 
 
 def drawn(archive, sampling, count=60, shot=1, seed=0):
@@ -354,44 +363,3 @@ def test_a_manifest_of_other_records_is_noticed(archive):
         match = f"m.jsonl: a manifest of other records: expected.*train.*received {named}.*Give"
         with pytest.raises(ValueError, match=match):
             manifest.check([*entries, strange], archive, "m.jsonl")
-
-
-def test_batches_are_the_episodes_in_order_with_the_truth_at_its_size(records_dir, tmp_path):
-    sizes = [(20, 30), (44, 16), (25, 25)]
-    archive = handmade(records_dir, tmp_path, sizes)
-    entries = [
-        manifest.Entry(7, (f"photo{support}",), f"photo{query}")
-        for support, query in ((1, 0), (2, 1), (0, 2))
-    ]
-    found = list(manifest.batches(archive, entries, 33, batch_size=2).as_numpy_iterator())
-    assert [len(batch["class_id"]) for batch in found] == [2, 1]
-    assert found[0]["query_truth"].shape == (2, 44, 30, 1)
-    for number, entry in enumerate(entries):
-        batch, i = found[number // 2], number % 2
-        support, query = (records.parse(record) for record in archive.serialized(entry))
-        np.testing.assert_array_equal(
-            batch["query_image"][i], episodes.resize_image(query["image"], 33)
-        )
-        np.testing.assert_array_equal(
-            batch["support_mask"][i, 0],
-            episodes.resize_mask(episodes.binary_mask(support["label"], 7), 33),
-        )
-        height, width = sizes[number]
-        assert batch["class_id"][i] == 7 and batch["query_size"][i].tolist() == [height, width]
-        truth = batch["query_truth"][i].copy()
-        np.testing.assert_array_equal(
-            truth[:height, :width], episodes.binary_mask(query["label"], 7)
-        )
-        truth[:height, :width] = 255
-        assert np.all(truth == 255)
-
-
-def test_episodes_of_several_shots_are_batched_too(archive):
-    entries = manifest.draw(archive, 3, 2, seed=0)
-    batch = next(iter(manifest.batches(archive, entries, 33, batch_size=2)))
-    assert batch["support_image"].shape == (2, 3, 33, 33, 3)
-    for i, entry in enumerate(entries):
-        for k, name in enumerate(entry.support):
-            record = records.parse(archive.by_class[entry.class_id][name])
-            expected = episodes.resize_image(record["image"], 33)
-            np.testing.assert_array_equal(batch["support_image"][i, k], expected)

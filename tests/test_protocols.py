@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from crnet_tf import frames, protocols
-from crnet_tf.protocols import PROTOCOLS, deviations, protocol, scored, shared_inference
+from crnet_tf.config import Config
+from crnet_tf.options import Options
+from crnet_tf.protocols import (
+    PROTOCOLS,
+    answer_deviations,
+    deviations,
+    protocol,
+    scored,
+    shared_inference,
+)
 
 
 def followed(p, **changed):
@@ -15,14 +24,10 @@ def followed(p, **changed):
         "index_filter": p.filter,
         "photo_list": p.photo_list,
         "novel_images": p.novel_images,
-        "threshold": 0.5,
-        "prototype_weight": 0.0,
-        "leave_one_out": False,
-        "network_size": 225,
         "input_size": p.input_size or 225,
         "episodes": p.episodes,
         "seeds": p.seeds,
-        "scales": p.scales,
+        "network_size": 225,
     }
     return deviations(p, **(run | changed))
 
@@ -74,7 +79,8 @@ def test_void_and_size_of_the_score():
 @pytest.mark.parametrize("p", PROTOCOLS.values(), ids=list(PROTOCOLS))
 def test_a_run_that_follows_its_protocol_deviates_in_nothing(p):
     assert followed(p) == []
-    assert followed(p, scales="1.0") == []
+    options = Options(test_scales="1.0", refine_steps=5)
+    assert answer_deviations(p, options, Config()) == []
 
 
 @pytest.mark.parametrize("p", PROTOCOLS.values(), ids=list(PROTOCOLS))
@@ -88,16 +94,40 @@ def test_a_run_that_follows_its_protocol_deviates_in_nothing(p):
             "photos of novel classes left out in training (protocol",
         ),
         ({"episodes": 300}, "300 episodes (protocol: "),
-        ({"threshold": 0.2}, "threshold 0.2 (protocol: 0.5)"),
-        ({"prototype_weight": 8.0}, "weight 8 of prototypes (protocol: 0)"),
-        ({"leave_one_out": True}, "leave-one-out threshold on (protocol: off)"),
         ({"seeds": (7, 1234567)}, "seeds 7,1234567 (protocol: "),
-        ({"scales": "0.75,1,1.25"}, "scales 0.75,1,1.25 (protocol: 1)"),
     ],
 )
 def test_every_difference_is_one_phrase(p, changed, phrase):
     (found,) = followed(p, **changed)
     assert found.startswith(phrase)
+
+
+@pytest.mark.parametrize(
+    "changed, phrase",
+    [
+        ({"test_scales": "0.75,1,1.25"}, "scales 0.75,1,1.25 (protocol: 1)"),
+        ({"refine_steps": 1}, "1 refinement steps (protocol: 5)"),
+        ({"prior_mask": True}, "prior mask on (protocol: off)"),
+        ({"weighted_fusion": True}, "weighted fusion on (protocol: off)"),
+        ({"early_stop": True}, "early stop on (protocol: off)"),
+        ({"leave_one_out": True}, "leave-one-out threshold on (protocol: off)"),
+    ],
+)
+def test_every_option_that_changes_the_answer_is_said(changed, phrase):
+    found = answer_deviations(protocol("crnet"), Options(**changed), Config())
+    assert found == [phrase]
+
+
+@pytest.mark.parametrize(
+    "changed, phrase",
+    [
+        ({"calibrated_threshold": 0.2}, "threshold 0.2 (protocol: 0.5)"),
+        ({"prototype_weight": 8.0}, "weight 8 of prototypes (protocol: 0)"),
+    ],
+)
+def test_what_a_checkpoint_brings_along_is_said(changed, phrase):
+    found = answer_deviations(protocol("crnet"), Options(), Config(**changed))
+    assert found == [phrase]
 
 
 def test_the_input_size_is_the_protocols_or_the_networks():

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import test_model
+from episode_batches import batches
 
 from crnet_tf import manifest, metrics, photos, records, results, scoring
 from crnet_tf.fewshot import Learner
@@ -250,7 +251,7 @@ def test_every_refinement_step_is_what_the_network_says(network, archive):
     assert sorted(steps) == ["crnet", "crnet_step1", "crnet_step2", "crnet_step3"]
     np.testing.assert_array_equal(found["crnet"][1], found["crnet_step3"][1])
     expected = {f"crnet_step{t + 1}": 0 for t in range(3)}
-    for batch in manifest.batches(shown, each_query_once(shown), SIZE, 1):
+    for batch in batches(shown, each_query_once(shown), SIZE, 1):
         state = network.encode_support(
             batch["support_image"][:, 0], batch["support_mask"][:, 0]
         )
