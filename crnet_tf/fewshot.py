@@ -182,6 +182,11 @@ class Example:
         """Probabilities float32 [T,H,W] after each refinement step, at the photo's size."""
         return self.learner.restore(self.maps(query), query.image.shape[:2])
 
+    def answer(self, query: Photo) -> np.ndarray:
+        """Probability float32 [H,W] after the last refinement step: `segment`'s last map."""
+        last = [probabilities[-1:] for probabilities in self.maps(query)]
+        return self.learner.restore(last, query.image.shape[:2])[0]
+
     def presence(self, query: Photo) -> float:
         """How sure it is that a query holds the object at all; see `presence.presence`."""
         encoder, frame = self.learner.encoder, self.learner.frame

@@ -33,7 +33,7 @@ def evaluate_ways(learner: Learner, archive: Archive, entries: list[WayEntry]) -
         for class_id, names in entry.examples:
             supports = [scoring.photo(archive, name, class_id) for name in names]
             query = scoring.photo(archive, entry.query, class_id)
-            answers.append(learner.learn(supports).segment(query)[-1])
+            answers.append(learner.learn(supports).answer(query))
         decided = decide(np.stack(answers))
         label = archive.photo(entry.query)[1]
         for n, class_id in enumerate(entry.classes, 1):

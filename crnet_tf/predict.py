@@ -15,7 +15,7 @@ import numpy as np
 from absl import flags
 
 from crnet_tf import cli, fields, model, nway, photos, support, visualize
-from crnet_tf.features import Photo
+from crnet_tf.features import FeatureCache, Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.options import KSHOT, Options
 from crnet_tf.photo_folder import (
@@ -42,6 +42,10 @@ class Segmenter:
         names: what errors call the supports; default "support 1", "support 2" ...
         options: how several supports are used, test scales and more (`Options`); by default
             the probabilities of the k one-shot answers are averaged.
+        cache: of another segmenter with the same network, which then encodes a query for both.
+
+    Queries are uint8 [H,W,3] RGB, or `features.Photo`s of such, whose pixels are hashed once
+    however often they are asked about.
 
     Raises:
         ValueError: no support, another number of masks, the same support twice, or what
@@ -49,7 +53,13 @@ class Segmenter:
     """
 
     def __init__(
-        self, network, support_images, support_masks, names=None, options: Options | None = None
+        self,
+        network,
+        support_images,
+        support_masks,
+        names=None,
+        options: Options | None = None,
+        cache: FeatureCache | None = None,
     ):
         if len(support_images) != len(support_masks) or not len(support_images):
             raise ValueError(
@@ -62,20 +72,27 @@ class Segmenter:
             support.check_support(image, mask, name)
             supports.append(Photo(image, mask, name))
         _check_distinct(supports)
-        self._example = Learner(network, options, keep_features=True).learn(supports)
+        learner = Learner(network, options, cache=cache, keep_features=True)
+        self._example = learner.learn(supports)
 
-    def segment(self, image: np.ndarray) -> np.ndarray:
-        """Probability of the foreground, float32 [H,W], of a photo uint8 [H,W,3]."""
-        return self.steps(image)[-1]
+    def segment(self, image: np.ndarray | Photo) -> np.ndarray:
+        """Probability of the foreground, float32 [H,W], at the photo's size."""
+        return np.clip(self._example.answer(_query(image)), 0, 1)
 
-    def steps(self, image: np.ndarray) -> np.ndarray:
+    def steps(self, image: np.ndarray | Photo) -> np.ndarray:
         """Probabilities float32 [T,H,W] after each refinement step, at the photo's size."""
-        support.check_photo(image, "query")
-        return np.clip(self._example.segment(Photo(image, name="query")), 0, 1)
+        return np.clip(self._example.segment(_query(image)), 0, 1)
 
-    def presence(self, image: np.ndarray) -> float:
+    def presence(self, image: np.ndarray | Photo) -> float:
         """How sure it is that the object is in a photo at all, up to 1 (`presence.py`)."""
-        return self._example.presence(Photo(image, name="query"))
+        return self._example.presence(_query(image))
+
+
+def _query(image):
+    if isinstance(image, Photo):
+        return image
+    support.check_photo(image, "query")
+    return Photo(image, name="query")
 
 
 def _check_distinct(supports):
@@ -112,11 +129,13 @@ def predict(
     out.mkdir(parents=True, exist_ok=True)
     panels, lines, skipped = [], [], []
     for path, name, image in each_photo(queries, photos.read_photo, skipped):
-        steps = segmenter.steps(image)
+        query, shown = Photo(image, name=name), len(panels) < MAX_PANELS
+        # Every step at the size of the photo is only worth its while for the panel.
+        steps = segmenter.steps(query) if shown else segmenter.segment(query)[None]
         mask = (steps[-1] > threshold).astype(np.uint8)
         write_mask(out, name, image, mask, np.uint8(np.round(255 * steps[-1])))
-        lines.append([path.name, f"{segmenter.presence(image):.3f}", f"{mask.mean():.4f}"])
-        if len(panels) < MAX_PANELS:
+        lines.append([path.name, f"{segmenter.presence(query):.3f}", f"{mask.mean():.4f}"])
+        if shown:
             row = visualize.panel(*example, image, None, list(steps), threshold=threshold)
             panels.append(row)
     photos.write_png(out / "panel.png", visualize.contact_sheet(panels))
@@ -141,8 +160,9 @@ def predict_classes(
     out.mkdir(parents=True, exist_ok=True)
     lines, skipped = [], []
     for path, name, image in each_photo(queries, photos.read_photo, skipped):
-        found = np.stack([segmenter.segment(image) for segmenter in segmenters.values()])
-        sure = [segmenter.presence(image) for segmenter in segmenters.values()]
+        query = Photo(image, name=name)
+        found = np.stack([segmenter.segment(query) for segmenter in segmenters.values()])
+        sure = [segmenter.presence(query) for segmenter in segmenters.values()]
         classes = nway.decide(found, threshold)
         write_classes(out, name, image, classes)
         lines.append([path.name, *(f"{score:.3f}" for score in sure)])
@@ -200,11 +220,14 @@ def run(args, options: Options | None = None) -> None:
 
 def _by_class(network, supports, options):
     """{class name: Segmenter} of (class name, photo, mask, name of the mask) each."""
+    cache = FeatureCache((options or Options()).feature_cache_gb * 2**30)
     grouped = {}
     for class_name, *example in supports:
         grouped.setdefault(class_name, []).append(example)
     return {
-        class_name: Segmenter(network, *zip(*examples, strict=True), options=options)
+        class_name: Segmenter(
+            network, *zip(*examples, strict=True), options=options, cache=cache
+        )
         for class_name, examples in grouped.items()
     }
 

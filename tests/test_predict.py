@@ -11,7 +11,7 @@ import test_model
 from commands import run
 from PIL import Image
 
-from crnet_tf import cli, model, photos, predict
+from crnet_tf import cli, features, model, photos, predict
 from crnet_tf.options import Options
 
 SIZE = test_model.SIZE
@@ -23,7 +23,7 @@ class ColourLearner:
 
     learnt = 0
 
-    def __init__(self, network, options=None, keep_features=False):
+    def __init__(self, network, options=None, cache=None, keep_features=False):
         pass
 
     def learn(self, supports):
@@ -35,6 +35,9 @@ class ColourLearner:
         distance = np.min([np.abs(query.image - c).mean(-1) for c in self.colours], axis=0)
         margins = np.stack([40 - distance, 60 - distance]) / 10
         return (1 / (1 + np.exp(-margins))).astype(np.float32)
+
+    def answer(self, query):
+        return self.segment(query)[-1]
 
     def presence(self, query):
         return float(self.segment(query).max())
@@ -291,6 +294,27 @@ def test_the_segmenter_takes_options(network):
     two = predict.Segmenter(network, [image], [mask])
     assert one.steps(query).shape == (1, 51, 47)
     np.testing.assert_allclose(one.segment(query), two.steps(query)[0], atol=1e-6)
+
+
+def test_the_answer_is_the_last_step(network):
+    segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))
+    query = photo(BLUE, 51, 47)[0]
+    np.testing.assert_array_equal(segmenter.segment(query), segmenter.steps(query)[-1])
+    shared = features.Photo(query)
+    np.testing.assert_array_equal(segmenter.segment(shared), segmenter.segment(query))
+    assert segmenter.presence(shared) == segmenter.presence(query)
+
+
+def test_a_query_is_encoded_once_for_all_classes(folder, loaded, monkeypatch):
+    encoded, encode = [], features.PhotoEncoder._kept
+
+    def watched(self, key, compute):
+        return encode(self, key, lambda: encoded.append(key) or compute())
+
+    monkeypatch.setattr(features.PhotoEncoder, "_kept", watched)
+    supports = {"supports": ("red", "blue")}
+    command(folder, "--support_class=fire,water", query="queries/b.png", **supports)
+    assert len(encoded) == len(set(encoded)) == 5  # two supports, plain and masked; the query
 
 
 def test_a_saved_network_segments_alike(network, tmp_path):
