@@ -65,26 +65,12 @@ class Pack:
 
 
 def write(directory, index: Index, photos, part_mb: float) -> list[pathlib.Path]:
-    """Writes a pack of `Photo`s; the list last, so that a killed run leaves no whole pack.
+    """Writes a pack of `Photo`s into an empty folder; returns its files.
 
     Args:
-        directory: new, or of an earlier pack, which is replaced.
         part_mb: size of a part, 1e6 bytes; one photo at least.
-
-    Raises:
-        FileExistsError: it holds other things.
     """
     directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    before = [p for p in directory.iterdir() if p.match("part-*.npz")]
-    others = {p.name for p in directory.iterdir()} - {p.name for p in before}
-    if others - {INDEX_NAME, LIST_NAME} or (INDEX_NAME in others and not before):
-        raise FileExistsError(
-            f"{directory}: expected a new folder or one of a pack, received one that holds "
-            f"other things ({', '.join(sorted(others)[:3])}). Choose another --out."
-        )
-    for path in (directory / LIST_NAME, *before):
-        path.unlink(missing_ok=True)
     listed, hashes, part = [], {}, []
     for photo in [*photos, None]:
         full = sum(len(p.image) + len(p.label) for p in part) >= part_mb * 1e6

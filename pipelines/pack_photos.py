@@ -6,12 +6,14 @@ Writes every photo once, as encoded in the records, for `python -m crnet_tf.trai
 """
 
 import os
+import pathlib
 from collections.abc import Iterator
 
 from absl import flags
 
 from crnet_tf import cli, manifest, photo_pack, records
 from crnet_tf.photo_pack import Photo
+from pipelines.folder import locked, real, replaced
 from pipelines.inspect_record import read_example
 
 
@@ -34,6 +36,19 @@ def photos_of(index: records.Index, split: str) -> Iterator[Photo]:
         yield Photo(name, split, listed, example[records.IMAGE], example[records.LABEL])
 
 
+def _check_out(out):
+    others = out.exists() and sorted(path.name for path in out.iterdir() if not _is_ours(path))
+    if others:
+        raise FileExistsError(
+            f"{out}: expected a new folder or one of a pack, received one that holds other "
+            f"things ({', '.join(others[:3])}). Choose another --out."
+        )
+
+
+def _is_ours(path):
+    return path.name in (records.INDEX_NAME, photo_pack.LIST_NAME) or path.match("part-*.npz")
+
+
 def define_flags():
     flags.DEFINE_string("records", None, "Folder of records with index.json.", required=True)
     flags.DEFINE_string("out", None, "Folder to write.", required=True)
@@ -44,9 +59,13 @@ def main():
     args = flags.FLAGS
     index = records.load_index(args.records)
     photos = [photo for split in ("train", "val") for photo in photos_of(index, split)]
-    written = photo_pack.write(args.out, index, photos, args.part_mb)
+    out = real(pathlib.Path(args.out))
+    with locked(out):
+        _check_out(out)
+        with replaced(out) as work:
+            written = photo_pack.write(work, index, photos, args.part_mb)
     for path in written:
-        print(f"{path}: {os.path.getsize(path) / 1e6:.1f} MB")
+        print(f"{out / path.name}: {os.path.getsize(out / path.name) / 1e6:.1f} MB")
     print(
         f"{len(photos)} photos. Next: python -m crnet_tf.train_jax --pack={args.out} --fold=1"
     )

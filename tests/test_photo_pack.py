@@ -105,3 +105,20 @@ def test_other_things_are_never_replaced_and_an_earlier_pack_is(packed, records_
     run(pack_photos, f"--records={records_dir}", f"--out={tmp_path / 'pack'}")
     assert [part.name for part in (tmp_path / "pack").glob("part-*")] == ["part-00000.npz"]
     assert len(photo_pack.read(tmp_path / "pack").photos) == len(photo_pack.read(packed).photos)
+
+
+def test_a_failed_pack_leaves_the_one_before(packed, records_dir, tmp_path, monkeypatch):
+    out = tmp_path / "pack"
+    shutil.copytree(packed, out)
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    command = [pack_photos, f"--records={records_dir}", f"--out={out}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(photo_pack.files, "write_text", full)  # its last file
+        with pytest.raises(OSError, match="No space left"):
+            run(*command)
+    assert len(photo_pack.read(out).photos) == len(photo_pack.read(packed).photos)
+    assert [path.name for path in tmp_path.iterdir()] == ["pack"]
+    run(*command)
