@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from crnet_tf import results, scoring, visualize
 from crnet_tf.checkpoints import averaged_weights, keep_best, save_atomically
-from crnet_tf.fewshot import Learner
+from crnet_tf.fewshot import PROJECTED, Learner
 from crnet_tf.model import CRNet
 from crnet_tf.series import ABOVE
 
@@ -76,14 +76,16 @@ class Validate(keras.callbacks.Callback):
         super().__init__()
         self.network, self.episodes, self.out = network, episodes, out
         self.select_on = select_on
-        self.learner = Learner(network)
+        frozen = not network.config.train_backbone
+        self.learner = Learner(network, keep_features=frozen)
+        self.changing = PROJECTED if frozen else None  # of what the learner remembers
         for archive, entries in episodes.values():
             scoring.check_supports(self.learner, archive, entries)
         self.writer = tf.summary.create_file_writer(str(out / "logs" / "episodes"))
 
     def on_epoch_end(self, epoch, logs=None):
         step = int(self.network.optimizer.iterations)
-        self.learner.cache.clear()
+        self.learner.cache.clear(self.changing)
         with averaged_weights(self.network):
             values = {
                 name: results.scores(

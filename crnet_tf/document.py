@@ -68,7 +68,13 @@ def section(
     pictures: dict[str, np.ndarray],
     panels: list[tuple[str, np.ndarray]],
 ) -> str:
-    """An evaluation as HTML; the arguments are those of `report.page`."""
+    """An evaluation as HTML.
+
+    Args:
+        evaluation: content of evaluation.json. episodes: lines of episodes.jsonl.
+        pictures: {name: uint8 [H,W,3]} of its charts.
+        panels: (caption, uint8 [H,W,3]) of the episodes shown.
+    """
     rows = evaluation["rows"]
     parts = [
         _heading(2, f"Fold {evaluation['fold']}"),

@@ -78,10 +78,11 @@ class FeatureCache:
             self.bytes -= self._arrays.popitem(last=False)[1].nbytes
         return array
 
-    def clear(self) -> None:
-        """Forgets everything, as it must when weights change."""
-        self._arrays.clear()
-        self.bytes = 0
+    def clear(self, kind: str | None = None) -> None:
+        """Forgets everything, or the arrays whose key begins with `kind`, as it must when the
+        weights change that they come from."""
+        for key in [key for key in self._arrays if kind in (None, key[0])]:
+            self.bytes -= self._arrays.pop(key).nbytes
 
 
 class PhotoEncoder:

@@ -26,6 +26,8 @@ from crnet_tf.model import CRNet
 from crnet_tf.options import Options
 from crnet_tf.prior import object_average, prior_mask
 
+PROJECTED = "projected"  # first word of what the cache remembers and training changes
+
 
 class Learner:
     """Applies one network by one set of options to any number of examples.
@@ -251,7 +253,7 @@ class Example:
         if self.adapted is not None:  # these weights are this example's alone
             return compute()
         content = photo.key if kind == "photo" else photo.masked_key
-        return learner.cache.get(("projected", kind, content, frame), compute)
+        return learner.cache.get((PROJECTED, kind, content, frame), compute)
 
     def _agreement(self, state, query, frame):
         """IoU [K,T] of the support head with the known masks, in the light of a query."""

@@ -283,6 +283,32 @@ def test_the_best_value_survives_a_restart(records_dir, tmp_path):
     assert json.loads((tmp_path / "best.json").read_text())["step"] == 6
 
 
+@pytest.mark.parametrize("train_backbone", [False, True])
+def test_validation_encodes_anew_what_training_has_changed(
+    records_dir, tmp_path, monkeypatch, train_backbone
+):
+    network = model.build_crnet(dataclasses.replace(TINY, train_backbone=train_backbone))
+    network.compile(optimizer=optimizers.optimizer(network.config))
+    archive = manifest.Archive(records.load_index(records_dir), "val", (6, 7))
+    episodes = {"base": (archive, manifest.draw(archive, 1, 2, seed=0))}
+    callback = callbacks.Validate(network, episodes, tmp_path, "base")
+    monkeypatch.setattr(callback, "_write", lambda *_: None)
+    encoder = callback.learner.encoder
+    encode, seen, found = encoder._photo, [], []
+    monkeypatch.setattr(encoder, "_photo", lambda image: seen.append(1) or encode(image))
+    for epoch in range(2):
+        logs = {}
+        callback.on_epoch_end(epoch, logs)
+        found.append(logs["val_base_mean_iou"])
+        for variable in network.trainable_variables:
+            variable.assign(variable * 3 + 1)
+    photos = len(
+        {name for entry in episodes["base"][1] for name in (*entry.support, entry.query)}
+    )
+    assert len(seen) == photos * (2 if train_backbone else 1)
+    assert found[0] != found[1]
+
+
 @pytest.mark.parametrize(
     ("kind", "step", "expected"),
     [
