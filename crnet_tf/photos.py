@@ -12,13 +12,22 @@ import struct
 import zlib
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from crnet_tf import files
 
 PathLike = str | os.PathLike
 
 _EXIF_ORIENTATION = 0x0112
+_TURNS = {  # what makes a photo of this orientation upright; it is already with any other
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _GREY16_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _LABEL_MODES = ("P", "L", "1")
 _PHOTO = "a photo (JPEG, PNG or another format Pillow reads)"
@@ -32,8 +41,9 @@ _DECODE_ERRORS = (
 def read_photo(path: PathLike) -> np.ndarray:
     """Reads a photo: uint8 [H,W,3] RGB, upright.
 
-    EXIF rotation is applied; grey, palette and CMYK become RGB; transparent parts are
-    composited on white; 16-bit grey is scaled to 8 bits; of an animation the first frame.
+    EXIF rotation is applied (none where the EXIF data cannot be read); grey, palette and
+    CMYK become RGB; transparent parts are composited on white; 16-bit grey is scaled to 8
+    bits; of an animation the first frame.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -46,7 +56,7 @@ def read_grey(path: PathLike) -> np.ndarray:
     """Reads a photo's brightness: uint8 [H,W]; see `read_photo`."""
     image = _open(path, _PHOTO)
     if image.mode == "L" and not image.has_transparency_data:
-        return np.array(ImageOps.exif_transpose(image))
+        return np.array(_upright(image))
     return np.array(Image.fromarray(_to_rgb(image, path)).convert("L"))
 
 
@@ -99,7 +109,7 @@ def photo_bytes(path: PathLike) -> tuple[bytes, str, tuple[int, int]]:
         image.draft(image.mode, (1, 1))
 
     image = _open(path, _PHOTO, coarsely)
-    upright = image.getexif().get(_EXIF_ORIENTATION, 1) in (0, 1)
+    upright = _turn(image) is None
     if image.format == "JPEG" and image.mode in ("RGB", "L") and upright:
         return pathlib.Path(path).read_bytes(), "jpeg", sizes[0]
     is_whole = (image.height, image.width) == sizes[0]
@@ -175,8 +185,22 @@ def _not_a_file(path):
     return "a folder" if pathlib.Path(path).is_dir() else "nothing: there is no such file"
 
 
+def _turn(image):
+    """What makes the photo upright, None where it is."""
+    try:
+        return _TURNS.get(image.getexif().get(_EXIF_ORIENTATION))
+    except _DECODE_ERRORS:
+        return None
+
+
+def _upright(image):
+    # Pillow's exif_transpose also writes the EXIF data anew, and fails on some tags.
+    turn = _turn(image)
+    return image if turn is None else image.transpose(turn)
+
+
 def _to_rgb(image, path):
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     if image.mode in _GREY16_MODES:
         return _grey16_to_rgb(np.array(image), path)
     if image.mode == "F":

@@ -21,6 +21,7 @@ def well_formed() -> dict[str, bytes]:
     deep = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
     turned = Image.Exif()
     turned[0x0112] = 6  # Orientation
+    garbage = b"Exif\0\0garbage"
     return {
         "rgb.png": saved(photo, "PNG"),
         "grey.png": saved(photo.convert("L"), "PNG"),
@@ -31,6 +32,7 @@ def well_formed() -> dict[str, bytes]:
         "palette.png": saved(photo.quantize(7), "PNG"),
         "clear_palette.png": saved(photo.quantize(7), "PNG", transparency=0),
         "16_bit.png": saved(deep, "PNG"),
+        "garbage_exif.png": saved(photo, "PNG", exif=garbage),
         "interlaced.png": interlaced(pixels),
         "animated.png": saved(photo, "PNG", save_all=True, append_images=[photo] * 3),
         "text_bomb.png": with_chunk(saved(photo, "PNG"), b"zTXt", b"a\0\0" + zipped(BOMB)),
@@ -46,6 +48,7 @@ def well_formed() -> dict[str, bytes]:
         "photo.bmp": saved(photo, "BMP"),
         "photo.webp": saved(photo, "WEBP"),
         "animated.webp": saved(photo, "WEBP", save_all=True, append_images=[photo] * 3),
+        "garbage_exif.webp": saved(photo, "WEBP", exif=garbage),
         "photo.tiff": saved(photo, "TIFF"),
         "photo.svg": SVG,
         "empty": b"",

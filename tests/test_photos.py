@@ -1,6 +1,8 @@
+import struct
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from crnet_tf import photos
 
@@ -57,6 +59,34 @@ def test_exif_rotation_is_applied(save):
     assert np.abs(photo - np.rot90(gradient(), -1).astype(int)).mean() < 3
     data, image_format, size = photos.photo_bytes(path)
     assert (image_format, size) == ("png", (32, 24))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_all_exif_rotations_are_those_of_pillow(save, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = save(Image.fromarray(gradient()), "a.png", exif=exif)
+    expected = np.array(ImageOps.exif_transpose(Image.open(path)))
+    np.testing.assert_array_equal(photos.read_photo(path), expected)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.webp"])
+@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0II*\0"])
+def test_a_photo_with_unreadable_exif_data_counts_as_upright(save, name, exif):
+    path = save(Image.fromarray(gradient()), name, exif=exif, lossless=True)
+    np.testing.assert_array_equal(photos.read_photo(path), gradient())
+    assert photos.read_grey(path).shape == (24, 32)
+    assert photos.photo_bytes(path)[1:] == ("png", (24, 32))
+    grey = save(Image.fromarray(gradient()[..., 0]), f"grey_{name}", exif=exif)
+    assert photos.read_grey(grey).shape == (24, 32)
+
+
+def test_exif_data_that_cannot_be_written_again_still_turn_the_photo(save):
+    """Pillow reads them, and fails to write them: XResolution as text."""
+    tags = struct.pack("<HHLL HHLL", 0x0112, 3, 1, 6, 0x011A, 2, 1, 0x20202020)
+    exif = b"Exif\0\0II*\0" + struct.pack("<LH", 8, 2) + tags + bytes(4)
+    path = save(Image.fromarray(gradient()), "a.png", exif=exif)
+    assert photos.read_photo(path).shape == (32, 24, 3)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
