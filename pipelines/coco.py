@@ -105,6 +105,21 @@ def draw_label(photo: Photo, class_ids: dict[int, int]) -> np.ndarray:
     return np.ascontiguousarray(label)
 
 
+def check_once(entries: list[dict], key: str, kind: str, path: pathlib.Path) -> None:
+    """Raises ValueError where two entries of an annotation file have the same `key`.
+
+    Args:
+        kind: of the entries, "photo" or "category".
+    """
+    counts = collections.Counter(entry[key] for entry in entries)
+    twice = [value for value, count in counts.items() if count > 1]
+    if twice:
+        raise ValueError(
+            f"{path}: expected every {kind} once, received {key} {twice[:3]} more than once. "
+            "Remove the repetitions, or unpack or export the annotations again."
+        )
+
+
 def _packed(given):
     """Polygons as arrays: parsed numbers would take six times their memory."""
     polygons = given.get("segmentation")
@@ -136,13 +151,7 @@ def _class_ids(categories, path):
 
 def _images_by_id(images, path):
     for key in ("id", "file_name"):
-        counts = collections.Counter(image[key] for image in images)
-        twice = [value for value, count in counts.items() if count > 1]
-        if twice:
-            raise ValueError(
-                f"{path}: expected every photo once, received {key} {twice[:3]} more than "
-                "once. Remove the repetitions, or unpack the annotations again."
-            )
+        check_once(images, key, "photo", path)
     return {image["id"]: image for image in sorted(images, key=lambda image: image["id"])}
 
 

@@ -4,6 +4,7 @@ Drawn as in COCO itself: smaller objects stand before larger ones, a crowd (`isc
 nowhere except where an object of its own is. Needs pycocotools.
 """
 
+import contextlib
 import json
 import pathlib
 
@@ -20,7 +21,7 @@ def list_photos(annotations: pathlib.Path, images: pathlib.Path) -> Listing:
 
     Raises:
         FileNotFoundError: there is no such file or folder.
-        ValueError: it is no such JSON file.
+        ValueError: it is no such JSON file, or names a photo or a category twice.
         RuntimeError: pycocotools is missing.
     """
     pycocotools_mask()  # before the long work
@@ -53,37 +54,51 @@ def read_label(photo: Photo) -> np.ndarray:
 
 def _read(path):
     """{image id: (file name, height, width)}, {category id: name} and {image id: objects}."""
-    try:
+    with _format_of(path):
         content = json.loads(path.read_text(encoding="utf-8"))
         photos = {
             image["id"]: (image["file_name"], int(image["height"]), int(image["width"]))
             for image in content["images"]
         }
         categories = {category["id"]: category["name"] for category in content["categories"]}
-        drawn = {}
-        for number, given in enumerate(content["annotations"]):
-            image_id, category_id = given["image_id"], given["category_id"]
-            if image_id not in photos or category_id not in categories:
-                raise ValueError(f"annotation {number} is of an unknown image or category")
-            if given.get("segmentation"):
-                drawn.setdefault(image_id, []).append(
-                    coco.Annotation(
-                        given.get("id", number),
-                        category_id,
-                        given["segmentation"],
-                        bool(given.get("iscrowd")),
-                    )
+    for key in ("id", "file_name"):
+        coco.check_once(content["images"], key, "photo", path)
+    for key in ("id", "name"):
+        coco.check_once(content["categories"], key, "category", path)
+    with _format_of(path):
+        drawn = _objects(content["annotations"], photos, categories)
+    if not drawn:
+        raise ValueError(
+            f"{path}: expected objects with a segmentation, received none. Export it again."
+        )
+    return photos, categories, drawn
+
+
+def _objects(annotations, photos, categories):
+    drawn = {}
+    for number, given in enumerate(annotations):
+        image_id, category_id = given["image_id"], given["category_id"]
+        if image_id not in photos or category_id not in categories:
+            raise ValueError(f"annotation {number} is of an unknown image or category")
+        if given.get("segmentation"):
+            drawn.setdefault(image_id, []).append(
+                coco.Annotation(
+                    given.get("id", number),
+                    category_id,
+                    given["segmentation"],
+                    bool(given.get("iscrowd")),
                 )
+            )
+    return drawn
+
+
+@contextlib.contextmanager
+def _format_of(path):
+    """Errors in the block say that the file is not in COCO's format."""
+    try:
+        yield
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path}: expected COCO's JSON format (images, annotations with segmentations, "
             f"categories), received another ({type(error).__name__}: {error}). Export it again."
         ) from error
-    names = set(categories.values())
-    if len(names) < len(categories) or not drawn:
-        raise ValueError(
-            f"{path}: expected objects with a segmentation, and categories of different names, "
-            f"received {len(drawn)} photos with such objects and {len(categories)} categories "
-            f"of {len(names)} names. Export it again."
-        )
-    return photos, categories, drawn

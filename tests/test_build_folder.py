@@ -224,7 +224,20 @@ def test_coco_crowds_are_void_and_small_objects_in_front(tmp_path):
     [
         (lambda c: c.pop("categories"), "expected COCO's JSON format.*KeyError"),
         (lambda c: c["annotations"][0].update(image_id=1), "unknown image or category"),
-        (lambda c: c["annotations"].clear(), "received 0 photos"),
+        (lambda c: c["annotations"].clear(), "expected objects with a segmentation"),
+        (lambda c: c["images"][1].update(id=0), r"every photo once, received id \[0\] more"),
+        (
+            lambda c: c["images"][1].update(file_name="p0.jpg"),
+            r"every photo once, received file_name \['p0.jpg'\]",
+        ),
+        (
+            lambda c: c["categories"][1].update(id=10),
+            r"every category once, received id \[10\]",
+        ),
+        (
+            lambda c: c["categories"][1].update(name="cat"),
+            r"every category once, received name \['cat'\]",
+        ),
     ],
 )
 def test_wrong_coco_files(tmp_path, change, message):
