@@ -5,6 +5,7 @@ own decoder does not do (it paints them RGB). Every file is decoded to its last 
 truncated one is found here and not in the middle of a training run.
 """
 
+import contextlib
 import io
 import os
 import pathlib
@@ -58,6 +59,15 @@ def read_grey(path: PathLike) -> np.ndarray:
     if image.mode == "L" and not image.has_transparency_data:
         return np.array(_upright(image))
     return np.array(Image.fromarray(_to_rgb(image, path)).convert("L"))
+
+
+def header_size(path: PathLike) -> tuple[int, int]:
+    """A photo's (H, W) px as its header says, before any EXIF rotation; no pixel is read.
+
+    Raises what `read_photo` raises.
+    """
+    with _opened(path, _PHOTO) as image:
+        return image.height, image.width
 
 
 def read_label(path: PathLike) -> np.ndarray:
@@ -157,19 +167,27 @@ def voc_palette() -> bytes:
 
 
 def _open(path, expected, before=None):
-    """The decoded Pillow image of a file, or an error that says which file and what to do.
+    """The decoded Pillow image of a file.
 
     `before` is called with the image when only its header has been read.
     """
+    with _opened(path, expected) as image:
+        if before:
+            before(image)
+        image.load()  # open() reads the header only
+    return image
+
+
+@contextlib.contextmanager
+def _opened(path, expected):
+    """The Pillow image of a file; errors say which file and what to do."""
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(
             f"{path}: expected {expected}, received {_not_a_file(path)}. Check the path."
         )
     try:
         with Image.open(path) as image:
-            if before:
-                before(image)
-            image.load()  # open() reads the header only
+            yield image
     except PermissionError:
         raise
     except _DECODE_ERRORS as error:
@@ -178,7 +196,6 @@ def _open(path, expected, before=None):
             f"be decoded ({error}). The file is damaged, truncated or of another kind: copy "
             "or export it again, or leave it out."
         ) from error
-    return image
 
 
 def _not_a_file(path):

@@ -30,7 +30,7 @@ from crnet_tf.records import Index
 from pipelines import coco, filters, writer
 from pipelines.audit import audit
 from pipelines.coco_masks import pycocotools_mask
-from pipelines.examples import make_example
+from pipelines.examples import check_size, make_example
 
 DATASETS = {
     "interleaved": "coco20i",
@@ -132,6 +132,7 @@ def _check_photos(listed):
 
 
 def _make_item(photo, class_ids, filter):
+    check_size(photo.file, (photo.height, photo.width))
     label = coco.draw_label(photo, class_ids)
     return make_example(photo.file, label, filter, len(class_ids))
 

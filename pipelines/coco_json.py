@@ -13,6 +13,7 @@ import numpy as np
 from crnet_tf import records
 from pipelines import coco
 from pipelines.coco_masks import pycocotools_mask
+from pipelines.examples import check_size
 from pipelines.listing import Listing, Photo
 
 
@@ -49,7 +50,9 @@ def list_photos(annotations: pathlib.Path, images: pathlib.Path) -> Listing:
 
 def read_label(photo: Photo) -> np.ndarray:
     """Label map uint8 [H,W] of a photo, drawn from its objects."""
-    return coco.draw_label(*photo.label)
+    drawn, values = photo.label
+    check_size(drawn.file, (drawn.height, drawn.width))
+    return coco.draw_label(drawn, values)
 
 
 def _read(path):

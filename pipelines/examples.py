@@ -62,11 +62,7 @@ def make_example(
     name = photo if drawn else label
     image, image_format, size = photos.photo_bytes(photo)
     if ids.shape != tuple(size):
-        raise ValueError(
-            f"{name}: expected a label map of its photo's size, {size[1]}x{size[0]} "
-            f"({photo}), received {ids.shape[1]}x{ids.shape[0]}. Export the two at one size; "
-            "a photo with an EXIF rotation counts upright."
-        )
+        raise _other_size(name, photo, size, ids.shape)
     counts = photos.value_counts(ids)
     _check_values(counts, min(num_classes, LARGEST_VALUE), name)
     by_value = _by_value(range(1, num_classes + 1) if classes is None else classes, photo)
@@ -78,6 +74,17 @@ def make_example(
         label=ids,
         classes=sorted(by_value[value] for value in listed if value in by_value),
     )
+
+
+def check_size(photo: photos.PathLike, size: tuple[int, int]) -> None:
+    """Raises ValueError where a label map of this size (H, W) cannot be the photo's.
+
+    Before it is drawn: as large as a damaged file says it might not fit into memory. Which
+    side is upright shows once the photo is read, by `make_example`.
+    """
+    stored = photos.header_size(photo)
+    if tuple(size) not in (stored, stored[::-1]):
+        raise _other_size(photo, photo, stored, size)
 
 
 def shrink(item: Item, short_side: int) -> Item:
@@ -119,6 +126,14 @@ def make_record(
     if short_side:
         item = shrink(item, short_side)
     return item.classes, serialize(item)
+
+
+def _other_size(name, photo, expected, received):
+    return ValueError(
+        f"{name}: expected a label map of its photo's size, {expected[1]}x{expected[0]} "
+        f"({photo}), received {received[1]}x{received[0]}. Export the two at one size; a photo "
+        "with an EXIF rotation counts upright."
+    )
 
 
 def _check_values(counts, largest, name):

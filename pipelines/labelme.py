@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from crnet_tf import records
 from crnet_tf.folds import VOID
 from pipelines.coco_masks import FARTHEST
+from pipelines.examples import check_size
 from pipelines.listing import PHOTO_SUFFIXES, Listing, Photo, files_of, photo_name
 
 SPECIAL = {"_background_": 0, "__ignore__": VOID}
@@ -54,6 +55,7 @@ def list_photos(source: pathlib.Path) -> Listing:
 def read_label(photo: Photo) -> np.ndarray:
     """Label map uint8 [H,W] of a photo, drawn from its shapes."""
     size, shapes = photo.label
+    check_size(photo.path, size[::-1])
     image = Image.new("L", size)
     draw = ImageDraw.Draw(image)
     for value, kind, points in shapes:

@@ -316,6 +316,12 @@ def test_photos_of_another_release(coco_dir):
         build_coco(coco_dir, coco_dir.parent / "out")
 
 
+def test_a_label_map_is_not_drawn_at_any_size_a_file_claims(coco_dir):
+    edit(coco_dir, lambda content: content["images"][1].update(width=2**40, height=2**40))
+    with pytest.raises(ValueError, match=f"its photo's size, {WIDTH}x{HEIGHT}"):
+        build_coco(coco_dir, coco_dir.parent / "out")
+
+
 def two_ids(content):
     content["images"][1]["id"] = content["images"][0]["id"]
 

@@ -170,13 +170,18 @@ def test_masks_with_void(tmp_path):
     np.testing.assert_array_equal(label, [[0, 7, 255]])
 
 
-def test_labelme_polygons_circles_and_special_labels():
+def labelme_photo(folder, size, shapes):
+    Image.new("RGB", size).save(folder / "a.png")
+    return Photo("a", folder / "a.png", (size, shapes), (5,))
+
+
+def test_labelme_polygons_circles_and_special_labels(tmp_path):
     shapes = (
         (5, "circle", ((20.0, 20.0), (20.0, 30.0))),
         (255, "polygon", ((30.0, 0.0), (40.0, 0.0), (40.0, 10.0), (30.0, 10.0))),
         (0, "rectangle", ((18.0, 18.0), (22.0, 22.0))),
     )
-    label = labelme.read_label(Photo("a", None, ((60, 50), shapes), (5,)))
+    label = labelme.read_label(labelme_photo(tmp_path, (60, 50), shapes))
     assert label.shape == (50, 60) and label.dtype == np.uint8
     distance = np.hypot(*(np.indices((50, 60)) - 20))
     assert np.all(label[(distance < 9) & (distance > 3)] == 5)
@@ -248,6 +253,46 @@ def test_wrong_coco_files(tmp_path, change, message):
     annotations.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=message):
         coco_json.list_photos(annotations, images)
+
+
+@pytest.mark.parametrize("kind", ["labelme", "coco"])
+@pytest.mark.parametrize("width", [2**40, -WIDTH, WIDTH + 1])
+def test_a_label_map_is_drawn_at_its_photos_size_only(tmp_path, capsys, kind, width):
+    """2**40 px would take more memory than there is; NumPy and Pillow refuse it at once."""
+    if kind == "labelme":
+        module, arguments = labelme, [write_labelme(tmp_path / "in")]
+        path = tmp_path / "in" / "p0.json"
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content |= {"imageWidth": width, "imageHeight": max(width, HEIGHT)}
+        path.write_text(json.dumps(content), encoding="utf-8")
+    else:
+        pytest.importorskip("pycocotools")
+        module, arguments = coco_json, write_coco(tmp_path / "in")
+        content = json.loads(arguments[0].read_text())
+        content["images"][0] |= {"width": width, "height": max(width, HEIGHT)}
+        arguments[0].write_text(json.dumps(content))
+    listing = module.list_photos(*arguments)
+    build(module, listing, tmp_path / "out", folds=3, on_error="skip")
+    expected = f"p0.jpg: expected a label map of its photo's size, {WIDTH}x{HEIGHT}"
+    assert expected in capsys.readouterr().out
+    with pytest.raises(ValueError, match=expected):
+        build(module, listing, tmp_path / "strict", folds=3)
+
+
+@pytest.mark.parametrize("kind", ["labelme", "coco"])
+def test_a_turned_photo_has_its_label_map_upright(tmp_path, kind):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying, as cameras do
+    if kind == "labelme":
+        module, arguments = labelme, [write_labelme(tmp_path / "in")]
+        photo = tmp_path / "in" / "p0.jpg"
+    else:
+        pytest.importorskip("pycocotools")
+        module, arguments = coco_json, write_coco(tmp_path / "in")
+        photo = tmp_path / "in" / "photos" / "p0.jpg"
+    Image.open(photo).transpose(Image.Transpose.ROTATE_90).save(photo, exif=exif)
+    index = build(module, module.list_photos(*arguments), tmp_path / "out", folds=3)
+    np.testing.assert_array_equal(parsed(index)[0]["p0"], scene(0))
 
 
 @pytest.mark.parametrize(
@@ -525,11 +570,12 @@ def test_command_names_missing_flags(tmp_path):
         build_folder.list_photos(Given)
 
 
-def test_rectangles_of_two_and_of_four_corners_are_the_same():
+def test_rectangles_of_two_and_of_four_corners_are_the_same(tmp_path):
     """Labelme writes two, X-AnyLabeling all four."""
     two = ((5, "rectangle", ((30.0, 8.0), (10.0, 20.0))),)
     four = ((5, "rectangle", ((10.0, 8.0), (30.0, 8.0), (30.0, 20.0), (10.0, 20.0))),)
-    maps = [labelme.read_label(Photo("a", None, ((60, 50), one), (5,))) for one in (two, four)]
+    drawn = [labelme_photo(tmp_path, (60, 50), shapes) for shapes in (two, four)]
+    maps = [labelme.read_label(photo) for photo in drawn]
     np.testing.assert_array_equal(maps[0], maps[1])
     assert np.sum(maps[1] == 5) == 21 * 13
 

@@ -89,6 +89,17 @@ def test_exif_data_that_cannot_be_written_again_still_turn_the_photo(save):
     assert photos.read_photo(path).shape == (32, 24, 3)
 
 
+def test_the_size_in_the_header(save):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = save(Image.fromarray(gradient()), "a.jpg", exif=exif)
+    path.write_bytes(path.read_bytes()[:-20])  # truncated: its pixels are not read
+    assert photos.header_size(path) == (24, 32)
+    path.write_bytes(b"none")
+    with pytest.raises(ValueError, match="a.jpg: expected a photo.*received 4 bytes"):
+        photos.header_size(path)
+
+
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_plain_jpeg_is_kept_byte_for_byte(save, mode):
     path = save(Image.fromarray(gradient()).convert(mode), "a.jpg")
