@@ -14,7 +14,7 @@ from crnet_tf import records
 from pipelines import coco
 from pipelines.coco_masks import pycocotools_mask
 from pipelines.examples import check_size
-from pipelines.listing import Listing, Photo
+from pipelines.listing import MALFORMED, Listing, Photo, text_in
 
 
 def list_photos(annotations: pathlib.Path, images: pathlib.Path) -> Listing:
@@ -60,10 +60,17 @@ def _read(path):
     with _format_of(path):
         content = json.loads(path.read_text(encoding="utf-8"))
         photos = {
-            image["id"]: (image["file_name"], int(image["height"]), int(image["width"]))
+            image["id"]: (
+                text_in(image, "file_name"),
+                int(image["height"]),
+                int(image["width"]),
+            )
             for image in content["images"]
         }
-        categories = {category["id"]: category["name"] for category in content["categories"]}
+        categories = {c["id"]: text_in(c, "name") for c in content["categories"]}
+        kinds = {type(category_id).__name__ for category_id in categories}
+        if len(kinds) > 1:
+            raise TypeError(f"category ids of the types {', '.join(sorted(kinds))}")
     for key in ("id", "file_name"):
         coco.check_once(content["images"], key, "photo", path)
     for key in ("id", "name"):
@@ -100,7 +107,7 @@ def _format_of(path):
     """Errors in the block say that the file is not in COCO's format."""
     try:
         yield
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except MALFORMED as error:
         raise ValueError(
             f"{path}: expected COCO's JSON format (images, annotations with segmentations, "
             f"categories), received another ({type(error).__name__}: {error}). Export it again."

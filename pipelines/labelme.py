@@ -17,7 +17,15 @@ from crnet_tf import records
 from crnet_tf.folds import VOID
 from pipelines.coco_masks import FARTHEST
 from pipelines.examples import check_size
-from pipelines.listing import PHOTO_SUFFIXES, Listing, Photo, files_of, photo_name
+from pipelines.listing import (
+    MALFORMED,
+    PHOTO_SUFFIXES,
+    Listing,
+    Photo,
+    files_of,
+    photo_name,
+    text_in,
+)
 
 SPECIAL = {"_background_": 0, "__ignore__": VOID}
 FEWEST_POINTS = {"polygon": 3, "rectangle": 2, "circle": 2}
@@ -86,8 +94,8 @@ def _read(path):
             for shape in content["shapes"]
         ]
         size = int(content["imageWidth"]), int(content["imageHeight"])
-        photo = content["imagePath"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        photo = text_in(content, "imagePath")
+    except MALFORMED as error:
         raise ValueError(
             f"{path}: expected a JSON file of Labelme (shapes, imagePath, imageWidth, "
             f"imageHeight), received another ({type(error).__name__}: {error}). Save it again "

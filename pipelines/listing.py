@@ -10,6 +10,10 @@ from typing import Any, NamedTuple
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 LABEL_SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+# What reading values out of JSON of another format raises.
+MALFORMED = (
+    ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
+)  # fmt: skip
 
 
 class Photo(NamedTuple):
@@ -51,6 +55,18 @@ def files_of(folder: pathlib.Path, suffixes: tuple[str, ...]) -> list[pathlib.Pa
         paths = [root / name for name in names if name[0] != "."]
         found += [path for path in paths if path.suffix.lower() in suffixes]
     return sorted(found)
+
+
+def text_in(entry: dict, key: str) -> str:
+    """The text that an entry of a JSON file has under `key`.
+
+    Raises:
+        KeyError: it has none.
+        TypeError: it is something else than text.
+    """
+    if not isinstance(entry[key], str):
+        raise TypeError(f"{key} {entry[key]!r}, which is no text")
+    return entry[key]
 
 
 def _raise(error):

@@ -205,6 +205,39 @@ def test_wrong_labelme_files(tmp_path):
         build(labelme, listing, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    "key, value, message",
+    [
+        ("imagePath", None, "imagePath None, which is no text"),
+        ("imagePath", 7, "imagePath 7, which is no text"),
+        ("imageWidth", float("inf"), "OverflowError"),
+        ("imageHeight", float("nan"), "ValueError"),
+        ("imageHeight", None, "TypeError"),
+        ("shapes", [{"label": "cat", "points": [[10**400, 0]] * 3}], "OverflowError"),
+        ("shapes", None, "TypeError"),
+    ],
+)
+def test_wrong_values_in_labelme_files(tmp_path, key, value, message):
+    path = write_labelme(tmp_path) / "p0.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(content | {key: value}), encoding="utf-8")
+    listing = labelme.list_photos(tmp_path)
+    (problem,) = listing.problems
+    assert "p0.json: expected a JSON file of Labelme" in problem and message in problem
+    assert len(listing.photos) == 5
+
+
+def test_json_of_many_brackets(tmp_path):
+    (write_labelme(tmp_path / "a") / "p0.json").write_text("[" * 200_000)
+    (problem,) = labelme.list_photos(tmp_path / "a").problems
+    assert "p0.json: expected a JSON file of Labelme" in problem
+    pytest.importorskip("pycocotools")
+    annotations, images = write_coco(tmp_path / "b")
+    annotations.write_text("[" * 200_000)
+    with pytest.raises(ValueError, match="expected COCO's JSON format.*RecursionError"):
+        coco_json.list_photos(annotations, images)
+
+
 def test_coco_crowds_are_void_and_small_objects_in_front(tmp_path):
     pytest.importorskip("pycocotools")
     annotations, images = write_coco(tmp_path)
@@ -243,6 +276,11 @@ def test_coco_crowds_are_void_and_small_objects_in_front(tmp_path):
             lambda c: c["categories"][1].update(name="cat"),
             r"every category once, received name \['cat'\]",
         ),
+        (lambda c: c["images"][0].update(file_name=7), "file_name 7, which is no text"),
+        (lambda c: c["images"][0].update(height=float("inf")), "JSON format.*OverflowError"),
+        (lambda c: c["images"][0].update(width="wide"), "JSON format.*ValueError"),
+        (lambda c: c["categories"][0].update(id="one"), "category ids of the types int, str"),
+        (lambda c: c["categories"][0].update(name=3), "name 3, which is no text"),
     ],
 )
 def test_wrong_coco_files(tmp_path, change, message):
