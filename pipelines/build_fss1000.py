@@ -22,7 +22,7 @@ from crnet_tf import cli, photos, records, support
 from crnet_tf.records import Index
 from pipelines import writer
 from pipelines.examples import make_example
-from pipelines.listing import Photo, files_of
+from pipelines.listing import Photo, files_of, read_lines
 
 DATASET = "fss1000"
 NUM_VALIDATION = 240
@@ -115,9 +115,8 @@ def draw_validation(names: list[str]) -> set[str]:
 
 def read_names(path: photos.PathLike, known: list[str]) -> set[str]:
     """The class names in a file, one a line; all must be `known`."""
-    lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
     # Some copies hold paths, "/abacus".
-    names = {line.strip().strip("/").rpartition("/")[2] for line in lines} - {""}
+    names = {line.strip("/").rpartition("/")[2] for line in read_lines(path)} - {""}
     unknown = sorted(names - set(known))
     if unknown or not names or len(names) == len(known):
         raise ValueError(

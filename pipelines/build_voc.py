@@ -26,6 +26,7 @@ from crnet_tf.records import Index
 from pipelines import filters, sbd, writer
 from pipelines.audit import audit
 from pipelines.examples import make_example
+from pipelines.listing import read_lines
 
 DATASET = "pascal5i"
 DEFAULT_FILTER = {"pairs": "oslsm", "pfenet": "area2048"}
@@ -183,7 +184,7 @@ def _read_list(path):
             "SegmentationClassAug goes with trainaug.txt and val.txt, SegmentationClass with "
             "train.txt and val.txt, SBD has its own train.txt and val.txt."
         )
-    ids = [_photo_id(line.split()[0]) for line in path.read_text().splitlines() if line.strip()]
+    ids = [_photo_id(line.split()[0]) for line in read_lines(path)]
     twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
     if not ids or twice:
         raise ValueError(

@@ -57,6 +57,23 @@ def files_of(folder: pathlib.Path, suffixes: tuple[str, ...]) -> list[pathlib.Pa
     return sorted(found)
 
 
+def read_lines(path: os.PathLike | str) -> list[str]:
+    """The lines of a list in UTF-8, without the white space around them; none that is empty.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not UTF-8.
+    """
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: expected a list in UTF-8, received other bytes ({error}). Save it again "
+            "as UTF-8 text."
+        ) from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def text_in(entry: dict, key: str) -> str:
     """The text that an entry of a JSON file has under `key`.
 

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Collection, Mapping, Sequence
 
 from pipelines.disk import sha256_of
-from pipelines.listing import PHOTO_SUFFIXES, Photo
+from pipelines.listing import PHOTO_SUFFIXES, Photo, read_lines
 
 MIN_PHOTOS = 2  # of a class in a split, for an episode of one support
 
@@ -143,8 +143,7 @@ def _drawn(photo):
 
 
 def _read_list(path, names):
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    named = {_without_suffix(line) for line in lines if line}
+    named = {_without_suffix(line) for line in read_lines(path)}
     if not named or named - names:
         raise ValueError(
             f"{path}: expected names of photos, one a line, received "

@@ -12,7 +12,7 @@ from PIL import Image
 
 from crnet_tf import photos, records
 from pipelines import build_folder, class_folders, coco_json, label_maps, labelme, own_splits
-from pipelines.listing import Photo
+from pipelines.listing import Photo, read_lines
 
 HEIGHT, WIDTH = 36, 48
 CLASSES = ("cat", "dog", "élan")
@@ -498,6 +498,17 @@ def test_split_by_lists(tmp_path):
     (tmp_path / "val").write_text("g/1\n")
     with pytest.raises(ValueError, match="expected names of photos.*received g/1.*'f/0'"):
         own_splits.split_by_lists(listed, tmp_path / "val")
+
+
+def test_lists_are_utf8_with_or_without_a_byte_order_mark(tmp_path):
+    path = tmp_path / "list.txt"
+    for encoding in ("utf-8", "utf-8-sig"):
+        path.write_bytes("élan/1 \r\n\r\n\tcat/2".encode(encoding))
+        assert read_lines(path) == ["élan/1", "cat/2"]
+    for encoding in ("latin-1", "utf-16"):
+        path.write_bytes("élan/1".encode(encoding))
+        with pytest.raises(ValueError, match="list.txt: expected a list in UTF-8.*Save it"):
+            own_splits.split_by_lists(some_photos(6), path)
 
 
 def test_lists_keep_test_classes_out_of_training(tmp_path):

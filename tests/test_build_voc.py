@@ -108,6 +108,12 @@ def test_wrong_lists(small_voc, text, message):
         build(small_voc)
 
 
+def test_a_list_of_other_bytes_than_utf8(small_voc):
+    (lists(small_voc) / "val.txt").write_bytes(b"caf\xe9\n")
+    with pytest.raises(ValueError, match="val.txt: expected a list in UTF-8.*Save it"):
+        build(small_voc)
+
+
 def small_label(path):
     photos.write_png(path, two_classes(1, 2)[:-1])
 
