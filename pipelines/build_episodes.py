@@ -11,7 +11,6 @@ which other frameworks can read (crnet_tf/episode_records.py says how).
 import json
 import pathlib
 
-import tensorflow as tf
 from absl import flags
 
 from crnet_tf import (
@@ -28,6 +27,7 @@ from crnet_tf.frames import Frame
 from pipelines.disk import sha256_of
 from pipelines.folder import locked, real, replaced
 from pipelines.progress import progress
+from pipelines.shards import RecordFile
 
 FORMAT_VERSION = 1
 INDEX_NAME = "episodes.json"
@@ -65,6 +65,7 @@ def build_episodes(
         ValueError: the protocol, fold or shot do not go with the records.
         FileExistsError: `out` holds other episodes, or other things.
         RuntimeError: another process is building it.
+        OSError: it cannot be written, as on a full disk.
     """
     if image_size and not tfrecords:
         raise ValueError("--image_size: expected --tfrecords with it, received it alone.")
@@ -142,9 +143,9 @@ def _write_seed(folder, seed, archive, entries, frame, content):
     manifest.write(paths[0], entries)
     if content["tfrecords"]:
         paths.append(folder / f"episodes-seed{seed}.tfrecord")
-        with tf.io.TFRecordWriter(str(paths[1])) as writer:
+        with RecordFile(paths[1]) as file:
             for entry in progress(entries, paths[1].stem):
-                writer.write(episode_records.serialize(archive, entry, frame))
+                file.write(episode_records.serialize(archive, entry, frame))
     return paths
 
 

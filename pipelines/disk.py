@@ -37,7 +37,8 @@ def no_room(folder: pathlib.Path, reason: str) -> OSError:
     """What is raised where a folder cannot take all that is written."""
     return OSError(
         f"{folder}: expected room to write it, received: {reason}. Free some space, shrink "
-        "the photos (--short_side) or choose another --out; nothing half-written stays."
+        "the photos (--short_side, where the command has it) or choose another --out; nothing "
+        "half-written stays."
     )
 
 

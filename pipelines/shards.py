@@ -6,6 +6,7 @@ Where a stream is cut depends on its records alone.
 """
 
 import collections
+import contextlib
 import pathlib
 import resource
 
@@ -16,6 +17,41 @@ from pipelines.disk import no_room, sha256_of
 SHARD_MB = 512
 MAX_OPEN = 512  # files; more classes than that, and the one not written longest is closed
 FRAME_BYTES = 16  # length and checksums around a record
+
+
+class RecordFile:
+    """A TFRecord file to write; as a context, it is closed.
+
+    What TensorFlow raises on a full or read-only disk is told as OSError with a remedy.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        self._folder = path.parent
+        with self._os_errors():
+            self._writer = tf.io.TFRecordWriter(str(path))
+
+    def write(self, record: bytes) -> None:
+        """Appends a record."""
+        with self._os_errors():
+            self._writer.write(record)
+
+    def close(self) -> None:
+        """Writes what is still in memory."""
+        with self._os_errors():
+            self._writer.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    @contextlib.contextmanager
+    def _os_errors(self):
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise no_room(self._folder, error.message) from error
 
 
 class ShardWriter:
@@ -42,8 +78,7 @@ class ShardWriter:
         if class_id not in self._open:
             self._begin_shard(class_id)
         self._open.move_to_end(class_id)
-        with _os_errors(self.folder):
-            self._open[class_id].write(record)
+        self._open[class_id].write(record)
         self._bytes[class_id] += size
         self._counts[class_id][-1] += 1
 
@@ -72,16 +107,12 @@ class ShardWriter:
         if len(self._open) == self.max_open:
             self._close(next(iter(self._open)))
         counts = self._counts.setdefault(class_id, [])
-        with _os_errors(self.folder):
-            path = self.folder / _unfinished(class_id, len(counts))
-            self._open[class_id] = tf.io.TFRecordWriter(str(path))
+        self._open[class_id] = RecordFile(self.folder / _unfinished(class_id, len(counts)))
         counts.append(0)
         self._bytes[class_id] = 0
 
     def _close(self, class_id):
-        writer = self._open.pop(class_id)
-        with _os_errors(self.folder):
-            writer.close()
+        self._open.pop(class_id).close()
 
     def _stream(self, class_id, counts):
         files = []
@@ -99,20 +130,6 @@ def file_name(class_id: int, number: int, shards: int) -> str:
 
 def _unfinished(class_id, number):
     return f"class_{class_id:02d}-{number:05d}"
-
-
-class _os_errors:
-    """Turns what TensorFlow raises on a full or read-only disk into OSError with a remedy."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, error_type, error, _):
-        if isinstance(error, tf.errors.OpError):
-            raise no_room(self.folder, error.message) from error
 
 
 def _allow_open_files(count):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -218,6 +219,16 @@ def test_damaged_files_are_noticed(records_dir, tmp_path, name):
     path.unlink()
     with pytest.raises(FileExistsError, match=f"{name}: expected the file.*received none"):
         build_small(records_dir, tmp_path / "e")
+
+
+def test_a_full_disk_is_an_os_error_and_leaves_nothing(records_dir, tmp_path, monkeypatch):
+    if not os.path.exists("/dev/full"):
+        pytest.skip("no /dev/full")
+    to_disk = tf.io.TFRecordWriter
+    monkeypatch.setattr(tf.io, "TFRecordWriter", lambda _: to_disk("/dev/full"))
+    with pytest.raises(OSError, match="expected room to write.*No space left.*another --out"):
+        build_small(records_dir, tmp_path / "e")
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_things_are_never_deleted(records_dir, tmp_path):
