@@ -49,7 +49,7 @@ def read_instances(path: pathlib.Path, photo_folder: pathlib.Path) -> Instances:
     """
     try:
         with open(path, encoding="utf-8") as file:
-            content = json.load(file, object_hook=_packed)
+            content = json.load(file, object_hook=packed)
         class_ids = _class_ids(content["categories"], path)
         drawn = collections.defaultdict(list)
         for given in content["annotations"]:
@@ -120,8 +120,8 @@ def check_once(entries: list[dict], key: str, kind: str, path: pathlib.Path) -> 
         )
 
 
-def _packed(given):
-    """Polygons as arrays: parsed numbers would take six times their memory."""
+def packed(given: dict) -> dict:
+    """`object_hook` of json.load: polygons as arrays, which take a sixth of the memory."""
     polygons = given.get("segmentation")
     if isinstance(polygons, list):
         try:

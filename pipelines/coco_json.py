@@ -18,7 +18,7 @@ from pipelines.listing import MALFORMED, Listing, Photo, text_in
 
 
 def list_photos(annotations: pathlib.Path, images: pathlib.Path) -> Listing:
-    """Photos that a JSON file annotates; classes are its categories that occur, by id.
+    """Photos in which a JSON file outlines objects; classes are the categories of these, by id.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
@@ -35,7 +35,9 @@ def list_photos(annotations: pathlib.Path, images: pathlib.Path) -> Listing:
     values = {category: records.label_value(i) for category, i in ids.items()}
     listed, problems = [], []
     for image_id, (file_name, height, width) in photos.items():
-        path, objects = images / file_name, tuple(drawn.get(image_id, ()))
+        if image_id not in drawn:
+            continue
+        path, objects = images / file_name, tuple(drawn[image_id])
         if not path.is_file():
             problems.append(f"{path}: expected a photo that {annotations} names, found none.")
             continue
@@ -43,8 +45,9 @@ def list_photos(annotations: pathlib.Path, images: pathlib.Path) -> Listing:
         classes = {ids[a.category_id] for a in objects if not a.crowd}
         label = coco.Photo(path, height, width, objects), values
         listed.append(Photo(name, path, label, tuple(sorted(classes))))
-    absent = len(categories) - len(present)
-    notes = [f"{absent} categories without an object; no classes."] if absent else []
+    bare, absent = len(photos) - len(drawn), len(categories) - len(present)
+    notes = [f"{bare} photos without a segmentation; left out."] if bare else []
+    notes += [f"{absent} categories without an object; no classes."] if absent else []
     return Listing(tuple(name for _, name in present), listed, problems, notes)
 
 
@@ -57,8 +60,8 @@ def read_label(photo: Photo) -> np.ndarray:
 
 def _read(path):
     """{image id: (file name, height, width)}, {category id: name} and {image id: objects}."""
-    with _format_of(path):
-        content = json.loads(path.read_text(encoding="utf-8"))
+    with _format_of(path), open(path, encoding="utf-8") as file:
+        content = json.load(file, object_hook=coco.packed)
         photos = {
             image["id"]: (
                 text_in(image, "file_name"),

@@ -146,7 +146,7 @@ def _read_list(path, names):
     named = {_without_suffix(line) for line in read_lines(path)}
     if not named or named - names:
         raise ValueError(
-            f"{path}: expected names of photos, one a line, received "
+            f"{path}: expected names of photos that have a label, one a line, received "
             f"{', '.join(sorted(named - names)[:3]) or 'an empty list'}. They are CLASS/NAME "
             "of --format=folders, else paths below the source, such as "
             f"{min(names, default='cat/tom')!r}."

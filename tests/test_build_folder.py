@@ -257,6 +257,24 @@ def test_coco_crowds_are_void_and_small_objects_in_front(tmp_path):
     np.testing.assert_array_equal(second, expected)
 
 
+def test_coco_photos_without_a_segmentation_are_left_out_and_counted(tmp_path):
+    """Whether their files are there or not."""
+    pytest.importorskip("pycocotools")
+    annotations, images = write_coco(tmp_path / "in")
+    write_photo(images / "bare.jpg", 0)
+    content = json.loads(annotations.read_text(encoding="utf-8"))
+    for number, name in enumerate(["bare.jpg", "elsewhere.jpg"], 100):
+        entry = {"id": number, "file_name": name, "width": WIDTH, "height": HEIGHT}
+        content["images"].append(entry)
+    annotations.write_text(json.dumps(content), encoding="utf-8")
+    listing = coco_json.list_photos(annotations, images)
+    assert [photo.name for photo in listing.photos] == [f"p{i}" for i in range(6)]
+    assert listing.problems == []
+    assert "2 photos without a segmentation; left out." in listing.notes
+    index = build(coco_json, listing, tmp_path / "out")
+    assert sum(split["photos"] for split in index.splits.values()) == 6
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
