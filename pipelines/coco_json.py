@@ -14,7 +14,7 @@ from crnet_tf import records
 from pipelines import coco
 from pipelines.coco_masks import pycocotools_mask
 from pipelines.examples import check_size
-from pipelines.listing import MALFORMED, Listing, Photo, text_in
+from pipelines.listing import MALFORMED, Listing, Photo, second_of_name, text_in
 
 
 def list_photos(annotations: pathlib.Path, images: pathlib.Path) -> Listing:
@@ -29,21 +29,17 @@ def list_photos(annotations: pathlib.Path, images: pathlib.Path) -> Listing:
     if not images.is_dir():
         raise FileNotFoundError(f"--images: expected a folder of photos, received {images}.")
     photos, categories, drawn = _read(annotations)
-    held = {a.category_id for objects in drawn.values() for a in objects if not a.crowd}
+    files, problems = _files(photos, drawn, annotations, images)
+    objects = {name: tuple(drawn[image_id]) for name, (image_id, _) in files.items()}
+    held = {a.category_id for of_one in objects.values() for a in of_one if not a.crowd}
     present = [(i, name) for i, name in sorted(categories.items()) if i in held]
     ids = {category: i for i, (category, _) in enumerate(present, 1)}
     values = {category: records.label_value(i) for category, i in ids.items()}
-    listed, problems = [], []
-    for image_id, (file_name, height, width) in photos.items():
-        if image_id not in drawn:
-            continue
-        path, objects = images / file_name, tuple(drawn[image_id])
-        if not path.is_file():
-            problems.append(f"{path}: expected a photo that {annotations} names, found none.")
-            continue
-        name = pathlib.PurePosixPath(file_name).with_suffix("").as_posix()
-        classes = {ids[a.category_id] for a in objects if not a.crowd}
-        label = coco.Photo(path, height, width, objects), values
+    listed = []
+    for name, (image_id, path) in files.items():
+        _, height, width = photos[image_id]
+        classes = {ids[a.category_id] for a in objects[name] if not a.crowd}
+        label = coco.Photo(path, height, width, objects[name]), values
         listed.append(Photo(name, path, label, tuple(sorted(classes))))
     bare, absent = len(photos) - len(drawn), len(categories) - len(present)
     notes = [f"{bare} photos without a segmentation; left out."] if bare else []
@@ -56,6 +52,23 @@ def read_label(photo: Photo) -> np.ndarray:
     drawn, values = photo.label
     check_size(drawn.file, (drawn.height, drawn.width))
     return coco.draw_label(drawn, values)
+
+
+def _files(photos, drawn, annotations, images):
+    """{photo name: (image id, file)} of the photos with objects, and problems with others."""
+    files, problems = {}, []
+    for image_id, (file_name, _, _) in photos.items():
+        if image_id not in drawn:
+            continue
+        path = images / file_name
+        if not path.is_file():
+            problems.append(f"{path}: expected a photo that {annotations} names, found none.")
+            continue
+        name = pathlib.PurePosixPath(file_name).with_suffix("").as_posix()
+        first_id, first = files.setdefault(name, (image_id, path))
+        if first_id != image_id:
+            problems.append(second_of_name(path, first))
+    return files, problems
 
 
 def _read(path):

@@ -102,11 +102,16 @@ def files_by_name(
     for path in files_of(folder, suffixes):
         first = files.setdefault(photo_name(path, folder), path)
         if first != path:
-            problems.append(
-                f"{path}: expected every name once, received {first.name} beside it. Rename or "
-                "remove one of them."
-            )
+            problems.append(second_of_name(path, first))
     return files, problems
+
+
+def second_of_name(path: pathlib.Path, first: pathlib.Path) -> str:
+    """The problem with a file that has the photo name of another one."""
+    return (
+        f"{path}: expected every name once, received {first.name} beside it. Rename or remove "
+        "one of them."
+    )
 
 
 def photo_name(path: pathlib.Path, root: pathlib.Path) -> str:

@@ -609,6 +609,34 @@ def test_two_files_of_one_name(tmp_path, kind):
         build(module, listing, tmp_path / "out")
 
 
+def test_two_files_of_one_name_in_a_coco_file(tmp_path, capsys):
+    pytest.importorskip("pycocotools")
+    annotations, images = write_coco(tmp_path / "in")
+    content = json.loads(annotations.read_text(encoding="utf-8"))
+    write_photo(images / "p1.png", 7)
+    content["images"][5]["file_name"] = "p1.png"
+    annotations.write_text(json.dumps(content), encoding="utf-8")
+    listing = coco_json.list_photos(annotations, images)
+    with pytest.raises(ValueError, match="p1.png: expected every name once, received p1.jpg"):
+        build(coco_json, listing, tmp_path / "strict")
+    index = build(coco_json, listing, tmp_path / "out", on_error="skip")
+    assert "p1.png: expected every name once" in capsys.readouterr().out
+    labels, _ = parsed(index)
+    assert labels.keys() == {f"p{number}" for number in range(5)}
+    np.testing.assert_array_equal(labels["p1"], scene(1))
+
+
+def test_a_coco_category_of_photos_that_are_missing_is_no_class(tmp_path):
+    pytest.importorskip("pycocotools")
+    annotations, images = write_coco(tmp_path / "in")
+    content = json.loads(annotations.read_text(encoding="utf-8"))
+    content["annotations"][0]["category_id"] = 99
+    annotations.write_text(json.dumps(content), encoding="utf-8")
+    assert "unicorn" in coco_json.list_photos(annotations, images).class_names
+    (images / "p0.jpg").unlink()
+    assert coco_json.list_photos(annotations, images).class_names == CLASSES
+
+
 def test_names_that_are_no_text_can_be_told(tmp_path):
     """A name of other bytes than UTF-8, in a problem that the command prints."""
     source = write_folders(tmp_path / "in")
