@@ -50,6 +50,9 @@ def split_by_share(
         val_share: more than 0 and less than 1.
         held_out: classes nothing ever trains on; all photos that hold one go to val.
         same: of photos that stay together, by name, what they have in common; see `copies`.
+
+    Raises:
+        ValueError: the share is none, or a split would be empty.
     """
     if not 0 < val_share < 1:
         raise ValueError(
@@ -79,10 +82,14 @@ def split_by_share(
             if all(left[c] - n >= MIN_PHOTOS or c in held_out for c, n in taken.items()):
                 val.update(member.name for member in added)
                 left = {c: n - taken[c] for c, n in left.items()}
-    return {
-        "train": [photo for photo in photos if photo.name not in val],
-        "val": [photo for photo in photos if photo.name in val],
-    }
+    return _checked(
+        [photo for photo in photos if photo.name not in val],
+        [photo for photo in photos if photo.name in val],
+        no_train="Each holds a class of --test_classes. Add photos that hold none of them, or "
+        "test on fewer classes.",
+        no_val=f"Of every class {MIN_PHOTOS} stay to train on. Add photos, so that a class has "
+        f"at least {MIN_PHOTOS + 1} (copies count once).",
+    )
 
 
 def copies(photos: Sequence[Photo]) -> dict[str, str]:
@@ -113,6 +120,9 @@ def split_by_lists(
         val_list, train_list: the files; without the second one the rest trains.
         held_out: classes nothing ever trains on; a photo to train on that holds one is an
             error.
+
+    Raises:
+        ValueError: a list names other photos, both name one, or nothing is left to train on.
     """
     names = {photo.name for photo in photos}
     val = _read_list(val_list, names)
@@ -130,10 +140,22 @@ def split_by_lists(
             "Put them into --val_list, or leave them out with --train_list; with --folds "
             "instead of --test_classes such photos may train, their objects as background."
         )
-    return {
-        "train": [photo for photo in photos if photo.name in train],
-        "val": [photo for photo in photos if photo.name in val],
-    }
+    return _checked(
+        [photo for photo in photos if photo.name in train],
+        [photo for photo in photos if photo.name in val],
+        no_train=f"{val_list} names them all. Take those to train on out of it.",
+    )
+
+
+def _checked(train, val, no_train, no_val=""):
+    """The splits by name, or why one of them is empty and what to do."""
+    for split, members, reason in (("train", train, no_train), ("val", val, no_val)):
+        if not members:
+            raise ValueError(
+                f"split {split!r}: expected photos, received none of {len(train + val)}. "
+                f"{reason}"
+            )
+    return {"train": train, "val": val}
 
 
 def _drawn(photo):

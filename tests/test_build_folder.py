@@ -491,6 +491,19 @@ def test_split_of_few_photos_and_of_classes_never_trained_on():
     assert not any(2 in photo.classes for photo in split["train"])
 
 
+def test_an_empty_split_is_told_with_its_cause_before_anything_is_written(tmp_path):
+    listing = class_folders.list_photos(write_folders(tmp_path / "in", per_class=2))
+    with pytest.raises(ValueError, match="split 'val': .* none of 6.*a class has at least 3"):
+        build(class_folders, listing, tmp_path / "out")
+    (tmp_path / "val.txt").write_text("\n".join(p.name for p in listing.photos))
+    with pytest.raises(ValueError, match="split 'train': .* none of 6.*val.txt names them all"):
+        build(class_folders, listing, tmp_path / "out", val_list=tmp_path / "val.txt")
+    crowded = [Photo(f"a/{i}", None, None, (1, 2)) for i in range(9)]
+    with pytest.raises(ValueError, match="split 'train': .* none of 9.*--test_classes"):
+        own_splits.split_by_share(crowded, 0.3, {2})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "val.txt"]
+
+
 def test_copies_of_a_photo_stay_in_one_split(tmp_path):
     listed = []
     for name, content in [("a", b"1"), ("b", b"2"), ("c", b"33"), ("d", b"1"), ("e", b"4")]:
