@@ -22,13 +22,12 @@ from crnet_tf import cli, photos, records, support
 from crnet_tf.records import Index
 from pipelines import writer
 from pipelines.examples import make_example
-from pipelines.listing import Photo, files_of, read_lines
+from pipelines.listing import Photo, read_lines
 
 DATASET = "fss1000"
 NUM_VALIDATION = 240
 THRESHOLD = 128
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".JPG")
-SUFFIXES = (*PHOTO_SUFFIXES, ".png")
+PHOTO_SUFFIXES, MASK_SUFFIX = (".jpg", ".jpeg"), ".png"  # in any case of letters
 
 
 def build_fss1000(
@@ -82,7 +81,7 @@ def list_classes(root: pathlib.Path) -> list[str]:
     names = [
         folder.name
         for folder in (sorted(root.iterdir()) if root.is_dir() else [])
-        if folder.is_dir() and any((folder / f"1{suffix}").exists() for suffix in SUFFIXES)
+        if folder.is_dir() and any(path.stem == "1" for path in _files(folder))
     ]
     if not names:
         raise FileNotFoundError(
@@ -97,14 +96,21 @@ def list_photos(folder: pathlib.Path, class_id: int) -> list[Photo]:
 
     Where one of the two is missing, the other one is listed all the same: reading it says so.
     """
-    stems = {path.stem for path in files_of(folder, SUFFIXES)}
+    files = _files(folder)
+    photos_of = {path.stem: path for path in files if path.suffix.lower() != MASK_SUFFIX}
+    masks_of = {path.stem: path for path in files if path.suffix.lower() == MASK_SUFFIX}
     found = []
-    for stem in sorted(stems, key=lambda name: (len(name), name)):
-        candidates = [folder / f"{stem}{suffix}" for suffix in PHOTO_SUFFIXES]
-        photo = next((path for path in candidates if path.is_file()), candidates[0])
-        label = folder / f"{stem}.png"
+    for stem in sorted(photos_of | masks_of, key=lambda name: (len(name), name)):
+        photo = photos_of.get(stem, folder / f"{stem}{PHOTO_SUFFIXES[0]}")
+        label = masks_of.get(stem, folder / f"{stem}{MASK_SUFFIX}")
         found.append(Photo(f"{folder.name}/{stem}", photo, label, (class_id,)))
     return found
+
+
+def _files(folder):
+    suffixes = (*PHOTO_SUFFIXES, MASK_SUFFIX)
+    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    return [path for path in paths if path.suffix.lower() in suffixes]
 
 
 def draw_validation(names: list[str]) -> set[str]:

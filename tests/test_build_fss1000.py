@@ -89,6 +89,20 @@ def test_given_validation_classes(tmp_path):
         build_fss1000.build_fss1000(data, tmp_path / "other", *lists)
 
 
+def test_suffixes_of_any_case(tmp_path):
+    data = write_fss(tmp_path, classes=4, photos=3)
+    (tmp_path / "test.txt").write_text("class_001\n")
+    for suffix, other in ((".jpg", ".JPEG"), (".png", ".PNG")):
+        for number in (1, 2):
+            path = data / "class_002" / f"{number}{suffix}"
+            path.rename(path.with_suffix(other))
+    (data / "class_002" / "3.jpg").rename(data / "class_002" / "3.Jpg")
+    (data / "class_002" / "._1.jpg").write_bytes(b"")  # what macOS leaves in archives
+    index = build_fss1000.build_fss1000(data, tmp_path / "out", tmp_path / "test.txt")
+    assert sum(index.count(split, 2) for split in index.splits) == 3
+    assert "skipped: 0 photos" in build_fss1000.table(index)
+
+
 def test_broken_files_are_counted(tmp_path, capsys):
     data = write_fss(tmp_path, classes=4, photos=4)
     (tmp_path / "test.txt").write_text("class_001\n")
