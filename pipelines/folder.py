@@ -27,7 +27,7 @@ def locked(out: pathlib.Path) -> Iterator[None]:
 
     Raises:
         RuntimeError: another process is building `out`.
-        OSError: nothing can be written there.
+        OSError: nothing can be written or locked there.
     """
     path = _sibling(out, "lock")
     file = _acquire(path, out)
@@ -54,13 +54,19 @@ def _acquire(path, out):
             ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             file.seek(0)
             owner = file.read().strip() or "unknown"
             file.close()
             raise RuntimeError(
                 f"{out}: expected to build it alone, but process {owner} is building it now "
                 f"(lock {path}). Wait for it, stop it, or choose another --out."
+            ) from error
+        except OSError as error:
+            file.close()
+            raise OSError(
+                f"{out}: expected a file system with locks, received: {error} ({path}). Choose "
+                "another --out, on a disk of this machine."
             ) from error
         # The holder before us may have removed the file between our open() and flock().
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):

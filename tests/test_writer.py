@@ -135,6 +135,16 @@ def test_a_failed_rebuild_keeps_what_was_there(small_voc, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["VOC2012", "out"]
 
 
+def test_a_file_system_without_locks_is_not_taken_for_another_builder(tmp_path, monkeypatch):
+    def refused(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(folder.fcntl, "flock", refused)
+    with pytest.raises(OSError, match="out: expected a file system with locks.*No locks avail"):
+        write_items(tmp_path / "out", [item("one")])
+    assert not (tmp_path / "out").exists()
+
+
 def test_wrong_on_error(small_voc, tmp_path):
     with pytest.raises(ValueError, match="on_error: expected one of .*received 'ignore'"):
         build_voc(small_voc, tmp_path / "out", on_error="ignore")
