@@ -76,6 +76,17 @@ class Archive:
                     "records again."
                 )
 
+    def only(self, entries: list[Entry]) -> "Archive":
+        """An archive of the same classes that holds the photos of some episodes alone."""
+        used = {name for entry in entries for name in (*entry.support, entry.query)}
+        few = Archive.__new__(Archive)
+        few.index, few.split = self.index, self.split
+        few.by_class = {
+            class_id: {name: record for name, record in photos.items() if name in used}
+            for class_id, photos in self.by_class.items()
+        }
+        return few
+
     @functools.cached_property
     def by_name(self) -> dict[str, bytes]:
         """Records by photo id; a photo of two classes has the same record in both streams."""

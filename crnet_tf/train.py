@@ -149,7 +149,8 @@ def validation_episodes(settings: Config, index: records.Index) -> dict:
         classes = choose(*settings.held_out)
         episodes.check_counts(index, "val", classes, 1)
         archive = manifest.Archive(index, "val", classes)
-        chosen[name] = archive, manifest.draw(archive, 1, settings.val_episodes, settings.seed)
+        entries = manifest.draw(archive, 1, settings.val_episodes, settings.seed)
+        chosen[name] = archive.only(entries), entries
     return chosen
 
 

@@ -105,6 +105,15 @@ def test_a_manifest_is_one_json_object_a_line_with_its_hash(archive, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["manifest.jsonl"]
 
 
+def test_only_the_photos_of_some_episodes(archive):
+    entries = manifest.draw(archive, 1, 2, seed=0)
+    few = archive.only(entries)
+    assert set(few.by_name) == {n for e in entries for n in (*e.support, e.query)}
+    assert few.by_class.keys() == archive.by_class.keys()
+    for entry in entries:
+        assert few.serialized(entry) == archive.serialized(entry)
+
+
 def test_damaged_records_are_named(records_dir, tmp_path):
     shutil.copytree(records_dir, tmp_path / "records")
     (file,) = (tmp_path / "records" / "train").glob("class_07-*")
