@@ -8,6 +8,7 @@ from collections.abc import Callable
 from absl import app, logging
 
 ROOT = pathlib.Path(__file__).parents[1]
+PACKAGES = ("crnet_tf", "pipelines", "export", "benchmarks")
 
 
 def run(main: Callable[[], None]) -> None:
@@ -59,5 +60,6 @@ def is_mistake(error: Exception) -> bool:
     if isinstance(error, OSError):
         return True
     origin = pathlib.Path(traceback.extract_tb(error.__traceback__)[-1].filename)
-    ours = origin.is_relative_to(ROOT) and "site-packages" not in origin.relative_to(ROOT).parts
+    # Installed, the packages lie beside the libraries.
+    ours = origin.is_relative_to(ROOT) and origin.relative_to(ROOT).parts[0] in PACKAGES
     return ours and isinstance(error, ValueError | RuntimeError | FloatingPointError)

@@ -1,6 +1,7 @@
 """A mistake is one line; a bug keeps its traceback."""
 
 import json
+import pathlib
 import sys
 
 import pytest
@@ -13,6 +14,7 @@ from crnet_tf import cli
 def run_at_once(monkeypatch):
     """absl's start-up without its flags, which belong to pytest here."""
     monkeypatch.setattr(app, "run", lambda main: main(sys.argv[:1]))
+    monkeypatch.setattr(cli, "PACKAGES", (*cli.PACKAGES, "tests"))  # what raises here
 
 
 def failing(error):
@@ -32,6 +34,12 @@ def test_a_bug_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         cli.run(failing(ZeroDivisionError()))
     with pytest.raises(json.JSONDecodeError):  # a ValueError of the library's own code
+        cli.run(lambda: json.loads("{"))
+
+
+def test_a_library_beside_the_installed_packages_is_not_ours(monkeypatch):
+    monkeypatch.setattr(cli, "ROOT", pathlib.Path(json.__file__).parents[1])
+    with pytest.raises(json.JSONDecodeError):
         cli.run(lambda: json.loads("{"))
 
 
