@@ -147,12 +147,12 @@ def condition(parts: Parts, reinforced, category):
     return parts.concatenate([parts.condition(reinforced, category), reinforced])
 
 
-def view(parts: Parts, features) -> dict:
+def view(parts: Parts, features, cells=None) -> dict:
     """What a branch needs of its photo: `projected` [B,h,w,C], and `cells` [B,h,w,F] where
-    prototypes count."""
+    prototypes count (computed, unless they are given)."""
     seen = {"projected": parts.projection(features, training=False)}
     if parts.prototypes.weight:
-        seen["cells"] = parts.prototypes.cells(features)
+        seen["cells"] = parts.prototypes.cells(features) if cells is None else cells
     return seen
 
 
@@ -176,12 +176,13 @@ def support_state(parts: Parts, support: dict, category, mask) -> dict:
     return state
 
 
-def state_of_features(parts: Parts, features: dict, mask) -> dict:
-    """`support_state` of encoded supports: `support` and `category` [B,h,w,F]."""
+def state_of_features(parts: Parts, features: dict, mask, cells=None) -> dict:
+    """`support_state` of encoded supports: `support` and `category` [B,h,w,F], and `cells` of
+    `support` where they are known."""
     category = None
     if parts.condition is not None:
         category = parts.projection(features["category"], training=False)
-    return support_state(parts, view(parts, features["support"]), category, mask)
+    return support_state(parts, view(parts, features["support"], cells), category, mask)
 
 
 def segment(parts: Parts, state: dict, photo: dict, steps: int, first_cache=None, shots=1):

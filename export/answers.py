@@ -27,15 +27,22 @@ def state_of(network: CRNet, image, mask) -> dict:
     """
     parts = network.parts
     features = encode(parts, {"support_image": image, "support_mask": mask})
-    state = state_of_features(parts, features, mask)
-    state[PROTOTYPE] = object_average(parts.prototypes.last_level(features["support"]), mask)
+    last_level, cells = levels(parts, features["support"])
+    state = state_of_features(parts, features, mask, cells)
+    state[PROTOTYPE] = object_average(last_level, mask)
     return state
 
 
-def presence(network: CRNet, prototypes, features):
-    """Prototypes [K,F], features [B,h,w,F'] -> [B], the score of `crnet_tf.presence`."""
-    cells = unit(network.parts.prototypes.last_level(features))
-    cosine = tf.tensordot(cells, unit(prototypes), [[-1], [-1]])  # [B,h,w,K]
+def levels(parts: Parts, features):
+    """The last level of encoder features and their cells (`Prototypes`), by one pass through
+    the backbone's last stage where that is apart from the encoder."""
+    last_level = parts.prototypes.last_level(features)
+    return last_level, parts.prototypes.cells(features, last_level)
+
+
+def presence(prototypes, last_level):
+    """Prototypes [K,F], last level of queries [B,h,w,F] -> [B], as `crnet_tf.presence`."""
+    cosine = tf.tensordot(unit(last_level), unit(prototypes), [[-1], [-1]])  # [B,h,w,K]
     return tf.reduce_mean(tf.reduce_max(cosine, axis=(1, 2)), axis=-1)
 
 

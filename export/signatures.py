@@ -62,8 +62,10 @@ class FewShot:
         parts = self.network.parts
         features = parts.encoder(query, training=False)
         named = dict(zip(self.state_names, state, strict=True))
-        maps = answers.fused(parts, named, view(parts, features), self.steps, self.size)
-        return maps, answers.presence(self.network, named[answers.PROTOTYPE], features)
+        last_level, cells = answers.levels(parts, features)
+        seen = view(parts, features, cells)
+        maps = answers.fused(parts, named, seen, self.steps, self.size)
+        return maps, answers.presence(named[answers.PROTOTYPE], last_level)
 
     # === Photos as arrays ===
 

@@ -5,8 +5,8 @@
     metadata          -> JSON, with the names of the classes
 
 What was learnt is a few hundred numbers a support, and after fine-tuning a copy of all but
-the encoder. A photo passes the encoder once (at each test scale), whatever the number of
-classes and supports.
+the encoder. A photo passes the encoder once (at each test scale), and the stage that
+deep prototypes look at, whatever the number of classes and supports.
 """
 
 import contextlib
@@ -120,24 +120,24 @@ class Taught:
     def answer(self, framed):
         """Photos [B,S,S,3] of each of `sizes` -> probabilities [B,S,S,N] of each of `scales`,
         and presence [B,N]."""
-        encoder = self.network.parts.encoder
-        features = {
-            size: encoder(photos, training=False)
-            for size, photos in zip(self.sizes, framed, strict=True)
-        }
+        parts, features, levels = self.network.parts, {}, {}
+        for size, photos in zip(self.sizes, framed, strict=True):
+            features[size] = parts.encoder(photos, training=False)
+            levels[size] = answers.levels(parts, features[size])
         maps = [
-            self._maps(number, features[size], size) for number, size in enumerate(self.scales)
+            self._maps(number, features[size], levels[size][1], size)
+            for number, size in enumerate(self.scales)
         ]
-        base = features[self.sizes[0]]
-        scores = [answers.presence(self.network, one.prototypes, base) for one in self.classes]
+        base, _ = levels[self.sizes[0]]
+        scores = [answers.presence(one.prototypes, base) for one in self.classes]
         return maps, tf.stack(scores, axis=-1)
 
-    def _maps(self, scale, features, size):
+    def _maps(self, scale, features, cells, size):
         views, maps = {}, []
         for one in self.classes:
             key = id(one.parts)  # the same for all classes without fine-tuning
             if key not in views:
-                views[key] = view(one.parts, features)
+                views[key] = view(one.parts, features, cells)
             state, shots = one.states[scale], one.example.shots
             found = answers.fused(one.parts, state, views[key], self.steps, size, shots)
             maps.append(shifted(found, one.example.threshold))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from test_features import eager, lively, photo  # noqa: F401
+from test_prototypes import deep  # noqa: F401
 
 from crnet_tf import nway
 from crnet_tf.fewshot import Learner
@@ -16,6 +17,7 @@ from crnet_tf.options import Options
 from crnet_tf.photos import encode_png, write_png
 from export import taught, teach
 from export.settings import Settings
+from export.signatures import FewShot
 
 FINETUNED = Options(
     kshot="finetune+fusion",
@@ -159,6 +161,35 @@ def test_the_threshold_of_the_supports_is_baked_in(network, monkeypatch):
     check(model.segment(queries()), wanted)
     plain = expected(network, dataclasses.replace(options, leave_one_out=False), MUG)
     assert np.abs(wanted[0] - plain[0]).max() > 0.05
+
+
+def last_stages(signature):
+    """Number of passes through ResNet-50's last stage in the graph of a signature."""
+    tf.config.run_functions_eagerly(False)
+    graph = tf.function(signature.function).get_concrete_function(*signature.inputs).graph
+    kinds = [op.type for op in graph.get_operations() if "conv5_block1_1_conv" in op.name]
+    return kinds.count("Conv2D")
+
+
+@pytest.mark.parametrize("scale", [1, 1.25])
+def test_deep_prototypes_cost_one_last_stage_a_photo_whatever_the_classes(deep, scale):  # noqa: F811
+    options = Options(test_scales=str(scale))
+    learner = Learner(deep, options)
+    cup, mug = taught.learn(learner, "cup", CUP), taught.learn(learner, "mug", MUG)
+    own = dataclasses.replace(mug, parts=taught.copied(deep.parts))  # as if fine-tuned
+    sizes = len({1, scale})  # presence looks at scale 1
+    for classes in ([cup], [cup, mug], [cup, own]):
+        serving, _ = taught.Taught(learner, classes, Settings()).signatures()
+        assert last_stages(serving) == sizes
+    tf.config.run_functions_eagerly(True)
+    model = taught.Taught(learner, [cup, own], Settings())
+    check(model.segment(queries()), expected(deep, options, CUP, MUG))
+
+
+def test_a_few_shot_network_with_deep_prototypes_passes_the_last_stage_once_a_photo(deep):  # noqa: F811
+    signatures = {one.name: one for one in FewShot(deep, Settings()).signatures()}
+    passes = {"serving_default": 2, "encode_support": 1, "segment_with_support": 1}
+    assert {name: last_stages(signatures[name]) for name in passes} == passes
 
 
 @pytest.mark.parametrize("option", ["prior_mask", "weighted_fusion", "early_stop"])
