@@ -135,6 +135,21 @@ def test_one_wrong_query_spoils_no_other():
     assert [answers[n]["sum"][0, 0] for n in (0, 2)] == [2, 4]
 
 
+@pytest.mark.parametrize("error", [ValueError, KeyError, MemoryError])
+def test_whatever_a_joined_call_fails_with_each_is_answered_and_released(error):
+    recorder = Recorder()
+
+    def function(query_image, category):
+        if len(query_image) > 1:
+            raise error("joined")
+        return {"sum": query_image}
+
+    recorder.signature = dataclasses.replace(recorder.signature, function=function)
+    answers = recorder.answers([recorder.call([[n]]) for n in (1, 2)], max_batch=2)
+    assert [answer["sum"] for answer in answers] == [1, 2]
+    assert len(recorder.released) == 2
+
+
 def test_answers_that_cannot_be_taken_apart_are_asked_for_again():
     recorder = Recorder()
 
