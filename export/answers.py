@@ -103,11 +103,16 @@ def encoded(maps, sizes, threshold: float, mask_scale: int):
         probability = restored([value[None] for value in values], size[0], size[1])
         mask = decided(probability, threshold)[0, ..., None] * tf.constant(mask_scale, tf.uint8)
         levels = tf.cast(tf.round(255 * probability[0]), tf.uint8)
-        files = [tf.io.encode_png(levels[..., n : n + 1]) for n in range(count)]
-        return tf.io.encode_png(mask), tf.stack(files)
+        files = [_png(levels[..., n : n + 1]) for n in range(count)]
+        return _png(mask), tf.stack(files)
 
     specs = tf.TensorSpec([], tf.string), tf.TensorSpec([count], tf.string)
     # One after the other: a batch of large photos holds one of them at its full size.
     return tf.map_fn(
         one, (tuple(maps), sizes), fn_output_signature=specs, parallel_iterations=1
     )
+
+
+def _png(pixels):
+    # A photo's size is large: by default, files would take longer than the network.
+    return tf.io.encode_png(pixels, compression=1)

@@ -200,3 +200,6 @@ def test_files_of_answers_have_the_size_of_each_photo():
         for n in range(2):
             levels = tf.io.decode_png(files[b, n]).numpy()[..., 0]
             np.testing.assert_allclose(levels / 255, whole[0, ..., n], atol=0.51 / 255)
+        for file in (masks[b], *files[b]):
+            stream = file.numpy().partition(b"IDAT")[2]
+            assert stream[1] >> 6 == 0  # FLEVEL: the fastest
