@@ -203,3 +203,22 @@ def test_files_of_answers_have_the_size_of_each_photo():
         for file in (masks[b], *files[b]):
             stream = file.numpy().partition(b"IDAT")[2]
             assert stream[1] >> 6 == 0  # FLEVEL: the fastest
+
+
+def test_each_class_is_enlarged_by_itself_and_the_best_one_is_the_answer(monkeypatch):
+    numbers, restored = [], answers.restored
+
+    def watched(maps, height, width):
+        numbers.append(maps[0].shape[-1])
+        return restored(maps, height, width)
+
+    monkeypatch.setattr(answers, "restored", watched)
+    maps = [probabilities(1, 33, 33, 3), probabilities(1, 41, 41, 3, seed=1)]
+    for one in maps:
+        one[..., 2] = one[..., 1]  # the first of two that are equal is the answer
+    encoded = in_graph(lambda *m: answers.encoded(m, tf.constant([[50, 20]]), 0.5, 1))
+    masks, _ = encoded(*maps)
+    assert set(numbers) == {1}
+    mask = tf.io.decode_png(masks[0]).numpy()[..., 0]
+    np.testing.assert_array_equal(mask, answers.decided(restored(maps, 50, 20), 0.5)[0])
+    assert set(np.unique(mask)) == {0, 1, 2}
