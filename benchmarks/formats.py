@@ -3,9 +3,9 @@
     python -m benchmarks.formats --checkpoint=runs/voc1/best.keras --records=records/voc \\
         --episodes=200 --out=runs/formats
 
-Exports every format into `--out` (nothing is exported twice), runs each file in a process of
-its own (`run_file.py`), and scores all of them on the same one-shot episodes of unseen classes
-beside the Keras network. Prints a Markdown table.
+Exports every format into `--out` (nothing is exported twice, and exports of another checkpoint
+are refused), runs each file in a process of its own (`run_file.py`), and scores all of them on
+the same one-shot episodes of unseen classes beside the Keras network. Prints a Markdown table.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from absl import flags
 
 from crnet_tf import cli, evaluation, manifest, metrics, model, records, scoring
 from crnet_tf.fewshot import Learner
-from export import fixed, onnx, portable_command, saved_model, tflite
+from export import fixed, metadata, onnx, portable_command, saved_model, tflite
 from export.fixed import Sizes
 from export.portable_command import Photos
 
@@ -97,7 +97,11 @@ def inputs(supports, query) -> dict:
 
 
 def export(args, network, index) -> list[Row]:
-    """Every format in a folder of its own under --out, made where it is not there."""
+    """Every format in a folder of its own under --out, made where it is not there.
+
+    Raises:
+        ValueError: see `is_exported`.
+    """
     held_out = manifest.Archive(index, "val", evaluation.chosen_classes(network, index, "base"))
     drawn = manifest.draw(held_out, 1, COMPARED, seed=1)
     pairs = [scoring.photos_of(held_out, entry) for entry in drawn]
@@ -105,7 +109,7 @@ def export(args, network, index) -> list[Row]:
     photos = Photos({}, supports, queries, args.records, args.representatives)
     out = pathlib.Path(args.out)
     saved = out / "saved_model" / "1"
-    if not saved.exists():
+    if not is_exported(saved, args.checkpoint):
         saved_model.export(args.checkpoint, saved.parent, examples=(supports, queries))
     rows = [Row("SavedModel", (saved, "serving_default"), (saved, "segment_with_support"))]
     for runtime, kind in (
@@ -113,7 +117,7 @@ def export(args, network, index) -> list[Row]:
         ("ONNX", onnx.FORMAT),
     ):
         folder = out / f"{runtime}-{kind.name}" / "1"
-        if not folder.exists():
+        if not is_exported(folder, args.checkpoint):
             portable_command.export(args.checkpoint, folder.parent, [kind], photos)
         whole, query = (
             (folder / f"{graph}-{kind.name}{kind.suffix}", graph)
@@ -121,6 +125,26 @@ def export(args, network, index) -> list[Row]:
         )
         rows.append(Row(f"{runtime} {kind.name}", whole, query))
     return rows
+
+
+def is_exported(folder: pathlib.Path, checkpoint: str) -> bool:
+    """Whether a version folder is there.
+
+    Raises:
+        ValueError: it was made of another checkpoint.
+    """
+    if not folder.exists():
+        return False
+    (path,) = folder.glob(f"**/{metadata.FILE.name}")
+    found = json.loads(path.read_text())["checkpoint"]
+    expected = metadata.sha256(checkpoint)
+    if found["sha256"] != expected:
+        raise ValueError(
+            f"{folder}: expected an export of {checkpoint} (sha256 {expected[:12]}), received "
+            f"one of {found['name']} ({found['sha256'][:12]}). Give another --out, or remove "
+            "that folder."
+        )
+    return True
 
 
 def measured(row: Row, given: dict, args) -> dict:

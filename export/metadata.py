@@ -35,10 +35,7 @@ def describe(
             "exported": session["started"],
             "git": session["git"],
             "versions": session["versions"],
-            "checkpoint": {
-                "name": path.name,
-                "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            },
+            "checkpoint": {"name": path.name, "sha256": sha256(path)},
             "input_size": network.config.image_size,
             "settings": dataclasses.asdict(settings),
             "config": dataclasses.asdict(network.config),
@@ -46,6 +43,11 @@ def describe(
         },
         indent=1,
     )
+
+
+def sha256(checkpoint: str | os.PathLike) -> str:
+    """Of a checkpoint's file, in hexadecimal."""
+    return hashlib.sha256(pathlib.Path(checkpoint).read_bytes()).hexdigest()
 
 
 def write(folder: pathlib.Path, text: str) -> None:
