@@ -145,7 +145,7 @@ def test_paint_find_and_download(page, server):
     add_queries(page, png(90, 120, seed=2, name="my photo.png"))
     sent = asked(page, "encode_support_encoded", lambda: page.click("#find"))
     page.locator("#queries .download:enabled").wait_for()
-    np.testing.assert_array_equal(decoded(sent["support_mask_bytes"][0])[..., 0] == 255, mask)
+    np.testing.assert_array_equal(decoded(sent["support_mask_bytes"][0])[..., 0], mask)
     assert (
         np.abs(decoded(sent["support_image_bytes"][0]) - pixels(png()["buffer"])).mean() < 128
     )
@@ -226,17 +226,17 @@ def test_brush_eraser_undo_clear_touch_and_keyboard(page):
 
 
 def masks():
-    """Mask files of several kinds, and where their object is."""
-    wanted = np.zeros((HEIGHT, WIDTH), bool)
-    wanted[20:60, 30:80] = True
-    void = np.uint8(wanted)
+    """Mask files of several kinds, and what they mean: 1 for the object, 255 void."""
+    wanted = np.zeros((HEIGHT, WIDTH), np.uint8)
+    wanted[20:60, 30:80] = 1
+    void = wanted.copy()
     void[20:22] = 255
     palette = bytes([0, 0, 0, 128, 0, 0])
     return {
-        "white.png": (encode_png(np.uint8(255 * wanted)), wanted),
-        "ones.png": (encode_png(np.uint8(wanted)), wanted),
-        "void.png": (encode_png(void), wanted & (void == 1)),
-        "palette.png": (encode_png(np.uint8(wanted), palette), wanted),
+        "white.png": (encode_png(255 * wanted), wanted),
+        "ones.png": (encode_png(wanted), wanted),
+        "void.png": (encode_png(void), void),
+        "palette.png": (encode_png(wanted, palette), wanted),
     }
 
 
@@ -247,7 +247,22 @@ def test_a_mask_file_is_taken_for_what_it_means(page, name):
     card.locator(".mask-file").set_input_files(file(name, content))
     add_queries(page, png())
     sent = asked(page, "encode_support_encoded", lambda: find(page))
-    np.testing.assert_array_equal(decoded(sent["support_mask_bytes"][0])[..., 0] == 255, wanted)
+    np.testing.assert_array_equal(decoded(sent["support_mask_bytes"][0])[..., 0], wanted)
+    assert page.locator("#queries .download:enabled").count() == 1  # the server takes it
+
+
+def test_void_can_be_painted_over_and_erased(page):
+    card = add_support(page, png())
+    content, _ = masks()["void.png"]
+    card.locator(".mask-file").set_input_files(file("void.png", content))
+    drag(page, card.locator(".paint"), (0.3, 21 / HEIGHT), (0.4, 21 / HEIGHT))
+    card.locator(".eraser").click()
+    drag(page, card.locator(".paint"), (0.6, 21 / HEIGHT), (0.65, 21 / HEIGHT))
+    add_queries(page, png())
+    sent = asked(page, "encode_support_encoded", lambda: find(page))
+    mask = decoded(sent["support_mask_bytes"][0])[..., 0]
+    columns = [int(share * WIDTH) for share in (0.35, 0.5, 0.62)]
+    assert mask[21, columns].tolist() == [1, 255, 0]
 
 
 def test_photos_are_sent_upright_and_shrunk_and_masks_have_their_own_size(page):

@@ -50,10 +50,10 @@ export function fileOf(canvas, type, quality) {
     type, quality));
 }
 
-// A mask file -> canvas of the photo's size, `colour` on the object and nothing elsewhere.
-// The object is what is bright: masks of 0/1, 0/255 and in colours all work. Beside a 1, 255
-// is void, as everywhere in this project.
-export async function readMask(file, photo, colour) {
+// A mask file -> canvas of the photo's size, `colours.object` on the object, `colours.void`
+// on void and nothing elsewhere. The object is what is bright: masks of 0/1, 0/255 and in
+// colours all work. Beside a 1, 255 is void, as everywhere in this project.
+export async function readMask(file, photo, colours) {
   const bitmap = await decoded(file);
   const { width, height } = bitmap;
   const { width: w, height: h } = photo.original;
@@ -76,8 +76,9 @@ export async function readMask(file, photo, colour) {
   const hasVoid = values.has(1) && [...values].every((value) => [0, 1, 255].includes(value));
   const brightest = hasVoid ? 1 : Math.max(...values);
   for (let i = 0; i < brightness.length; i++) {
-    const isObject = brightness[i] > brightest / 2 && !(hasVoid && brightness[i] > 1);
-    image.data.set(isObject ? [...colour, 255] : [0, 0, 0, 0], 4 * i);
+    const isVoid = hasVoid && brightness[i] > 1;
+    const colour = isVoid ? colours.void : colours.object;
+    image.data.set(brightness[i] > brightest / 2 ? [...colour, 255] : [0, 0, 0, 0], 4 * i);
   }
   context.putImageData(image, 0, 0);
   return whole;

@@ -3,7 +3,9 @@
 
 import { greyFile, newCanvas, readMask } from "./images.js";
 
-const COLOUR = [255, 122, 0];
+const COLOURS = { object: [255, 122, 0], void: [0, 122, 255] };
+
+const OBJECT = 1, VOID = 255; // in a mask file
 
 export class Painter {
   constructor(card, photo, onChange) {
@@ -116,7 +118,7 @@ export class Painter {
       return;
     }
     context.globalCompositeOperation = stroke.erases ? "destination-out" : "source-over";
-    context.strokeStyle = `rgb(${COLOUR.join(" ")})`;
+    context.strokeStyle = `rgb(${COLOURS.object.join(" ")})`;
     context.lineWidth = stroke.size;
     context.lineCap = context.lineJoin = "round";
     context.beginPath();
@@ -146,16 +148,18 @@ export class Painter {
   }
 
   async upload(file) {
-    this.strokes.push({ image: await readMask(file, this.photo, COLOUR) });
+    this.strokes.push({ image: await readMask(file, this.photo, COLOURS) });
     this.redraw();
   }
 
-  // The mask as grey PNG of 0 and 255; null when nothing is painted.
+  // The mask as grey PNG of 0, 1 (object) and 255 (void); null when no object is painted.
   async file() {
     const { width, height } = this.photo;
     const { data } = this.context.getImageData(0, 0, width, height);
     const values = new Uint8Array(width * height);
-    for (let i = 0; i < values.length; i++) values[i] = data[4 * i + 3] > 127 ? 255 : 0;
-    return values.includes(255) ? greyFile(values, width, height) : null;
+    for (let i = 0; i < values.length; i++) { // of both colours only the object's is red
+      if (data[4 * i + 3] > 127) values[i] = data[4 * i] > 127 ? OBJECT : VOID;
+    }
+    return values.includes(OBJECT) ? greyFile(values, width, height) : null;
   }
 }
