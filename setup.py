@@ -1,4 +1,4 @@
-"""Installs crnet_tf and pipelines: `pip install .`, or `pip install -e ".[dev]"`."""
+"""Installs crnet_tf, pipelines and export: `pip install .`, or `pip install -e ".[dev]"`."""
 
 from pathlib import Path
 

@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import importlib.metadata
 import os
 import pathlib
 import re
@@ -13,6 +14,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = ("crnet_tf", "pipelines", "export")
 MAX_LINES, MAX_BYTES = 300, 1_000_000
+OF_TENSORFLOW = {"ml_dtypes", "google"}  # its numbers and messages, in the versions it wants
 
 # A module imports from its own row or from rows above, never from one below.
 LEVELS = [
@@ -50,6 +52,10 @@ COMMANDS = [
 
 def imported(path):
     """Modules of this repository that a file imports, anywhere in it."""
+    return imported_names(path) & MODULES.keys()
+
+
+def imported_names(path):
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -61,7 +67,7 @@ def imported(path):
                 parents = package[: len(package) - node.level + 1]
                 base = ".".join([*parents, base]).rstrip(".")
             names |= {f"{base}.{alias.name}" for alias in node.names} | {base}
-    return names & MODULES.keys()
+    return names
 
 
 def tracked_files():
@@ -98,6 +104,18 @@ def test_pipelines_and_export_do_not_need_each_other():
     for name, path in MODULES.items():
         other = {"pipelines": "export", "export": "pipelines"}.get(name.split(".")[0])
         assert not any(target.split(".")[0] == other for target in imported(path)), name
+
+
+def test_packages_that_are_imported_are_declared():
+    """And do not come along by way of another."""
+    files = [ROOT / "setup.py", *ROOT.glob("requirements*.txt")]
+    text = "".join(path.read_text(encoding="utf-8") for path in files)
+    declared = set(re.findall(r"[\w-]+(?=[=<>\[])", text.lower().replace("_", "-")))
+    installed = importlib.metadata.packages_distributions()
+    names = {name.split(".")[0] for path in SOURCES for name in imported_names(path)}
+    for name in names - set(PACKAGES) - OF_TENSORFLOW:
+        owners = {owner.lower().replace("_", "-") for owner in installed.get(name, [])}
+        assert not owners or owners & declared, f"{name}: add one of {owners} to requirements"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
