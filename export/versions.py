@@ -1,10 +1,13 @@
 """A folder of numbered versions, as TF Serving watches it: each is whole or not there."""
 
 import contextlib
+import errno
 import os
 import pathlib
 import shutil
 from collections.abc import Iterator
+
+import tensorflow as tf
 
 from crnet_tf import files
 
@@ -27,6 +30,7 @@ def new_version(
 
     Raises:
         FileExistsError: that version is there; versions are never replaced.
+        OSError: the disk is full.
         RuntimeError: another process is exporting to `out`.
         ValueError: `out` is itself a version.
     """
@@ -34,7 +38,7 @@ def new_version(
     made = [path for path in (out, *out.parents) if not path.exists()]
     out.mkdir(parents=True, exist_ok=True)
     try:
-        with files.alone(out, "is exporting to"):
+        with files.alone(out, "is exporting to"), _told_when_full(out):
             for leftover in out.glob(".*.building"):  # of a killed export
                 shutil.rmtree(leftover)
             number = _number(out, version)
@@ -49,6 +53,21 @@ def new_version(
         with contextlib.suppress(OSError):  # not empty: it succeeded
             for path in made:
                 path.rmdir()
+
+
+@contextlib.contextmanager
+def _told_when_full(out):
+    """A full disk (or quota) that TensorFlow meets is an OSError that says what to do."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:  # memory, too
+        full = errno.ENOSPC, errno.EDQUOT
+        if not any(os.strerror(number) in error.message for number in full):
+            raise
+        raise OSError(
+            f"{out}: expected room for a version, received: {error.message}. Free some space, "
+            "or choose another --out; nothing half-written stays."
+        ) from error
 
 
 def _number(out, version):

@@ -1,9 +1,11 @@
 """Versions are numbered, whole, and never replaced."""
 
+import pathlib
 import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 
 from export import versions
 
@@ -77,3 +79,17 @@ def test_the_folder_above_is_expected(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(FileExistsError):
         write(tmp_path / "file")
+
+
+@pytest.mark.skipif(not pathlib.Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_told_with_what_to_do(tmp_path):
+    with pytest.raises(OSError, match=r"out: expected room .*No space left.*Free some space"):
+        with versions.new_version(tmp_path / "out"), tf.io.TFRecordWriter("/dev/full") as full:
+            full.write(b"what TensorFlow writes")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lack_of_memory_is_not_called_a_full_disk(tmp_path):
+    with pytest.raises(tf.errors.ResourceExhaustedError, match="OOM"):
+        with versions.new_version(tmp_path / "out"):
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating")
