@@ -91,6 +91,21 @@ class Run:
         Raises:
             ValueError: flags that do not go together, or what `learner` and `draw` raise.
         """
+        self._check_flags()
+        args, chosen = self.args, []
+        for shot, group in itertools.product(
+            cli.integers("shot", args.shot), shared_inference(self.protocols())
+        ):
+            kshots = self._kshots(shot, group[0])
+            # What fine-tunes is computed together, wherever it stands; the first stays first.
+            first = _finetunes(kshots[0])
+            kshots.sort(key=lambda kshot: _finetunes(kshot) != first)
+            self._check(shot, kshots[0], group[0], negatives=args.negatives and not chosen)
+            chosen += [(shot, kshot, group) for kshot in kshots]
+        return chosen
+
+    def _check_flags(self):
+        """Raises ValueError for flags that do not go together."""
         args = self.args
         for name in ("protocol", "shot", "kshot"):
             if not getattr(args, name):
@@ -105,21 +120,11 @@ class Run:
                 "--way: expected one --protocol beside several classes at once, which are "
                 f"scored alike in all, received {','.join(args.protocol)}. Give one of them."
             )
-        drawing = args.episodes or args.seeds or args.seed is not None
-        if args.manifest and drawing:
+        if args.manifest and (args.episodes or args.seeds or args.seed is not None):
             raise ValueError(
                 "--manifest: expected it without --episodes, --seed and --seeds, because its "
                 "episodes are drawn already, received one of them. Leave it out."
             )
-        chosen = []
-        for shot, group in itertools.product(
-            cli.integers("shot", args.shot), shared_inference(self.protocols())
-        ):
-            # What fine-tunes is computed together, wherever it stands.
-            kshots = sorted(self._kshots(shot, group[0]), key=_finetunes)
-            self._check(shot, kshots[0], group[0], negatives=args.negatives and not chosen)
-            chosen += [(shot, kshot, group) for kshot in kshots]
-        return chosen
 
     def _kshots(self, shot, protocol):
         """The methods asked for that make sense with so many supports."""
