@@ -11,6 +11,7 @@ from crnet_tf import results, scoring, visualize
 from crnet_tf.checkpoints import averaged_weights, keep_best, save_atomically
 from crnet_tf.fewshot import PROJECTED, Learner
 from crnet_tf.model import CRNet
+from crnet_tf.options import Options
 from crnet_tf.series import ABOVE
 
 
@@ -58,6 +59,21 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
         )
 
 
+def _fit(network, episodes):
+    """Whether the cache holds all that it gets of the photos: features and projections.
+
+    Asked for one after the other, each would otherwise be gone before it is needed again.
+    """
+    entries = [entry for _, some in episodes.values() for entry in some]
+    photos = {name for entry in entries for name in (*entry.support, entry.query)}
+    masked = {(name, entry.class_id) for entry in entries for name in entry.support}
+    size, encoder = network.config.image_size, network.parts.encoder
+    _, height, width, channels = encoder.compute_output_shape((1, size, size, 3))
+    values = height * width * (channels + network.config.channels)
+    needed = (len(photos) + len(masked)) * values * tf.as_dtype(encoder.compute_dtype).size
+    return needed <= Options().feature_cache_gb * 2**30
+
+
 class Validate(keras.callbacks.Callback):
     """mIoU and FB-IoU after every epoch, `best.keras`, and panels for TensorBoard.
 
@@ -76,9 +92,9 @@ class Validate(keras.callbacks.Callback):
         super().__init__()
         self.network, self.episodes, self.out = network, episodes, out
         self.select_on = select_on
-        frozen = not network.config.train_backbone
-        self.learner = Learner(network, keep_features=frozen)
-        self.changing = PROJECTED if frozen else None  # of what the learner remembers
+        kept = not network.config.train_backbone and _fit(network, episodes)
+        self.learner = Learner(network, keep_features=kept)
+        self.changing = PROJECTED if kept else None  # of what the learner remembers
         for archive, entries in episodes.values():
             scoring.check_supports(self.learner, archive, entries)
         self.writer = tf.summary.create_file_writer(str(out / "logs" / "episodes"))

@@ -6,11 +6,13 @@ import json
 import math
 import os
 import pathlib
+import time
 import zipfile
 
 from crnet_tf import files, runs
 from crnet_tf.model import CRNet
 
+LEFTOVER_SECONDS = 3600  # writing a checkpoint takes far less
 EPOCHS_MEMBER = "epochs"  # in the zip archive that a .keras file is; Keras ignores it
 
 
@@ -38,7 +40,8 @@ def save_atomically(network: CRNet, path: pathlib.Path, epochs: int | None = Non
         epochs: number of finished epochs, kept in the same file for `finished_epochs`. (The
             optimiser's count lacks the steps that mixed float16 skipped.)
     """
-    partial = path.with_name(f".{path.stem}.{os.getpid()}{runs.PARTIAL}")
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.keras")
+    _remove_leftovers(path.parent.glob(f".{path.stem}.*.partial.keras"))
     try:
         network.save(partial)
         if epochs is not None:
@@ -47,6 +50,14 @@ def save_atomically(network: CRNet, path: pathlib.Path, epochs: int | None = Non
         partial.rename(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _remove_leftovers(partials):
+    """Removes what killed processes left; others may be writing theirs."""
+    for partial in partials:
+        with contextlib.suppress(FileNotFoundError):  # renamed meanwhile
+            if time.time() - partial.stat().st_mtime > LEFTOVER_SECONDS:
+                partial.unlink()
 
 
 def save_calibrated(network: CRNet, path: pathlib.Path, threshold: float) -> None:

@@ -18,7 +18,6 @@ from crnet_tf.index import Index
 # What may change when a run is taken up again.
 RESUMABLE = ("steps", "val_episodes")
 LAST, BEST = "last.keras", "best.keras"
-PARTIAL = ".partial.keras"  # ending of a checkpoint that is being written
 PACKAGES = ("keras", "numpy")
 
 
@@ -33,13 +32,9 @@ def directory(given: str | None, settings: Config) -> pathlib.Path:
 def open_run(out: pathlib.Path, settings: Config, index: Index, notice: str) -> dict:
     """What `run.json` says of a run; a run that is there already is gone on with.
 
-    `out` must be held (`files.alone`): what a killed process left of its checkpoint goes.
-
     Raises:
         ValueError: the run in `out` has another configuration or other records.
     """
-    for partial in out.glob(f".*{PARTIAL}"):
-        partial.unlink()
     run_file = out / "run.json"
     run = describe_run(settings, index, notice)
     # A run that stopped before its first checkpoint has nothing to lose.
