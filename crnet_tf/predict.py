@@ -15,7 +15,7 @@ import numpy as np
 from absl import flags
 
 from crnet_tf import cli, fields, model, nway, photos, support, visualize
-from crnet_tf.features import FeatureCache, Photo
+from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.options import KSHOT, Options
 from crnet_tf.photo_folder import (
@@ -42,7 +42,8 @@ class Segmenter:
         names: what errors call the supports; default "support 1", "support 2" ...
         options: how several supports are used, test scales and more (`Options`); by default
             the probabilities of the k one-shot answers are averaged.
-        cache: of another segmenter with the same network, which then encodes a query for both.
+        learner: of another segmenter with the same network and options: a query is then
+            encoded once for both.
 
     Queries are uint8 [H,W,3] RGB, or `features.Photo`s of such, whose pixels are hashed once
     however often they are asked about.
@@ -59,7 +60,7 @@ class Segmenter:
         support_masks,
         names=None,
         options: Options | None = None,
-        cache: FeatureCache | None = None,
+        learner: Learner | None = None,
     ):
         if len(support_images) != len(support_masks) or not len(support_images):
             raise ValueError(
@@ -72,8 +73,8 @@ class Segmenter:
             support.check_support(image, mask, name)
             supports.append(Photo(image, mask, name))
         _check_distinct(supports)
-        learner = Learner(network, options, cache=cache, keep_features=True)
-        self._example = learner.learn(supports)
+        self.learner = learner or Learner(network, options, keep_features=True)
+        self._example = self.learner.learn(supports)
 
     def segment(self, image: np.ndarray | Photo) -> np.ndarray:
         """Probability of the foreground, float32 [H,W], at the photo's size."""
@@ -220,16 +221,15 @@ def run(args, options: Options | None = None) -> None:
 
 def _by_class(network, supports, options):
     """{class name: Segmenter} of (class name, photo, mask, name of the mask) each."""
-    cache = FeatureCache((options or Options()).feature_cache_gb * 2**30)
     grouped = {}
     for class_name, *example in supports:
         grouped.setdefault(class_name, []).append(example)
-    return {
-        class_name: Segmenter(
-            network, *zip(*examples, strict=True), options=options, cache=cache
-        )
-        for class_name, examples in grouped.items()
-    }
+    segmenters, learner = {}, None
+    for class_name, examples in grouped.items():
+        images, masks, names = zip(*examples, strict=True)
+        segmenter = Segmenter(network, images, masks, names, options, learner)
+        segmenters[class_name], learner = segmenter, segmenter.learner
+    return segmenters
 
 
 def main():

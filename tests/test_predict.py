@@ -1,5 +1,6 @@
 """Own photos in, masks out: the files with a stand-in that compares colours, the rest real."""
 
+import copy
 import csv
 import dataclasses
 import json
@@ -23,13 +24,14 @@ class ColourLearner:
 
     learnt = 0
 
-    def __init__(self, network, options=None, cache=None, keep_features=False):
+    def __init__(self, network, options=None, keep_features=False):
         pass
 
     def learn(self, supports):
         type(self).learnt += 1
-        self.colours = [photo.image[photo.mask == 1].mean(axis=0) for photo in supports]
-        return self
+        example = copy.copy(self)
+        example.colours = [photo.image[photo.mask == 1].mean(axis=0) for photo in supports]
+        return example
 
     def segment(self, query):
         distance = np.min([np.abs(query.image - c).mean(-1) for c in self.colours], axis=0)
