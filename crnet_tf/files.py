@@ -1,7 +1,6 @@
 """Files that are whole or not there: written beside their place and renamed."""
 
 import contextlib
-import fcntl
 import json
 import os
 import pathlib
@@ -73,6 +72,8 @@ def alone(folder: str | os.PathLike, others: str):
     Raises:
         RuntimeError: another process is there.
     """
+    import fcntl  # only here: all else runs where it is not there
+
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:

@@ -60,7 +60,9 @@ def read_instances(path: pathlib.Path, photo_folder: pathlib.Path) -> Instances:
             for key, i in images.items()
             if key in drawn
         ]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (
+        json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, RecursionError,
+    ) as error:  # fmt: skip
         raise ValueError(
             f"{path}: expected COCO's instance annotations (images, annotations, categories), "
             f"received what cannot be read so ({type(error).__name__}: {error}). It is damaged "
@@ -92,7 +94,7 @@ def draw_label(photo: Photo, class_ids: dict[int, int]) -> np.ndarray:
         try:
             value = VOID if annotation.crowd else _known(annotation.category_id, class_ids)
             objects.append((value, draw_object(annotation.segmentation, *size)))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise ValueError(
                 f"{photo.file.name}: annotation {annotation.id}: {error}. Correct or remove "
                 "it, or leave its photo out (--on_error=skip)."
@@ -126,7 +128,7 @@ def packed(given: dict) -> dict:
     if isinstance(polygons, list):
         try:
             given["segmentation"] = [np.asarray(polygon, float) for polygon in polygons]
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             pass  # told with the photo's name when it is drawn
         given.pop("bbox", None)
     return given

@@ -16,6 +16,8 @@ from crnet_tf.photo_pack import Photo
 from pipelines.folder import locked, real, replaced
 from pipelines.inspect_record import read_example
 
+PARTS = "part-*.npz"
+
 
 def photos_of(index: records.Index, split: str) -> Iterator[Photo]:
     """The photos of a split, each once, with all classes under which it is listed.
@@ -37,7 +39,10 @@ def photos_of(index: records.Index, split: str) -> Iterator[Photo]:
 
 
 def _check_out(out):
-    others = out.exists() and sorted(path.name for path in out.iterdir() if not _is_ours(path))
+    paths = list(out.iterdir()) if out.exists() else []
+    others = sorted(path.name for path in paths if not _is_ours(path))
+    if not any(path.match(PARTS) for path in paths):
+        others = sorted(path.name for path in paths)
     if others:
         raise FileExistsError(
             f"{out}: expected a new folder or one of a pack, received one that holds other "
@@ -46,7 +51,7 @@ def _check_out(out):
 
 
 def _is_ours(path):
-    return path.name in (records.INDEX_NAME, photo_pack.LIST_NAME) or path.match("part-*.npz")
+    return path.name in (records.INDEX_NAME, photo_pack.LIST_NAME) or path.match(PARTS)
 
 
 def define_flags():

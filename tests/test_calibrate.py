@@ -117,14 +117,19 @@ def test_it_is_found_for_the_supports_and_scales_that_will_be_used(
         calibrate.measure(lively(), records_dir, test_scales="1,1.5")
 
 
-def test_measuring_leaves_the_network_as_it_was(records_dir, tmp_path):
+def test_measuring_leaves_the_network_as_it_was(records_dir, tmp_path, monkeypatch):
     lively(fold=1, dataset="pascal5i", calibrated_threshold=0.9).save(tmp_path / "a.keras")
     network = model.load_checkpoint(tmp_path / "a.keras")
     before = answers(network)
     calibrate.measure(network, records_dir, episodes=2)
     np.testing.assert_array_equal(answers(network), before)
-    with pytest.raises(FileNotFoundError):
-        calibrate.measure(network, tmp_path / "gone")
+
+    def interrupted(*_, **__):
+        raise InterruptedError
+
+    monkeypatch.setattr(scoring, "evaluate", interrupted)
+    with pytest.raises(InterruptedError):
+        calibrate.measure(network, records_dir, episodes=2)
     np.testing.assert_array_equal(answers(network), before)
 
 
