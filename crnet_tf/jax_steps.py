@@ -19,7 +19,6 @@ from crnet_tf import warp
 from crnet_tf.folds import VOID
 from crnet_tf.index import label_value
 from crnet_tf.model import CRNet
-from crnet_tf.parts import train_outputs
 
 
 class State(NamedTuple):
@@ -94,19 +93,6 @@ def episode(photos: dict, drawn: dict, size: int, augment: str) -> tuple:
     return inputs, targets
 
 
-def _outputs(network, inputs):
-    """`network(inputs, training=True)`, all photos through the encoder in one batch."""
-    own, mask = network.parts, inputs["support_mask"]
-    images = {"support": inputs["support_image"], "query": inputs["query_image"]}
-    if own.condition is not None:
-        images["category"] = own.mask_background(images["support"], mask)
-    encoded = own.encoder(ops.concatenate([*images.values()], axis=0), training=False)
-    if not own.encoder.trainable:
-        encoded = ops.stop_gradient(encoded)
-    features = dict(zip(images, ops.split(encoded, len(images), axis=0), strict=True))
-    return train_outputs(own, features, mask, network.config.train_refine_steps)
-
-
 def train_step(network: CRNet):
     """(state, photos, one step of `draw`) -> (state, loss); to be compiled."""
     config, held = network.config, variables(network)
@@ -117,7 +103,8 @@ def train_step(network: CRNet):
         mapping += zip(held.metrics, state.metrics, strict=True)
         with keras.StatelessScope(state_mapping=mapping) as scope:
             inputs, targets = episode(photos, drawn, config.image_size, config.augment)
-            loss = network.compute_loss(inputs, targets, _outputs(network, inputs))
+            outputs = network.train_outputs(inputs, together=True)
+            loss = network.compute_loss(inputs, targets, outputs)
         changed = (held.fixed, held.metrics)
         after = [[scope.get_current_value(v) for v in part] for part in changed]
         return loss, after

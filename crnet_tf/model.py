@@ -51,7 +51,15 @@ class CRNet(keras.Model):
     def call(self, inputs, training=False, mask=None):
         if not training:
             return super().call(inputs, training=False)
-        features = encode(self.parts, inputs)
+        return self.train_outputs(inputs)
+
+    def train_outputs(self, inputs: dict, together: bool = False) -> dict:
+        """What `call` gives in training, and `compute_loss` takes.
+
+        Args:
+            together: encode all photos in one batch, see `parts.encode`.
+        """
+        features = encode(self.parts, inputs, together)
         if not self.parts.encoder.trainable:
             features = {name: ops.stop_gradient(value) for name, value in features.items()}
         return train_outputs(
