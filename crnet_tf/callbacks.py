@@ -104,16 +104,17 @@ class Validate(keras.callbacks.Callback):
         self.learner.cache.clear(self.changing)
         with averaged_weights(self.network):
             values = {
-                name: results.scores(
-                    scoring.evaluate(self.learner, archive, entries).totals["crnet"]
-                )
-                for name, (archive, entries) in self.episodes.items()
+                name: results.scores(self._found(*some).totals["crnet"])
+                for name, some in self.episodes.items()
             }
             self._select(values, step)
             self._write(values, step)
         for name, result in values.items():
             for key in ("mean_iou", "fb_iou"):
                 logs[f"val_{name}_{key}"] = result["crnet"][key]
+
+    def _found(self, archive, entries):
+        return scoring.evaluate(self.learner, archive, entries, presence=False)
 
     def _select(self, values, step):
         of = "base" if self.select_on == "last" else self.select_on

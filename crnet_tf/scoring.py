@@ -72,6 +72,7 @@ def evaluate(
     *,
     scoring: tuple[Protocol, ...] = (PROTOCOLS["crnet"],),
     compared: tuple[str, ...] = (),
+    presence: bool = True,
     progress: bool = False,
 ) -> Found:
     """Scores every refinement step of a network, and baselines, on the same episodes.
@@ -82,12 +83,13 @@ def evaluate(
             the class makes a negative episode.
         scoring: protocols that score the same answers differently.
         compared: names out of `baselines.BASELINES`.
+        presence: also ask how sure it is that the object is there, where features are kept.
 
     Raises:
         ValueError: see `check_supports`.
     """
-    options = {"scoring": scoring, "compared": compared, "progress": progress}
-    return evaluate_together([learner], archive, entries, **options)[0]
+    options = {"scoring": scoring, "compared": compared, "presence": presence}
+    return evaluate_together([learner], archive, entries, progress=progress, **options)[0]
 
 
 def evaluate_together(
@@ -97,6 +99,7 @@ def evaluate_together(
     *,
     scoring: tuple[Protocol, ...],
     compared: tuple[str, ...] = (),
+    presence: bool = True,
     progress: bool = False,
 ) -> list[Found]:
     """`evaluate` of learners that fine-tune alike or not at all: each episode only once.
@@ -115,8 +118,8 @@ def evaluate_together(
             _score(learner, example.maps(query), others, entry, query.mask, scoring, result)
             others = {}  # once is enough
             # Without kept features the encoder would run again for it.
-            kept = learner.encoder.keep
-            result.episodes[-1]["presence"] = example.presence(query) if kept else None
+            asked = presence and learner.encoder.keep
+            result.episodes[-1]["presence"] = example.presence(query) if asked else None
         if bar:
             bar.add(1)
     return found
