@@ -40,16 +40,12 @@ def save_atomically(network: CRNet, path: pathlib.Path, epochs: int | None = Non
         epochs: number of finished epochs, kept in the same file for `finished_epochs`. (The
             optimiser's count lacks the steps that mixed float16 skipped.)
     """
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial.keras")
     _remove_leftovers(path.parent.glob(f".{path.stem}.*.partial.keras"))
-    try:
+    with files.replaced(path, f".{path.stem}.{os.getpid()}.partial.keras") as partial:
         network.save(partial)
         if epochs is not None:
             with zipfile.ZipFile(partial, "a") as archive:
                 archive.writestr(EPOCHS_MEMBER, str(epochs))
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _remove_leftovers(partials):

@@ -12,9 +12,17 @@ import numpy as np
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
     """Writes `content` to `path`; a killed or failed write leaves what was there before."""
     path = pathlib.Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replaced(path, f".{path.name}.{os.getpid()}") as beside:
         beside.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replaced(path: pathlib.Path, name: str):
+    """Gives a file called `name` beside `path` to write; when the block ends well, it becomes
+    `path`, and else nothing of it is left."""
+    beside = path.with_name(name)
+    try:
+        yield beside
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)

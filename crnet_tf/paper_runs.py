@@ -16,7 +16,7 @@ import re
 import sys
 import zipfile
 
-from crnet_tf import config, runs
+from crnet_tf import config, files, runs
 from crnet_tf.paper_tables import Row, Table, network_name
 
 STRUCTURE = ("backbone", "condition", "cross_reference", "mask_refinement", "multi_level")
@@ -200,7 +200,7 @@ def checkpoint_config(path: pathlib.Path) -> dict:
 
 def read_json(path: pathlib.Path) -> dict:
     """A JSON file; {} where there is none."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return files.read_json(path) if path.exists() else {}
 
 
 def _command(module, **flags):

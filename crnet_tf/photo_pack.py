@@ -20,7 +20,7 @@ from PIL import Image
 from crnet_tf import files
 from crnet_tf.index import INDEX_NAME, Index, label_value, load_index
 
-LIST_NAME = "photos.json"
+LIST_NAME, PARTS = "photos.json", "part-*.npz"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,8 +16,6 @@ from crnet_tf.photo_pack import Photo
 from pipelines.folder import locked, real, replaced
 from pipelines.inspect_record import read_example
 
-PARTS = "part-*.npz"
-
 
 def photos_of(index: records.Index, split: str) -> Iterator[Photo]:
     """The photos of a split, each once, with all classes under which it is listed.
@@ -41,7 +39,7 @@ def photos_of(index: records.Index, split: str) -> Iterator[Photo]:
 def _check_out(out):
     paths = list(out.iterdir()) if out.exists() else []
     others = sorted(path.name for path in paths if not _is_ours(path))
-    if not any(path.match(PARTS) for path in paths):
+    if not any(path.match(photo_pack.PARTS) for path in paths):
         others = sorted(path.name for path in paths)
     if others:
         raise FileExistsError(
@@ -51,7 +49,8 @@ def _check_out(out):
 
 
 def _is_ours(path):
-    return path.name in (records.INDEX_NAME, photo_pack.LIST_NAME) or path.match(PARTS)
+    lists = records.INDEX_NAME, photo_pack.LIST_NAME
+    return path.name in lists or path.match(photo_pack.PARTS)
 
 
 def define_flags():
