@@ -17,10 +17,9 @@ import dataclasses
 import os
 import pathlib
 
-import numpy as np
 from absl import flags
 
-from crnet_tf import cli, manifest, model, records, results, scoring
+from crnet_tf import cli, manifest, model, pretrained, records, results, scoring
 from crnet_tf.checkpoints import check_out, save_calibrated
 from crnet_tf.evaluation import chosen_classes
 from crnet_tf.fewshot import Learner
@@ -88,8 +87,8 @@ def with_prototypes(
     twin = model.build_crnet(config, load_backbone=False)
     if not own.keys() >= {variable.path for variable in twin.variables}:
         twin = model.build_crnet(config)
-        pairs = zip(twin.parts.encoder.weights, network.parts.encoder.weights, strict=True)
-        if not all(np.allclose(new, old, rtol=1e-2, atol=1e-3) for new, old in pairs):
+        found, wanted = (pretrained.sums(one.parts.encoder) for one in (twin, network))
+        if not pretrained.same_weights(found, wanted):
             raise ValueError(
                 "backbone_weights: expected those that the network was trained on, received "
                 f"others in {source!r}. Give the file that its run.json names."

@@ -15,7 +15,7 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from crnet_tf import cli, files, model
+from crnet_tf import cli, files, model, pretrained
 from crnet_tf.checkpoints import check_out, save_atomically
 from crnet_tf.config import Config
 
@@ -37,7 +37,7 @@ def take(network: model.CRNet, path, dtype: str = "float32") -> None:
         raise ValueError(f"dtype: expected weights up to {MAX_FLOAT16}. Use float32.")
     arrays = {name: values.astype(dtype) for name, values in arrays.items()}
     arrays[CONFIG] = np.array(json.dumps(dataclasses.asdict(network.config)))
-    arrays[ENCODER] = _encoder_sums(network)
+    arrays[ENCODER] = pretrained.sums(network.parts.encoder)
     content = io.BytesIO()
     np.savez(content, **arrays)
     files.write_bytes(path, content.getvalue())
@@ -59,7 +59,8 @@ def join(path, backbone_weights: str) -> model.CRNet:
         network = model.build_crnet(
             dataclasses.replace(config, backbone_weights=backbone_weights)
         )
-        if not np.allclose(_encoder_sums(network), arrays[ENCODER], rtol=1e-5):
+        found = pretrained.sums(network.parts.encoder)
+        if not pretrained.same_weights(found, arrays[ENCODER]):
             raise ValueError(
                 f"{path} was trained on other backbone weights than {backbone_weights}: give "
                 f"those of its run.json, which it knew as {config.backbone_weights!r}."
@@ -67,12 +68,6 @@ def join(path, backbone_weights: str) -> model.CRNet:
         for variable in network.trainable_variables:
             variable.assign(arrays[variable.path].astype("float32"))
     return network
-
-
-def _encoder_sums(network):
-    """A number for each frozen array of the encoder, by which another one is noticed."""
-    frozen = network.parts.encoder.non_trainable_variables
-    return np.array([np.abs(np.asarray(v, np.float64)).sum() for v in frozen])
 
 
 def define_flags():

@@ -3,8 +3,11 @@
 import pathlib
 
 import keras
+import numpy as np
 
 from crnet_tf import files
+
+FLOAT16_ROUNDING = 2.0**-11  # relative: `compact` keeps an encoder's weights as float16
 
 
 def preprocessing_of(name: str, weights: str) -> str:
@@ -33,6 +36,17 @@ def _entry(weights, key):
         return None
     with files.open_npz(weights) as arrays:
         return str(arrays[key]) if key in arrays else None
+
+
+def sums(encoder: keras.Model) -> np.ndarray:
+    """Magnitudes of each frozen array, summed: float64 [N], by which others are noticed."""
+    frozen = encoder.non_trainable_variables
+    return np.array([np.abs(np.asarray(v, np.float64)).sum() for v in frozen])
+
+
+def same_weights(found: np.ndarray, wanted: np.ndarray) -> bool:
+    """Whether two `sums` are of the same weights, of which one may have been rounded."""
+    return np.allclose(found, wanted, rtol=FLOAT16_ROUNDING)
 
 
 def load_weights(trunk: keras.Model, name: str, weights: str) -> None:
