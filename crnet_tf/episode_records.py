@@ -11,6 +11,7 @@ One tf.train.Example an episode of K supports:
     query/truth/encoded    bytes   the query's mask at the photo's own size, for scoring
 """
 
+import itertools
 import pathlib
 
 import numpy as np
@@ -59,8 +60,7 @@ def episodes_from_tfrecords(path: photos.PathLike, image_size: int | None = None
         FileNotFoundError: there is no such file.
         ValueError: it holds no episodes, or pictures of another size.
     """
-    stream = _stream(path)
-    shot, size = _shot_and_size(stream, path)
+    shot, size = _shot_and_size(path)
     if image_size is None and not size:
         raise ValueError(
             f"{path}: expected an image size, as it holds photos of any size, received none."
@@ -70,7 +70,7 @@ def episodes_from_tfrecords(path: photos.PathLike, image_size: int | None = None
             f"{path}: expected an image size of {size} px, which it was built with, received "
             f"{image_size}. Leave it out, or build the episodes again."
         )
-    return stream.map(
+    return tf.data.TFRecordDataset([str(path)]).map(
         lambda record: _parse(record, shot, image_size or size),
         num_parallel_calls=tf.data.AUTOTUNE,
     )
@@ -87,19 +87,18 @@ class StoredEpisodes:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it holds no episodes, or squares instead of photos.
+        ValueError: it holds no episodes, or squares instead of photos, or is damaged.
     """
 
     def __init__(self, path: photos.PathLike):
-        stream = _stream(path)
-        _, size = _shot_and_size(stream, path)
+        _, size = _shot_and_size(path)
         if size:
             raise ValueError(
                 f"{path}: expected episodes with the photos' own bytes, received squares of "
                 f"{size} px, for one framing only. Build them without --image_size."
             )
         self.entries, self._photos = [], {}
-        for record in stream.as_numpy_iterator():
+        for record in records.stored([str(path)]):
             feature = tf.train.Example.FromString(record).features.feature
             class_id = feature["class_id"].int64_list.value[0]
             names = {role: _strings(feature, f"{role}/id") for role in ("support", "query")}
@@ -124,17 +123,14 @@ def _strings(feature, key):
     return list(feature[key].bytes_list.value)
 
 
-def _stream(path):
+def _shot_and_size(path):
+    """Supports of the first episode of a file, and its side of the square pictures."""
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(
             f"{path}: expected a TFRecord of episodes, received nothing. Build it with "
             "python -m pipelines.build_episodes --tfrecords."
         )
-    return tf.data.TFRecordDataset([str(path)])
-
-
-def _shot_and_size(stream, path):
-    for record in stream.take(1).as_numpy_iterator():
+    for record in itertools.islice(records.stored([str(path)]), 1):
         feature = tf.train.Example.FromString(record).features.feature
         if feature["support/id"].bytes_list.value and feature["image_size"].int64_list.value:
             size = feature["image_size"].int64_list.value[0]

@@ -9,7 +9,6 @@ import pathlib
 import random
 
 import numpy as np
-import tensorflow as tf
 
 from crnet_tf import episodes, files, records
 from crnet_tf.sampling import SAMPLINGS, shuffled_pairs, supports
@@ -58,16 +57,10 @@ class Archive:
         self.index, self.split = index, split
         self.by_class = {}
         for class_id in classes:
-            stream = tf.data.TFRecordDataset(index.files(split, class_id))
-            try:
-                self.by_class[class_id] = {
-                    records.filename(record): record for record in stream.as_numpy_iterator()
-                }
-            except tf.errors.DataLossError as error:
-                raise ValueError(
-                    f"{index.directory / split}: expected whole records of class {class_id}, "
-                    f"received {error.message}. Copy them again, or build them again."
-                ) from error
+            self.by_class[class_id] = {
+                records.filename(record): record
+                for record in records.stored(index.files(split, class_id))
+            }
             found, expected = len(self.by_class[class_id]), index.count(split, class_id)
             if found != expected:
                 raise ValueError(

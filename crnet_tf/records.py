@@ -10,13 +10,15 @@ Label maps have 8 bits: class c is drawn as `label_value(c)`, which is c itself 
 classes. Beyond (FSS-1000) values repeat, and no photo may hold two classes of one value.
 """
 
+from collections.abc import Iterator
+
 import tensorflow as tf
 
 from crnet_tf.index import FORMAT_VERSION, INDEX_NAME, Index, label_value, load_index
 
 __all__ = [
     "FORMAT_VERSION", "INDEX_NAME", "Index", "filename", "label_value", "load_index", "parse",
-    "serialize",
+    "serialize", "stored",
 ]  # fmt: skip
 
 IMAGE = "image/encoded"
@@ -74,3 +76,18 @@ def filename(serialized: bytes) -> str:
     """Source id of a serialized record, without decoding its pictures."""
     example = tf.train.Example.FromString(serialized)
     return example.features.feature[FILENAME].bytes_list.value[0].decode()
+
+
+def stored(paths: list[str]) -> Iterator[bytes]:
+    """Serialized records of TFRecord files, in order.
+
+    Raises:
+        ValueError: a file is cut off or damaged.
+    """
+    try:
+        yield from tf.data.TFRecordDataset(paths).as_numpy_iterator()
+    except tf.errors.DataLossError as error:
+        raise ValueError(
+            f"{', '.join(paths)}: expected whole records, received {error.message}. Copy them "
+            "again, or build them again."
+        ) from error

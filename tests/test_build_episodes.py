@@ -174,6 +174,17 @@ def test_records_of_photos_are_no_episodes(archive, tmp_path):
         episodes_from_tfrecords(tmp_path / "empty")
 
 
+def test_episodes_that_were_cut_off_are_named(unframed, tmp_path):
+    content = (unframed / "episodes-seed1234.tfrecord").read_bytes()
+    cut = tmp_path / "cut.tfrecord"
+    for length in (len(content) - 5, 100):
+        cut.write_bytes(content[:length])
+        with pytest.raises(ValueError, match="cut.tfrecord: expected whole records, received"):
+            episode_records.StoredEpisodes(cut)
+    with pytest.raises(ValueError, match="cut.tfrecord: expected whole records, received"):
+        episodes_from_tfrecords(cut, SIZE)
+
+
 def build_small(records_dir, out, **options):
     options = {"episodes": 6, "seeds": (0, 3), "tfrecords": True, "image_size": SIZE} | options
     return build_episodes(records_dir, FOLD, out, **options)
