@@ -37,10 +37,20 @@ def query_paths(query: photos.PathLike) -> list[pathlib.Path]:
     return paths
 
 
-def check_out(out: photos.PathLike, query: photos.PathLike) -> None:
-    """Raises ValueError when results would land among the photos they are made of."""
-    if os.path.realpath(out) == os.path.realpath(query):
-        raise ValueError("--out: expected another folder than --query, received the same one.")
+def check_apart(out: photos.PathLike, *given: photos.PathLike) -> None:
+    """Raises ValueError when results would land among the photos and masks they are made of:
+    `NAME_mask.png` may be the name of a label there.
+
+    Args:
+        given: photos, masks, and folders of photos.
+    """
+    for path in given:
+        folder = path if os.path.isdir(path) else os.path.dirname(path)
+        if os.path.realpath(out) == os.path.realpath(folder):
+            raise ValueError(
+                f"--out: expected another folder than that of {str(path)!r}, whose files the "
+                f"results could replace, received {str(out)!r}. Give a folder of its own."
+            )
 
 
 def output_names(paths: list[pathlib.Path]) -> list[str]:

@@ -20,7 +20,7 @@ from crnet_tf.fewshot import Learner
 from crnet_tf.options import KSHOT, Options
 from crnet_tf.photo_folder import (
     TABLE,
-    check_out,
+    check_apart,
     each_photo,
     query_paths,
     write_classes,
@@ -203,7 +203,7 @@ def run(args, options: Options | None = None) -> None:
             f"{len(args.support_class)} and {len(args.support)}."
         )
     out, queries = pathlib.Path(args.out), query_paths(args.query)
-    check_out(out, args.query)
+    check_apart(out, args.query, *args.support, *args.support_mask)
     images = [photos.read_photo(path) for path in args.support]
     masks = [support.read_mask(path, args.class_id) for path in args.support_mask]
     network = model.load_checkpoint(model.checkpoint_or_start(args.checkpoint))

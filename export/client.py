@@ -136,7 +136,7 @@ def run(args, server: Server, target: Target) -> None:
             f"{len(args.support)} files. Without photos: --status or --metadata."
         )
     out, queries = pathlib.Path(args.out), photo_folder.query_paths(args.query)
-    photo_folder.check_out(out, args.query)
+    photo_folder.check_apart(out, args.query, *args.support, *args.support_mask)
     masks = [support.read_mask(path, args.class_id) for path in args.support_mask]
     for path, mask in zip(args.support, masks, strict=True):
         support.check_support(photos.read_photo(path), mask, path)

@@ -190,6 +190,16 @@ def test_wrong_arguments_are_named(folder, colours, arguments, message):
 def test_results_do_not_go_among_the_queries(folder, colours):
     with pytest.raises(ValueError, match="another folder"):
         command(folder, out="queries/")
+    with pytest.raises(ValueError, match="another folder than that of .*b.png"):
+        command(folder, query="queries/b.png", out="queries")
+
+
+def test_a_mask_of_a_support_is_not_replaced_by_a_result(folder, colours):
+    before = (folder / "red_mask.png").read_bytes()
+    (folder / "queries" / "red.png").write_bytes((folder / "red.png").read_bytes())
+    with pytest.raises(ValueError, match="another folder than that of .*red.png"):
+        command(folder, out=".")
+    assert (folder / "red_mask.png").read_bytes() == before
 
 
 def test_a_single_query_that_is_no_photo_is_an_error(folder, colours):
