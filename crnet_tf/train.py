@@ -61,7 +61,7 @@ def train(
 
     Raises:
         ValueError: classes with too few photos, or a run of another configuration in `out`.
-        FloatingPointError: the loss became NaN or infinite.
+        FloatingPointError: the loss or the weights became NaN or infinite.
     """
     keras.utils.set_random_seed(settings.seed)
     last = out / runs.LAST

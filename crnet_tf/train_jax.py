@@ -46,7 +46,7 @@ def train(settings: Config, pack: photo_pack.Pack, out: pathlib.Path) -> dict:
 
     Raises:
         ValueError: settings that only the TensorFlow side has.
-        FloatingPointError: the loss became NaN or infinite.
+        FloatingPointError: the loss or the weights became NaN or infinite.
     """
     _check(settings)
     keras.utils.set_random_seed(settings.seed)
@@ -79,6 +79,15 @@ def _check(settings):
         raise ValueError(
             f"Expected Keras on JAX, received {keras.config.backend()}. Give KERAS_BACKEND=jax "
             "before the command."
+        )
+
+
+def _check_finite(values, what):
+    if not np.all(np.isfinite(values)):
+        raise FloatingPointError(
+            f"Expected finite numbers, received NaN or infinity as {what}. The last checkpoint "
+            "is from before. Lower --learning_rate or set --clip_norm=1, and start again in a "
+            "new --out."
         )
 
 
@@ -152,12 +161,10 @@ class _Run:
             drawn = self._draw(start + self.steps_a_call)  # while the device works
             losses.append(np.asarray(values))
             self.calls.append(time.perf_counter() - started)
-            if not np.all(np.isfinite(losses[-1])):
-                raise FloatingPointError(
-                    f"The loss became NaN or infinite in the {self.steps_a_call} steps from "
-                    f"{start} on. Lower --learning_rate or set --clip_norm=1, and start again "
-                    "in a new --out."
-                )
+            _check_finite(values, f"loss in the {self.steps_a_call} steps from {start} on")
+        # The last step's loss is of the weights before it.
+        for value in state.trainable:
+            _check_finite(value, f"weights in the steps from {first} on")
         return state, float(np.mean(losses))
 
     @property

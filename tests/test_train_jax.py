@@ -113,6 +113,13 @@ def train(out, *flags):
 train("whole")
 train("parts", "--steps=20")
 train("parts")
+try:
+    train(
+        "broken", "--steps=1", "--steps_per_epoch=1", "--warmup_steps=0", "--clip_norm=0",
+        "--learning_rate=3e38", "--weight_decay=1e6",
+    )
+except FloatingPointError as error:
+    (work / "broken.txt").write_text(str(error))
 """
 
 
@@ -190,6 +197,14 @@ def test_training_lowers_the_loss_and_says_how_fast(work):
     rate = session["bfloat16_matmul_flops_per_second"]
     assert session["model_flop_utilisation"] == pytest.approx(done / rate)
     assert 0 < session["model_flop_utilisation"] < 1
+
+
+def test_weights_that_are_not_finite_are_in_no_checkpoint(work):
+    """Though the one step there was had a loss: that of the weights before it."""
+    assert "received NaN or infinity as weights in the steps from 0 on" in (
+        work[0] / "broken.txt"
+    ).read_text(encoding="utf-8")
+    assert {path.name for path in (work[0] / "broken").iterdir()} == {"run.json"}
 
 
 def test_a_resumed_run_ends_with_the_same_weights(work):
