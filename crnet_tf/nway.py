@@ -15,10 +15,13 @@ from crnet_tf.records import label_value
 
 
 def decide(probabilities: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """[N,H,W] probabilities of N classes -> uint8 [H,W]: 0 background, n the nth class."""
+    """[N,H,W] probabilities of N classes -> uint8 [H,W]: 0 background, n the nth class.
+
+    Of more than 255 classes uint16.
+    """
     best = probabilities.argmax(axis=0)
     certain = probabilities.max(axis=0) > threshold
-    return np.where(certain, best + 1, 0).astype(np.uint8)
+    return np.where(certain, best + 1, 0).astype(np.min_scalar_type(len(probabilities)))
 
 
 def evaluate_ways(learner: Learner, archive: Archive, entries: list[WayEntry]) -> dict:

@@ -27,6 +27,12 @@ def test_one_class_alone_is_the_plain_threshold():
     np.testing.assert_array_equal(nway.decide(probability), probability[0] > 0.5)
 
 
+def test_more_classes_than_a_byte_has_values():
+    probabilities = np.zeros((300, 1, 2))
+    probabilities[255, 0, 0] = probabilities[299, 0, 1] = 0.9
+    assert nway.decide(probabilities).tolist() == [[256, 300]]
+
+
 def label_map():
     """Rows 0-2 class 6, 3-4 class 7, 5 class 8, 9 void; the rest background."""
     label = np.zeros((HEIGHT, WIDTH), np.uint8)
