@@ -24,7 +24,7 @@ LIST_NAME, PARTS = "photos.json", "part-*.npz"
 
 
 @dataclasses.dataclass(frozen=True)
-class Photo:
+class PackedPhoto:
     """One photo: its encoded bytes, and the classes under which it is listed."""
 
     name: str
@@ -39,7 +39,7 @@ class Pack:
     """A folder of photos, whole and in memory. Made by `read`."""
 
     index: Index
-    photos: tuple[Photo, ...]
+    photos: tuple[PackedPhoto, ...]
 
     def by_class(self, split: str, classes, unseen=()) -> dict[int, list[int]]:
         """{class id: numbers of its photos}, without those that show a class of `unseen`.
@@ -65,7 +65,7 @@ class Pack:
 
 
 def write(directory, index: Index, photos, part_mb: float) -> list[pathlib.Path]:
-    """Writes a pack of `Photo`s into an empty folder; returns its files.
+    """Writes a pack of `PackedPhoto`s into an empty folder; returns its files.
 
     Args:
         part_mb: size of a part, 1e6 bytes; one photo at least.
@@ -117,7 +117,7 @@ def read(directory) -> Pack:
     for name, sha256 in content["files"].items():
         encoded += _read_part(directory / name, sha256)
     photos = tuple(
-        Photo(listed["id"], listed["split"], tuple(listed["classes"]), image, label)
+        PackedPhoto(listed["id"], listed["split"], tuple(listed["classes"]), image, label)
         for listed, (image, label) in zip(content["photos"], encoded, strict=True)
     )
     return Pack(load_index(directory), photos)

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from absl import flags
 
 from crnet_tf import cli, manifest, photo_pack, records
-from crnet_tf.photo_pack import Photo
+from crnet_tf.photo_pack import PackedPhoto
 from pipelines.folder import locked, real, replaced
 from pipelines.inspect_record import read_example
 
 
-def photos_of(index: records.Index, split: str) -> Iterator[Photo]:
+def photos_of(index: records.Index, split: str) -> Iterator[PackedPhoto]:
     """The photos of a split, each once, with all classes under which it is listed.
 
     Raises:
@@ -33,7 +33,7 @@ def photos_of(index: records.Index, split: str) -> Iterator[Photo]:
                 f"records: python -m pipelines.verify --records={index.directory}"
             )
         listed = tuple(c for c in classes if name in archive.by_class[c])
-        yield Photo(name, split, listed, example[records.IMAGE], example[records.LABEL])
+        yield PackedPhoto(name, split, listed, example[records.IMAGE], example[records.LABEL])
 
 
 def _check_out(out):

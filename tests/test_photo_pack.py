@@ -66,7 +66,7 @@ def test_photos_of_a_class_without_those_that_show_another(pack):
 
 
 def test_canvases_hold_each_photo_in_the_corner(pack):
-    small = photo_pack.Photo("small", "train", (1,), *map(_png, ((30, 50, 3), (30, 50))))
+    small = photo_pack.PackedPhoto("small", "train", (1,), *map(_png, ((30, 50, 3), (30, 50))))
     arrays = photo_pack.canvases([pack.photos[0], small])
     assert arrays["image"].shape == (2, 140, 140, 3)
     assert arrays["size"].tolist() == [[110, 140], [30, 50]]
