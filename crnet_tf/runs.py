@@ -1,5 +1,6 @@
 """`run.json`: what a training run was, so that its numbers can be made again."""
 
+import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
@@ -27,6 +28,23 @@ def directory(given: str | None, settings: Config) -> pathlib.Path:
     out = pathlib.Path(given or f"runs/{settings.dataset}-fold{folds}")
     out.mkdir(parents=True, exist_ok=True)
     return out
+
+
+@contextlib.contextmanager
+def session(out: pathlib.Path, settings: Config, index: Index, notice: str = ""):
+    """Keeps other processes out of a run, and gives the dict that `run.json` says of this
+    session; what is put into it is written when the session ends well.
+
+    Raises:
+        RuntimeError: another process trains in `out`. ValueError: see `open_run`.
+    """
+    with files.alone(out, "trains in"):
+        run = open_run(out, settings, index, notice)
+        names = ", ".join(run["test_classes"])
+        said = f"Fold {settings.fold} of {index.dataset}: held out are {names}. Run: {out}"
+        print(said, flush=True)
+        yield run["sessions"][-1]
+        write_run(out, run)
 
 
 def open_run(out: pathlib.Path, settings: Config, index: Index, notice: str) -> dict:

@@ -28,7 +28,6 @@ from crnet_tf import (
     episodes,
     feature_store,
     fields,
-    files,
     manifest,
     model,
     optimizers,
@@ -214,19 +213,13 @@ def main():
     index = records.load_index(args.records or demo_records())
     settings = dataclasses.replace(settings, dataset=index.dataset)
     out = runs.directory(args.out, settings)
-    with files.alone(out, "trains in"):
-        run = runs.open_run(out, settings, index, notice)
-        names = ", ".join(run["test_classes"])
-        said = f"Fold {settings.fold} of {index.dataset}: held out are {names}. Run: {out}"
-        print(said, flush=True)
+    with runs.session(out, settings, index, notice) as session:
         started = time.time()
         train(settings, index, out, args.feature_store, args.feature_store_gb)
         unit = 2**20 if sys.platform == "darwin" else 2**10
-        run["sessions"][-1] |= {
-            "seconds": round(time.time() - started, 1),
-            "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit,
-        }
-        runs.write_run(out, run)
+        session["seconds"] = round(time.time() - started, 1)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        session["peak_memory_mb"] = peak // unit
     print(f"Best checkpoint: {out}/best.keras. TensorBoard: tensorboard --logdir={out}/logs")
 
 

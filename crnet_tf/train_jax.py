@@ -246,14 +246,10 @@ def main():
     pack = photo_pack.read(args.pack)
     settings = dataclasses.replace(settings, dataset=pack.index.dataset)
     out = runs.directory(args.out, settings)
-    with files.alone(out, "trains in"):
-        run = runs.open_run(out, settings, pack.index, notice="")
-        names = ", ".join(run["test_classes"])
-        print(f"Fold {settings.fold} of {settings.dataset}: held out are {names}. Run: {out}")
-        session = train(settings, pack, out)
-        run["sessions"][-1] |= session
-        runs.write_run(out, run)
-    print(json.dumps(session, indent=1))
+    with runs.session(out, settings, pack.index) as session:
+        found = train(settings, pack, out)
+        session.update(found)
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":
