@@ -83,12 +83,14 @@ def main():
     if bool(args.checkpoint) == bool(args.heads):
         raise ValueError("Expected one of --checkpoint and --heads, received both or neither.")
     out = pathlib.Path(args.out)
+    if args.checkpoint and out.suffix != ".npz":
+        raise ValueError(f"out: expected a name that ends in .npz, received {args.out!r}.")
+    if args.heads:
+        check_out(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
     if args.checkpoint:
-        if out.suffix != ".npz":
-            raise ValueError(f"out: expected a name that ends in .npz, received {args.out!r}.")
         take(model.load_checkpoint(args.checkpoint), out, args.dtype)
     else:
-        check_out(out)
         save_atomically(join(args.heads, args.backbone_weights), out)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB.")
 

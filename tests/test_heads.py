@@ -31,7 +31,7 @@ def trained(tmp_path_factory):
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 0), ("float16", 1e-3)])
 def test_what_is_joined_answers_as_before(trained, tmp_path, dtype, tolerance):
-    part, joined = tmp_path / "heads.npz", tmp_path / "joined.keras"
+    part, joined = tmp_path / "new" / "heads.npz", tmp_path / "newer" / "joined.keras"
     run(heads, f"--checkpoint={trained}/best.keras", f"--out={part}", f"--dtype={dtype}")
     weights = f"{trained}/backbone.npz"
     run(heads, f"--heads={part}", f"--backbone_weights={weights}", f"--out={joined}")
