@@ -42,10 +42,12 @@ def episodes(
         shot: support photos K of an episode.
         seed: of classes, photos and augmentation.
         image_size: side of the square photos, px.
+        batch_size: episodes of a batch.
         augment: "canet", "symmetric" or "none"; see `Config.augment`.
         colour_rotation: rotate the colours of an episode's photos alike.
-        unseen: class ids; photos that show one of them are left out.
         skip: batches to leave out at the start, to resume where a run stopped.
+        split: of the records.
+        unseen: class ids; photos that show one of them are left out.
 
     Raises:
         ValueError: a class has fewer than shot+1 photos (with the counts).

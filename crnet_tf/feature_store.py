@@ -45,10 +45,9 @@ def open_store(
     classes,
     directory,
     unseen=(),
-    split="train",
     max_gb: float = DEFAULT_GB,
 ) -> FeatureStore:
-    """Opens the store in `directory`, computing what is missing or damaged.
+    """Opens the store of training photos in `directory`, computing what is missing or damaged.
 
     Args:
         unseen: class ids; photos that show one of them are left out.
@@ -59,7 +58,7 @@ def open_store(
         OSError: not enough disk space for what is missing.
     """
     settings, directory = network.config, pathlib.Path(directory)
-    archive = manifest.Archive(index, split, classes)
+    archive = manifest.Archive(index, "train", classes)
     drawn = {
         c: tuple(
             number
@@ -73,7 +72,7 @@ def open_store(
         episodes.check_remaining(index, left, shot=1)
     meta = {
         "records_sha256": index.sha256,
-        "split": split,
+        "split": archive.split,
         "weights": weights_fingerprint(network),
         **{name: getattr(settings, name) for name in ENCODER_FIELDS},
     }
