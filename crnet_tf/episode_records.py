@@ -114,7 +114,7 @@ class StoredEpisodes:
         """As `manifest.Archive.masked`."""
         image, mask = self._photos[name, class_id]
         return (
-            _decode_image(image).numpy(),
+            records.decoded(image).numpy(),
             tf.io.decode_png(mask, channels=1).numpy()[..., 0],
         )
 
@@ -154,7 +154,7 @@ def _parse(record, shot, size):
 
     def images(role):
         encoded = tf.unstack(parsed[f"{role}/image/encoded"], counts[role])
-        return [episodes.resize_image(_decode_image(e), size) for e in encoded]
+        return [episodes.resize_image(records.decoded(e), size) for e in encoded]
 
     def masks(role):
         encoded = tf.unstack(parsed[f"{role}/mask/encoded"], counts[role])
@@ -167,11 +167,6 @@ def _parse(record, shot, size):
         "query_mask": masks("query")[0],
         "class_id": tf.cast(parsed["class_id"], tf.int32),
     }
-
-
-def _decode_image(encoded):
-    # As `records.parse` does, or the pixels would differ.
-    return tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
 
 
 def _image(record, pixels, frame):

@@ -17,8 +17,8 @@ import tensorflow as tf
 from crnet_tf.index import FORMAT_VERSION, INDEX_NAME, Index, label_value, load_index
 
 __all__ = [
-    "FORMAT_VERSION", "INDEX_NAME", "Index", "filename", "label_value", "load_index", "parse",
-    "serialize", "stored",
+    "FORMAT_VERSION", "INDEX_NAME", "Index", "decoded", "filename", "label_value", "load_index",
+    "parse", "serialize", "stored",
 ]  # fmt: skip
 
 IMAGE = "image/encoded"
@@ -65,11 +65,16 @@ def parse(serialized) -> dict:
         {key: tf.io.FixedLenFeature([], tf.string) for key in (IMAGE, LABEL, FILENAME)},
     )
     return {
-        # decode_jpeg reads PNG as well; the default DCT is fast and inexact.
-        "image": tf.io.decode_jpeg(features[IMAGE], channels=3, dct_method="INTEGER_ACCURATE"),
+        "image": decoded(features[IMAGE]),
         "label": tf.io.decode_png(features[LABEL], channels=1),
         "filename": features[FILENAME],
     }
+
+
+def decoded(image):
+    """Bytes of a JPEG or PNG (string scalar) -> uint8 [H,W,3] RGB."""
+    # decode_jpeg reads PNG as well; the default DCT is fast and inexact.
+    return tf.io.decode_jpeg(image, channels=3, dct_method="INTEGER_ACCURATE")
 
 
 def filename(serialized: bytes) -> str:

@@ -7,6 +7,8 @@ scans, each of which would cost a pass over all pixels.
 
 import tensorflow as tf
 
+from crnet_tf import records
+
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 HEADER_BYTES = 33  # of a PNG: its signature and the chunk IHDR
 PALETTE = 3  # IHDR's colour type
@@ -41,8 +43,7 @@ def photo(content, max_pixels: int):
         [f"photo: expected a JPEG of at most {MOST_SCANS} scans, received", scans],
     )
     content = after(content, few)
-    # decode_jpeg reads PNG as well; the default DCT is fast and inexact.
-    return tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
+    return records.decoded(content)
 
 
 def mask(content, max_pixels: int):
