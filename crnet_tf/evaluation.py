@@ -108,8 +108,12 @@ class Run:
         """Raises ValueError for flags that do not go together."""
         args = self.args
         for name in ("protocol", "shot", "kshot"):
-            if not getattr(args, name):
-                raise ValueError(f"--{name}: expected one or several, received none.")
+            given = getattr(args, name)
+            if not given or len(set(given)) < len(given):
+                raise ValueError(
+                    f"--{name}: expected one or several, each once, received "
+                    f"{','.join(given) or 'none'}."
+                )
         if args.way > 1 and (args.manifest or args.negatives):
             raise ValueError(
                 f"--way: expected 1 beside --manifest or --negatives, whose episodes ask for "

@@ -358,7 +358,8 @@ def refused(kind, message, out, *arguments):
     ("arguments", "message"),
     [
         (["--protocol=crnet,voc"], "protocol: expected one of crnet, .* received 'voc'"),
-        (["--kshot="], "--kshot: expected one or several, received none"),
+        (["--kshot="], "--kshot: expected one or several, each once, received none"),
+        (["--shot=1,5,1"], "--shot: expected one or several, each once, received 1,5,1"),
         (["--protocol="], "--protocol: expected one or several"),
         (["--shot="], "--shot: expected one or several"),
         (["--kshot=fusion,both"], "kshot: expected one of .* received 'both'"),
