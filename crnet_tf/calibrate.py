@@ -19,7 +19,7 @@ import pathlib
 
 from absl import flags
 
-from crnet_tf import cli, manifest, model, pretrained, records, results, scoring
+from crnet_tf import cli, files, manifest, model, pretrained, records, results, scoring
 from crnet_tf.checkpoints import check_out, save_calibrated
 from crnet_tf.evaluation import chosen_classes
 from crnet_tf.fewshot import Learner
@@ -154,7 +154,7 @@ def main():
             args.prototype_levels or network.config.prototype_levels,
             args.backbone_weights,
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out.parent)
     if threshold is None:
         threshold, scores = measure(
             network, args.records, args.episodes, args.seed, args.shot, args.test_scales

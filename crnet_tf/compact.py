@@ -41,7 +41,7 @@ def compact(checkpoint: str | os.PathLike, out: str | os.PathLike) -> float:
     # Where the backbone's weights lay on this machine is of no use elsewhere.
     weights = pathlib.Path(network.config.backbone_weights).name
     network.config = dataclasses.replace(network.config, backbone_weights=weights)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out.parent)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         whole = pathlib.Path(folder, "whole.keras")
         keras.saving.save_model(network, whole, include_optimizer=False)

@@ -13,7 +13,7 @@ import itertools
 
 from absl import flags
 
-from crnet_tf import baselines, cli, fields, report, results
+from crnet_tf import baselines, cli, fields, files, report, results
 from crnet_tf.evaluation import Run, together
 from crnet_tf.options import KSHOT, Options
 from crnet_tf.protocols import PROTOCOLS
@@ -47,7 +47,7 @@ def main():
     args, scored = run.args, []
     compared = baselines.BASELINES if args.baselines else ()
     combinations = run.combinations()
-    run.out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(run.out)
     report.clear(run.out)
     before = None
     for (shot, group, _), some in itertools.groupby(combinations, key=together):

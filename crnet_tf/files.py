@@ -9,6 +9,27 @@ import zipfile
 import numpy as np
 
 
+def make_folder(path: str | os.PathLike) -> None:
+    """Makes a folder for results, and those it lies in, where they are not there yet.
+
+    Raises:
+        OSError: it cannot be made, or nothing can be written into it.
+    """
+    path = pathlib.Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        problem = "" if os.access(path, os.W_OK | os.X_OK) else "one that is read-only"
+    except FileExistsError:
+        problem = "a file of that name"
+    except OSError as error:
+        problem = str(error)
+    if problem:
+        raise OSError(
+            f"{path}: expected a folder that results can be written to, received {problem}. "
+            "Choose another --out."
+        )
+
+
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
     """Writes `content` to `path`; a killed or failed write leaves what was there before."""
     path = pathlib.Path(path)

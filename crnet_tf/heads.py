@@ -87,7 +87,7 @@ def main():
         raise ValueError(f"out: expected a name that ends in .npz, received {args.out!r}.")
     if args.heads:
         check_out(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out.parent)
     if args.checkpoint:
         take(model.load_checkpoint(args.checkpoint), out, args.dtype)
     else:

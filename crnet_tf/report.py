@@ -193,7 +193,7 @@ def main():
     folders = [pathlib.Path(folder) for folder in flags.FLAGS.evaluations]
     out = pathlib.Path(flags.FLAGS.out)
     text = report(folders)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out.parent)
     files.write_text(out, text)
     print(f"Written to {out}: {len(folders)} evaluations, {len(text) / 1e6:.1f} MB.")
 

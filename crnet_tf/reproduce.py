@@ -68,7 +68,7 @@ def reproduce(
         The cells that failed: {(row name, column title, fold): last line of the error}.
     """
     table_file = out / f"table{place.table.number}.md"
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     failures, errors = {}, {}
     files.write_text(table_file, render(place, index, failures))
     for number, cell in enumerate(cells, start=1):

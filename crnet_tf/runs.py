@@ -26,7 +26,7 @@ def directory(given: str | None, settings: Config) -> pathlib.Path:
     """Folder of a run, made where it is missing: --out, or one named for its folds."""
     folds = "-calibration".join(map(str, settings.held_out))
     out = pathlib.Path(given or f"runs/{settings.dataset}-fold{folds}")
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     return out
 
 

@@ -14,7 +14,7 @@ import pathlib
 
 from absl import flags
 
-from crnet_tf import cli, photo_folder, photos, support
+from crnet_tf import cli, files, photo_folder, photos, support
 from export.remote.errors import TOO_LARGE, RemoteError
 from export.remote.segmenter import RemoteSegmenter
 from export.remote.server import Server
@@ -54,7 +54,7 @@ def segment_folder(
             raise ValueError(f"{path}: {error}") from error
         return photos.read_photo(path), answer
 
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     lines, skipped, names = [], [], []
     try:
         for path, name, (image, answer) in photo_folder.each_photo(

@@ -36,7 +36,7 @@ def new_version(
     """
     out = pathlib.Path(out)
     made = [path for path in (out, *out.parents) if not path.exists()]
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     try:
         with files.alone(out, "is exporting to"), _told_when_full(out):
             for leftover in out.glob(".*.building"):  # of a killed export

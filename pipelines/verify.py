@@ -211,7 +211,7 @@ def define_flags() -> None:
 def main():
     given = flags.FLAGS
     if given.out:  # now: reading takes long
-        pathlib.Path(given.out).parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(pathlib.Path(given.out).parent)
     report = verify(given.records, given.distance)
     print(report.text())
     if given.out:

@@ -48,3 +48,16 @@ def test_one_at_a_time(tmp_path):
                 pass
     with files.alone(tmp_path, "trains in"):
         pass
+
+
+def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path, monkeypatch):
+    files.make_folder(tmp_path / "a" / "b")
+    files.make_folder(tmp_path / "a" / "b")  # again
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("")
+    for path, received in (("file", "a file of that name"), ("file/a", "Not a directory")):
+        with pytest.raises(OSError, match=f"{path}: expected a folder.*{received}.*another"):
+            files.make_folder(tmp_path / path)
+    monkeypatch.setattr(os, "access", lambda *args: False)  # root may write everywhere
+    with pytest.raises(OSError, match="received one that is read-only"):
+        files.make_folder(tmp_path)
