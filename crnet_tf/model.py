@@ -9,6 +9,7 @@
 
 import dataclasses
 import pathlib
+import zipfile
 
 import keras
 from keras import ops
@@ -208,6 +209,19 @@ def checkpoint_or_start(given: str | None) -> pathlib.Path:
     return START
 
 
+def _instead_of(path):
+    """What to give where no checkpoint is."""
+    if path.is_dir():
+        there = sorted(path.glob("*.keras"))
+        if there:  # best.keras, last.keras
+            return f"That is a folder; give the file {there[0]}"
+        return "That is a folder without one. Check the path."
+    return (
+        f"Check the path, give {START} (the model that comes with CRNet-TF), or train one: "
+        "python -m crnet_tf.train --fold=1"
+    )
+
+
 def load_checkpoint(path) -> CRNet:
     """CRNet of a `.keras` file written in training.
 
@@ -218,7 +232,13 @@ def load_checkpoint(path) -> CRNet:
     if not path.is_file():
         raise FileNotFoundError(
             f"No checkpoint {str(path)!r}: expected a .keras file written by training, such "
-            "as runs/NAME/best.keras. Train one first: python -m crnet_tf.train --fold=1"
+            f"as runs/NAME/best.keras. {_instead_of(path)}"
+        )
+    if not zipfile.is_zipfile(path):
+        raise ValueError(
+            f"{path} cannot be read as a checkpoint: expected a .keras file written by "
+            "training, received a file of another kind or a damaged one. Check the path, or "
+            "copy it again."
         )
     try:
         model = keras.saving.load_model(path, compile=False)

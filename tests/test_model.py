@@ -358,6 +358,15 @@ def test_a_missing_checkpoint_names_the_remedy(tmp_path):
         model.load_checkpoint(tmp_path / "none.keras")
 
 
+def test_a_folder_instead_of_a_checkpoint_names_the_file_in_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match="That is a folder without one"):
+        model.load_checkpoint(tmp_path)
+    for name in ("best.keras", "last.keras"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match="That is a folder; give the file .*best.keras"):
+        model.load_checkpoint(tmp_path)
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path):
     path = tmp_path / "bad.keras"
     path.write_bytes(b"not a checkpoint")
