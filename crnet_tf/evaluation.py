@@ -55,8 +55,9 @@ class Run:
 
     def __init__(self, args):
         self.args, self.started = args, time.time()
-        self.network = model.load_checkpoint(args.checkpoint)
+        self._check_flags(args)  # and the records, before a network is loaded, which takes long
         self.index = records.load_index(args.records)
+        self.network = model.load_checkpoint(args.checkpoint)
         self.classes = chosen_classes(self.network, self.index, args.classes)
         self.options = fields.from_flags(Options, {}, args)
         self.cache = FeatureCache(self.options.feature_cache_gb * 2**30)
@@ -91,7 +92,6 @@ class Run:
         Raises:
             ValueError: flags that do not go together, or what `learner` and `draw` raise.
         """
-        self._check_flags()
         args, chosen = self.args, []
         for shot, group in itertools.product(
             cli.integers("shot", args.shot), shared_inference(self.protocols())
@@ -104,9 +104,9 @@ class Run:
             chosen += [(shot, kshot, group) for kshot in kshots]
         return chosen
 
-    def _check_flags(self):
+    def _check_flags(self, args):
         """Raises ValueError for flags that do not go together."""
-        args = self.args
+        list(map(protocols.protocol, args.protocol))
         for name in ("protocol", "shot", "kshot"):
             given = getattr(args, name)
             if not given or len(set(given)) < len(given):

@@ -147,10 +147,12 @@ def load_index(directory) -> Index:
     directory = pathlib.Path(directory)
     path = directory / INDEX_NAME
     if not path.exists():
+        place = "records/NAME" if directory.exists() else directory  # never among photos
         raise FileNotFoundError(
-            f"No {INDEX_NAME} in {str(directory)!r}: expected a folder of records. Build "
-            "it first: python -m pipelines.build_voc --voc_dir=VOCdevkit/VOC2012 "
-            f"--out={directory}"
+            f"No {INDEX_NAME} in {str(directory)!r}: expected a folder of records, received "
+            f"{'another folder' if directory.exists() else 'nothing: it is not there'}. Build "
+            "records first: python -m pipelines.build_voc --voc_dir=VOCdevkit/VOC2012 "
+            f"--out={place} (of your own photos: pipelines.build_folder)."
         )
     text = path.read_bytes()
     try:

@@ -14,7 +14,7 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from crnet_tf import cli, fields, model, nway, photos, support, visualize
+from crnet_tf import cli, fields, files, model, nway, photos, support, visualize
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.options import KSHOT, Options
@@ -127,7 +127,7 @@ def predict(
     Raises:
         ValueError: no query is a photo.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     panels, lines, skipped = [], [], []
     for path, name, image in each_photo(queries, photos.read_photo, skipped):
         query, shown = Photo(image, name=name), len(panels) < MAX_PANELS
@@ -158,7 +158,7 @@ def predict_classes(
 
     Returns, raises: as `predict`.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     lines, skipped = [], []
     for path, name, image in each_photo(queries, photos.read_photo, skipped):
         query = Photo(image, name=name)
@@ -206,6 +206,9 @@ def run(args, options: Options | None = None) -> None:
     check_apart(out, args.query, *args.support, *args.support_mask)
     images = [photos.read_photo(path) for path in args.support]
     masks = [support.read_mask(path, args.class_id) for path in args.support_mask]
+    for example in zip(images, masks, args.support_mask, strict=True):
+        support.check_support(*example)  # before a network is loaded, which takes long
+    files.make_folder(out)
     network = model.load_checkpoint(model.checkpoint_or_start(args.checkpoint))
     if args.support_class:
         supports = zip(args.support_class, images, masks, args.support_mask, strict=True)

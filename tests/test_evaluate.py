@@ -508,6 +508,23 @@ def test_missing_files_name_the_remedy(checkpoint, records_dir, tmp_path):
     )  # fmt: skip
 
 
+def test_a_folder_that_is_no_records_is_never_advised_as_their_place(tmp_path, monkeypatch):
+    monkeypatch.setattr(model, "load_checkpoint", lambda path: pytest.fail("loaded"))
+    refused(
+        FileNotFoundError, "received another folder.*--out=records/NAME", tmp_path / "out",
+        "--checkpoint=any.keras", f"--records={tmp_path}",
+    )  # fmt: skip
+
+
+def test_mistakes_in_flags_are_said_before_a_network_is_loaded(
+    records_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(model, "load_checkpoint", lambda path: pytest.fail("loaded"))
+    arguments = ["--checkpoint=any.keras", f"--records={records_dir}"]
+    for flag, message in (("protocol=pfnet", "received 'pfnet'"), ("shot=", "--shot: exp")):
+        refused(ValueError, message, tmp_path / "out", *arguments, f"--{flag}")
+
+
 def changed_index(records_dir, out, change):
     """A copy of the records' index, changed, beside links to the records."""
     text = json.loads((records_dir / "index.json").read_text())

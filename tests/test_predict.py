@@ -105,6 +105,19 @@ def loaded(network, monkeypatch):
 # === Files ===
 
 
+def test_what_is_wrong_with_the_files_is_said_before_a_network_is_loaded(
+    folder, monkeypatch, capsys
+):
+    monkeypatch.setattr(model, "load_checkpoint", lambda path: pytest.fail("loaded"))
+    with pytest.raises(OSError, match="out: expected a folder.*received a file"):
+        (folder / "out").write_text("")
+        command(folder)
+    photos.write_png(folder / "red_mask.png", np.full((3, 4), 255, np.uint8))
+    with pytest.raises(ValueError, match="red_mask.png: expected a mask of the photo's size"):
+        command(folder, out="other")
+    assert not (folder / "other").exists()
+
+
 def test_results_have_the_size_of_each_query_and_names_of_their_own(folder, colours, capsys):
     command(folder)
     out = folder / "out"
