@@ -7,6 +7,8 @@ from crnet_tf import photos
 from crnet_tf.folds import VOID
 from crnet_tf.frames import Frame
 
+_LOSSLESS = ("PNG", "BMP", "TIFF")
+
 
 def check_support(image: np.ndarray, mask: np.ndarray, name: str) -> None:
     """Raises ValueError unless photo and mask can serve as support of a network.
@@ -60,7 +62,7 @@ def read_mask(path: photos.PathLike, class_id: int | None = None) -> np.ndarray:
         FileNotFoundError: there is no such file.
         ValueError: it is no label map, has other values, or lacks the class.
     """
-    label = _read_grey(path)
+    label = _read_grey(path, class_id)
     values = np.flatnonzero(photos.value_counts(label))
     if class_id is not None:
         if class_id not in values:
@@ -79,29 +81,37 @@ def read_mask(path: photos.PathLike, class_id: int | None = None) -> np.ndarray:
     return label if 1 in values else (label == 255).astype(np.uint8)
 
 
-def _read_grey(path):
-    """`photos.read_label`, and RGB files whose three channels are equal, which tools write."""
+def _read_grey(path, class_id):
+    """`photos.read_label`, and files whose three channels are equal, which tools write."""
     try:
         return photos.read_label(path)
-    except ValueError:
-        grey = _equal_channels(path)
-        if grey is None:
+    except ValueError as error:
+        kind, channels = _colours(path)
+        if channels is None:
             raise
-        return grey
+        grey = channels[..., :1]
+        plain = np.all(channels[..., :3] == grey) and np.all(channels[..., 3] == 255)
+        # A lossy WebP shows by its values, but not in a label map.
+        if plain and (kind in _LOSSLESS or (kind == "WEBP" and class_id is None)):
+            return grey[..., 0]
+        if class_id is not None:
+            raise
+        raise ValueError(
+            f"{path}: expected a mask in black and white, 255 where the object is and 0 "
+            f"elsewhere, received a {kind} in colours or with transparency. Save the mask as "
+            "a grey PNG without transparency; if this is the photo, the two are swapped."
+        ) from error
 
 
-def _equal_channels(path):
-    """The one channel of an opaque PNG whose channels are equal; None of any other file."""
+def _colours(path):
+    """Format of a colour file and its pixels uint8 [H,W,4]; no pixels of any other file."""
     try:
         with Image.open(path) as image:
-            if image.mode not in ("RGB", "RGBA", "LA") or image.format != "PNG":
-                return None
-            channels = np.asarray(image.convert("RGBA"))
+            if image.mode in ("RGB", "RGBA", "LA"):
+                return image.format, np.asarray(image.convert("RGBA"))
     except (OSError, SyntaxError, ValueError):
-        return None
-    grey = channels[..., :1]
-    is_grey = np.all(channels[..., :3] == grey) and np.all(channels[..., 3] == 255)
-    return grey[..., 0] if is_grey else None
+        pass
+    return "", None
 
 
 def check_photo(image: np.ndarray, name: str) -> None:

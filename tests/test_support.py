@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from crnet_tf import photos, support
 from crnet_tf.frames import Frame
@@ -46,10 +47,25 @@ def test_255_is_void_beside_a_1_and_foreground_without(tmp_path):
     np.testing.assert_array_equal(support.read_mask(tmp_path / "full.png"), mask == 255)
 
 
-def test_coloured_mask_is_refused(tmp_path):
+def test_a_photo_or_a_coloured_mask_is_refused_as_a_mask(tmp_path):
     photos.write_png(tmp_path / "colour.png", labelled()[0])
-    with pytest.raises(ValueError, match="mode RGB"):
-        support.read_mask(tmp_path / "colour.png")
+    Image.fromarray(labelled()[0]).save(tmp_path / "photo.jpg")
+    cut_out = np.dstack([labelled()[0], 255 * labelled()[1]])
+    Image.fromarray(cut_out).save(tmp_path / "alpha.png")
+    for name in ("colour.png", "photo.jpg", "alpha.png"):
+        with pytest.raises(ValueError, match=f"{name}: expected a mask in black.*are swapped"):
+            support.read_mask(tmp_path / name)
+    with pytest.raises(ValueError, match="expected a label map .*mode RGB"):
+        support.read_mask(tmp_path / "colour.png", class_id=1)
+
+
+@pytest.mark.parametrize("suffix", ["bmp", "tif", "webp", "png"])
+def test_a_mask_may_be_black_and_white_in_three_channels(tmp_path, suffix):
+    _, mask = labelled()
+    path = tmp_path / f"mask.{suffix}"
+    options = {"lossless": True} if suffix == "webp" else {}
+    Image.fromarray(255 * mask).convert("RGB").save(path, **options)
+    np.testing.assert_array_equal(support.read_mask(path), mask)
 
 
 def test_a_missing_mask_is_named(tmp_path):
