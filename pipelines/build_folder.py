@@ -158,14 +158,14 @@ def _split(photos, val_share, val_list, train_list, never_trained_on):
 
 
 def _check_listing(listing, on_error, source):
-    for note in listing.notes:
-        print(note)
     if listing.problems and on_error == "stop":
         more = len(listing.problems) - 1
         raise ValueError(
             f"{listing.problems[0]}{f' And {more} more.' if more else ''} --on_error=skip "
             "leaves such files out."
         )
+    for note in listing.notes:  # a class without photos may only follow from the problems
+        print(note)
     if listing.problems:
         print(f"{len(listing.problems)} files skipped:")
         for problem in listing.problems:

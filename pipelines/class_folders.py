@@ -32,9 +32,14 @@ def list_photos(source: pathlib.Path) -> Listing:
         if (folder / "images").is_dir() and not folder.name.startswith(".")
     ]
     if not folders:
+        received, remedy = "none", "Point --source to the folder that holds the class folders."
+        if not source.is_dir():
+            received, remedy = "nothing: it is not there", "Check the path."
+        elif (source / "images").is_dir():
+            received = "those of a single class"
         raise FileNotFoundError(
-            f"{str(source)!r}: expected folders CLASS/images and CLASS/masks, received none. "
-            "Point --source to the folder that holds the class folders."
+            f"{str(source)!r}: expected folders CLASS/images and CLASS/masks, received "
+            f"{received}. {remedy}"
         )
     photos, problems, notes, names = [], [], [], []
     for folder in folders:
@@ -68,9 +73,22 @@ def _pairs(folder, class_id):
         if name in masks:
             found.append(Photo(f"{folder.name}/{name}", path, masks[name], (class_id,)))
         else:
-            problems.append(f"{path}: expected a mask {folder}/masks/{name}.png, found none.")
+            problems.append(
+                f"{path}: expected a mask {folder}/masks/{name}.png, found none."
+                f"{_nearly(folder / 'masks', name)}"
+            )
     problems += [
         f"{masks[name]}: expected its photo in {folder}/images, found none."
         for name in sorted(masks.keys() - images.keys())
     ]
     return found, problems
+
+
+def _nearly(masks, name):
+    """A word on a file such as NAME_mask.png or NAME.jpg (but not NAME2.png)."""
+    path = masks / name
+    for other in sorted(path.parent.iterdir()) if path.parent.is_dir() else []:
+        rest = other.name.removeprefix(path.name)
+        if rest != other.name and not rest[:1].isalnum():
+            return f" There is {other.name}: a mask is a PNG of its photo's name."
+    return ""

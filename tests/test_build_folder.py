@@ -396,6 +396,25 @@ def test_photos_without_labels_and_labels_without_photos(tmp_path, capsys):
     assert "2 files skipped" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("ending", ["_mask.png", ".jpg"])
+def test_masks_of_other_names_are_pointed_at(tmp_path, ending, capsys):
+    source = write_folders(tmp_path / "in")
+    for mask in sorted(source.glob("*/masks/*.png")):
+        mask.rename(mask.with_name(mask.stem + ending))
+    listing = class_folders.list_photos(source)
+    message = f"cat0.jpg: expected a mask .*There is cat0{ending}: a mask is a PNG of its photo"
+    with pytest.raises(ValueError, match=message):
+        build(class_folders, listing, tmp_path / "out")
+    assert "not a class" not in capsys.readouterr().out  # that follows from it
+
+
+def test_sources_that_are_not_there_or_one_class_say_so(tmp_path):
+    source = write_folders(tmp_path / "in")
+    for folder, message in ((tmp_path / "gone", "not there"), (source / "cat", "single class")):
+        with pytest.raises(FileNotFoundError, match=f"received .*{message}"):
+            class_folders.list_photos(folder)
+
+
 def test_a_class_without_pixels_is_shown(tmp_path):
     source = write_folders(tmp_path / "in")
     for path in (source / "dog" / "masks").iterdir():
