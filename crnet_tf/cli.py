@@ -1,11 +1,12 @@
 """How every command of this project starts."""
 
+import logging as standard_logging
 import pathlib
 import sys
 import traceback
 from collections.abc import Callable
 
-from absl import app, logging
+from absl import app, flags, logging
 
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGES = ("crnet_tf", "pipelines", "export", "benchmarks")
@@ -28,6 +29,7 @@ def run(main: Callable[[], None]) -> None:
             )
         if hasattr(sys.stdout, "reconfigure"):  # not where a test or a notebook captures it
             sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text
+        _hush_libraries()
         try:
             main()
         except KeyboardInterrupt:
@@ -39,6 +41,13 @@ def run(main: Callable[[], None]) -> None:
             raise SystemExit(f"error: {error}") from error
 
     app.run(guarded)
+
+
+def _hush_libraries():
+    """TensorFlow tells of its own steps, as of saving; absl shows them unless told not to."""
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
+        standard_logging.getLogger("tensorflow").setLevel(standard_logging.WARNING)
 
 
 def integers(name: str, values: list[str]) -> list[int]:

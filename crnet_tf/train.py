@@ -18,7 +18,7 @@ import time
 
 import keras
 import tensorflow as tf
-from absl import flags, logging
+from absl import flags
 
 from crnet_tf import (
     callbacks,
@@ -72,7 +72,7 @@ def train(
         network.optimizer.build(network.trainable_variables)
         if done:
             network.load_weights(last)
-            logging.info("Resuming %s after epoch %d.", out, done)
+            print(f"Resuming {out} after epoch {done}.", flush=True)
         trained, dataset = training_data(
             network,
             index,

@@ -1,11 +1,12 @@
 """A mistake is one line; a bug keeps its traceback."""
 
 import json
+import logging as standard_logging
 import pathlib
 import sys
 
 import pytest
-from absl import app
+from absl import app, logging
 
 from crnet_tf import cli
 
@@ -55,3 +56,23 @@ def test_words_beside_the_flags_are_not_swallowed(monkeypatch):
     with pytest.raises(SystemExit, match="--noname.*received the words 'false steps=100'"):
         cli.run(lambda: ran.append(True))
     assert not ran
+
+
+def test_libraries_do_not_tell_of_their_steps(caplog):
+    """TensorFlow names the hidden folder that an export is written to, and more."""
+    before, tensorflow = logging.get_verbosity(), standard_logging.getLogger("tensorflow")
+    level = tensorflow.level
+
+    def main():
+        logging.info("Assets written to: .1.building")
+        tensorflow.info("Assets written to: .1.building")
+        logging.warning("Something is wrong")
+
+    try:
+        caplog.set_level(standard_logging.INFO)
+        logging.set_verbosity(logging.INFO)  # as absl does, where no --verbosity is given
+        cli.run(main)
+    finally:
+        logging.set_verbosity(before)
+        tensorflow.setLevel(level)
+    assert caplog.messages == ["Something is wrong"]
