@@ -3,7 +3,8 @@
     DIR/NAME.jpg (or .jpeg, .png)
     DIR/NAME_mask.png, or DIR/masks/NAME.png
 
-The class is called as the folder is. Folders within DIR are several classes.
+or as for `pipelines.build_folder`, DIR/images/NAME.jpg and DIR/masks/NAME.png. The class is
+called as the folder is. Folders within DIR are several classes.
 """
 
 import os
@@ -14,7 +15,7 @@ from crnet_tf.features import Photo
 from crnet_tf.folds import VOID
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
-MASKS, MASK_END = "masks", "_mask"
+IMAGES, MASKS, MASK_END = "images", "masks", "_mask"
 LAYOUT = f"NAME.jpg or NAME.png, with NAME{MASK_END}.png beside it or in {MASKS}/NAME.png"
 
 
@@ -32,8 +33,9 @@ def read_classes(directory: photos.PathLike) -> dict[str, list[Photo]]:
             f"No folder {str(directory)!r}: expected one of photos and masks ({LAYOUT})."
         )
     visible = [path for path in directory.iterdir() if not path.name.startswith(".")]
-    folders = sorted(path for path in visible if path.is_dir() and path.name != MASKS)
-    pictures = sorted(path for path in visible if _is_picture(path))
+    pictures = _pictures(directory)
+    own = {MASKS, IMAGES} if _has_images(directory) else {MASKS}
+    folders = sorted(path for path in visible if path.is_dir() and path.name not in own)
     if folders and pictures:
         raise ValueError(
             f"{directory}: expected either photos of one class or one folder a class, received "
@@ -51,7 +53,7 @@ def read_classes(directory: photos.PathLike) -> dict[str, list[Photo]]:
 
 def read_class(folder: pathlib.Path) -> list[Photo]:
     """Labelled photos of one class; errors as of `read_classes`."""
-    found = sorted(path for path in folder.iterdir() if _is_picture(path))
+    found = _pictures(folder)
     files = [path for path in found if not path.stem.endswith(MASK_END)]
     masks = {}
     for path in found:
@@ -101,6 +103,16 @@ def _put(named, name, path):
             f"{path}: expected one file for {name!r}, received {other} as well. Rename or "
             "remove one of them."
         )
+
+
+def _pictures(folder):
+    """The photos of a class, and the masks beside them."""
+    places = [folder, folder / IMAGES] if _has_images(folder) else [folder]
+    return sorted(path for place in places for path in place.iterdir() if _is_picture(path))
+
+
+def _has_images(folder):
+    return (folder / IMAGES).is_dir() and (folder / MASKS).is_dir()
 
 
 def _is_picture(path):

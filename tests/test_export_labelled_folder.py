@@ -42,6 +42,13 @@ def test_folders_are_classes(tmp_path, monkeypatch):
     assert list(classes) == ["cup", "mug"]
 
 
+def test_folders_of_images_and_masks_are_taken_as_builders_take_them(tmp_path):
+    for name in ("cat", "dog"):
+        put(tmp_path / name / "images", "a.png", "../masks/a.png")
+    assert list(labelled_folder.read_classes(tmp_path)) == ["cat", "dog"]
+    assert list(labelled_folder.read_classes(tmp_path / "cat")) == ["cat"]
+
+
 def wrong_folders(folder):
     def stray():
         put(folder, "a.png", "a_mask.png")
