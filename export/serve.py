@@ -12,6 +12,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 
 from absl import flags, logging
 
@@ -67,11 +68,41 @@ def _check_folder(path, model, version):
             f"--model: expected the folder above the numbered versions, received a version: "
             f"{path}. Give {path.resolve().parent}."
         )
+    below = sorted(
+        str(folder)
+        for folder in (path.iterdir() if path.is_dir() else [])
+        if any(folder.glob(f"[0-9]*/{SAVED_MODEL}"))
+    )
+    if below and not model.versions():
+        raise FileNotFoundError(
+            f"--model: expected folders of one model each, received one of several, {path}. "
+            f"Give --model={','.join(below)}"
+        )
     if not path.is_dir() or not model.versions():
         raise FileNotFoundError(
             f"--model: expected a folder with version {version or 1} or another in it, "
             f"received {path}. Write one: python -m export.saved_model --out={path}"
         )
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """What the server will listen on.
+
+    Raises:
+        OSError: the port is taken, or the address is not of this machine.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OSError(
+            f"--port, --host: expected a free port of an address of this machine, received "
+            f"{host}:{port}: {error}. Stop the program that uses it, or choose another --port "
+            "(0: any that is free)."
+        ) from error
+    return listener
 
 
 def server(application, host: str, port: int, limits: Limits) -> uvicorn.Server:
@@ -106,6 +137,7 @@ def define_flags():
 
 def main():
     args = flags.FLAGS
+    listener = bound_socket(args.host, args.port)
     models = served_models(args.model, args.version)
     limits = fields.from_flags(Limits, {}, args)
     logging.set_verbosity(max(args.verbosity, logging.INFO))
@@ -114,10 +146,9 @@ def main():
         signal.signal(number, _stop)
     application = app.build(models, limits, [args.host, *args.allowed_hosts])
     serving = server(application, args.host, args.port, limits)
-    listening = serving.config.bind_socket()  # says so and exits, when the port is taken
-    names, port = ", ".join(model.name for model in models), listening.getsockname()[1]
+    names, port = ", ".join(model.name for model in models), listener.getsockname()[1]
     print(f"Serving {names} on http://{args.host}:{port}/ (Ctrl+C ends)", flush=True)
-    serving.run([listening])
+    serving.run([listener])
 
 
 def _stop(*_):

@@ -350,6 +350,20 @@ def test_wrong_models_are_explained(sums, models, version, error):
         serve.served_models([text.format(folder=sums) for text in models], version)
 
 
+def test_a_folder_of_several_models_names_them(tmp_path):
+    for name in ("cups", "mugs"):
+        write_sums(tmp_path / name, 1)
+    with pytest.raises(FileNotFoundError, match=f"--model={tmp_path}/cups,{tmp_path}/mugs"):
+        serve.served_models([str(tmp_path)])
+
+
+def test_a_taken_port_is_said_before_a_model_is_loaded():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(OSError, match=f"a free port .*127.0.0.1:{port}: .*another --port"):
+            commands.run(serve, "--model=nowhere", f"--port={port}")
+
+
 def test_until_a_version_is_loaded_the_server_is_live_but_not_ready(tmp_path):
     with serving([Served("sum", tmp_path)], ready=False) as server:
         assert server.get("/healthz").text == "ok"
