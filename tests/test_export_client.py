@@ -377,6 +377,12 @@ def test_no_server_is_unavailable(over, few_shot, waits):
     assert caught.value.code == "UNAVAILABLE" and len(waits) == 1
 
 
+def test_rest_asked_over_grpc_says_so():
+    said = "failed to connect: Failed parsing HTTP/2 (Trying to connect an http1.x server)"
+    error = RemoteError("UNAVAILABLE", said, "localhost:8501")
+    assert str(error).endswith("is it REST's? Give --server=http://HOST:PORT.")
+
+
 def test_a_server_that_dies_in_the_middle_is_asked_again_and_then_given_up(
     over, few_shot, waits
 ):

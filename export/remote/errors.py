@@ -30,6 +30,8 @@ class RemoteError(RuntimeError):
     def __init__(self, code: str, detail: str, target: str):
         self.code, self.detail = code, detail
         remedy = REMEDIES.get(code, "See the log of the server.")
+        if code == "UNAVAILABLE" and "HTTP/2" in detail:  # gRPC's word on a REST port
+            remedy = "That port speaks no gRPC: is it REST's? Give --server=http://HOST:PORT."
         said = detail.rstrip(". ")
         super().__init__(f"{target}: expected an answer, received {code}: {said}. {remedy}")
 
