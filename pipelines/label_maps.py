@@ -121,9 +121,10 @@ def read_table(path: pathlib.Path) -> Table:
     in_range = all(0 <= n <= 255 for values in numbers.values() for n in values)
     if len(numbers) < len(rows) or lengths not in ({1}, {3}) or not in_range:
         raise ValueError(
-            f"{path}: expected names, each once, with one id or R,G,B in 0..255, received "
-            f"{len(rows)} rows of {len(numbers)} names with {sorted(lengths)} numbers. Use "
-            "ids for all or colours for all."
+            f"{path}: expected lines NAME,ID or NAME,R,G,B with commas, each name once, with "
+            f"numbers in 0..255, received {len(rows)} lines of {len(numbers)} names with "
+            f"{' or '.join(map(str, sorted(lengths))) or 'no'} numbers, such as "
+            f"{_shown(rows, lengths)}. Use ids for all or colours for all."
         )
     keys = {name: int.from_bytes(bytes(values), "big") for name, values in numbers.items()}
     if len(set(keys.values())) < len(keys):
@@ -132,6 +133,12 @@ def read_table(path: pathlib.Path) -> Table:
             "each its own, or join the two names."
         )
     return Table(lengths == {3}, keys)
+
+
+def _shown(rows, lengths):
+    """A line of the table that has the fewest numbers, as it is."""
+    fewest = [row for row in rows if len(row[1]) == min(lengths)]
+    return repr(",".join(map(str, [fewest[0][0], *fewest[0][1]]))) if fewest else "none"
 
 
 def _json_rows(text):

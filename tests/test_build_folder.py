@@ -354,10 +354,12 @@ def test_a_turned_photo_has_its_label_map_upright(tmp_path, kind):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("cat,1\ndog", "with .0, 1. numbers"),
-        ("cat,1\ncat,2", "2 rows of 1 names"),
+        ("cat,1\ndog", "with 0 or 1 numbers, such as 'dog'"),
+        ("cat;1\ndog;2", "with commas.* with 0 numbers, such as 'cat;1'"),
+        ("", "received 0 lines of 0 names with no numbers, such as none"),
+        ("cat,1\ncat,2", "2 lines of 1 names"),
         ("cat,1\ndog,1", "two alike"),
-        ("cat,300", "received 1 rows"),
+        ("cat,300", "received 1 lines"),
         ("cat,one\ndog,2", "expected lines NAME,ID"),
     ],
 )
