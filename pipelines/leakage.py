@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Mapping
 
 from crnet_tf import folds, records
+from crnet_tf.folds import VOID
 from pipelines.findings import Report
 from pipelines.inspect_record import Photo
 from pipelines.perceptual_hash import near_pairs
@@ -25,7 +26,7 @@ def check_splits(splits: Mapping[str, Photos], distance: int, report: Report) ->
     for split, photos in splits.items():
         for ids in _by_bytes(photos).values():
             if len(ids) > 1:
-                message = "one photo under several ids: a support could be its own query"
+                message = f"one photo under several ids: {_consequence(photos, ids)}"
                 report.warn("same photo", split, ", ".join(ids), message)
     for (first, a), (second, b) in itertools.combinations(splits.items(), 2):
         where = f"{first} and {second}"
@@ -82,6 +83,15 @@ def _by_bytes(photos):
     for photo_id, photo in photos.items():
         ids.setdefault(photo.image_sha256, []).append(photo_id)
     return ids
+
+
+def _consequence(photos, ids):
+    """What it means that one photo stands under several ids of a split."""
+    objects = [photos[i].values - {0, VOID} for i in ids]
+    # A record of every class, as of a folder of each, knows only its own.
+    if len(frozenset.union(*objects)) == sum(map(len, objects)):
+        return "each calls the other's object background; label maps can hold both"
+    return "a support could be its own query"
 
 
 def _check_bytes(a, b, where, report):

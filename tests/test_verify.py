@@ -13,8 +13,11 @@ from conftest import two_classes
 from PIL import Image
 
 from crnet_tf import photos, records
+from pipelines import leakage
 from pipelines.build_voc import build_voc
 from pipelines.disk import sha256_of
+from pipelines.findings import Report
+from pipelines.inspect_record import Photo
 from pipelines.perceptual_hash import near_pairs, perceptual_hash
 from pipelines.verify import verify
 
@@ -264,6 +267,17 @@ def test_same_bytes_in_one_split(made):
     report = verify(made)
     assert not report.faults
     assert found(report.warnings) == {("same photo", "train", "photo_0, photo_3")}
+    assert "a support could be its own query" in report.text()
+
+
+def test_a_photo_in_the_folders_of_two_classes_is_background_in_each():
+    report = Report("records", "mine", "0")
+    same = {
+        f"{name}/a": Photo(b"1", 0, frozenset({0, n, 255})) for n, name in enumerate("bc", 1)
+    }
+    leakage.check_splits({"train": same}, -1, report)
+    (warning,) = report.warnings
+    assert "b/a, c/a" in str(warning) and "each calls the other's object" in str(warning)
 
 
 def keep_folds(folder, folds, **others):
