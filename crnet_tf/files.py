@@ -40,7 +40,16 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 @contextlib.contextmanager
 def replaced(path: pathlib.Path, name: str):
     """Gives a file called `name` beside `path` to write; when the block ends well, it becomes
-    `path`, and else nothing of it is left."""
+    `path`, and else nothing of it is left.
+
+    Raises:
+        IsADirectoryError: `path` is a folder.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"{path}: expected the name of a file to write, received a folder. Name a file in "
+            "it."
+        )
     beside = path.with_name(name)
     try:
         yield beside

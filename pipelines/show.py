@@ -15,7 +15,7 @@ import tensorflow as tf
 from absl import flags
 from PIL import Image, ImageDraw, ImageFont
 
-from crnet_tf import cli, folds, photos, records
+from crnet_tf import cli, files, folds, photos, records
 from crnet_tf.visualize import GREY, INK, PAPER, overlay
 
 PER_CLASS = 8
@@ -57,8 +57,14 @@ def show(
         cell: px of a photo's longer side.
 
     Raises:
-        FileNotFoundError, ValueError: no such records, split or class; too large a sheet.
+        FileNotFoundError, ValueError: no such records, split or class; too large a sheet; no
+            name of a PNG file.
     """
+    out = pathlib.Path(out)
+    if out.suffix.lower() != ".png" or out.is_dir():
+        raise ValueError(
+            f"--out: expected the name of a PNG file, such as sheet.png, received '{out}'."
+        )
     index = records.load_index(directory)
     ids = _class_ids(index, split, classes)
     if per_class < 1 or cell < 32 or seed < 0:
@@ -76,6 +82,7 @@ def show(
     rows = [_row(index, split, class_id, per_class, seed, cell) for class_id in ids]
     title = f"{index.dataset}, {split}, filter {index.filter}, seed {seed}"
     sheet = _draw(title, rows, per_class, cell)
+    files.make_folder(out.parent)
     photos.write_png(out, sheet)
     return sheet
 

@@ -61,3 +61,8 @@ def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda *args: False)  # root may write everywhere
     with pytest.raises(OSError, match="received one that is read-only"):
         files.make_folder(tmp_path)
+
+
+def test_a_folder_is_no_file_to_write(tmp_path):
+    with pytest.raises(IsADirectoryError, match="received a folder. Name a file in it"):
+        files.write_text(tmp_path, "new")

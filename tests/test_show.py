@@ -29,6 +29,15 @@ def rows_of(monkeypatch, directory, out, **options):
     return kept
 
 
+def test_the_sheet_is_a_png_in_a_folder_that_is_made(records_dir, tmp_path):
+    show(records_dir, tmp_path / "a" / "s.PNG", per_class=1, cell=CELL)
+    assert (tmp_path / "a" / "s.PNG").is_file()
+    (tmp_path / "b.png").mkdir()
+    for name in ("a", "s.jpg", "b.png"):
+        with pytest.raises(ValueError, match=f"expected the name of a PNG file.*{name}"):
+            show(records_dir, tmp_path / name, cell=CELL)
+
+
 def test_all_classes_with_photos_of_theirs(records_dir, tmp_path, monkeypatch):
     rows = rows_of(monkeypatch, records_dir, tmp_path / "s.png", per_class=3)
     assert list(rows) == list(range(1, 21))
