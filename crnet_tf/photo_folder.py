@@ -130,7 +130,8 @@ def write_classes(out: pathlib.Path, name: str, image: np.ndarray, classes: np.n
 
 def write_legend(out: pathlib.Path, names: list[str]) -> None:
     """Writes `classes.json`: the values of a label map, from 1 on, and their names."""
-    files.write_text(out / "classes.json", json.dumps(dict(enumerate(names, 1)), indent=1))
+    legend = json.dumps(dict(enumerate(names, 1)), indent=1, ensure_ascii=False)
+    files.write_text(out / "classes.json", legend)
 
 
 def write_table(out: pathlib.Path, head: list[str], lines: list[list[str]]) -> None:

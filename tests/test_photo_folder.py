@@ -1,5 +1,6 @@
 """Photos of a folder: names of results, order, what is left out, and how many at a time."""
 
+import json
 import pathlib
 import threading
 
@@ -57,3 +58,9 @@ def test_what_cannot_be_read_is_left_out_and_other_errors_end_it():
         for _, _, result in photo_folder.each_photo(PATHS, work, skipped, 2):
             found.append(result)
     assert found == ["0", "1", "3"] and skipped == ["2.png: no photo"]
+
+
+def test_a_legend_can_be_read_by_people(tmp_path):
+    photo_folder.write_legend(tmp_path, ["Kätzchen", "Hund"])
+    text = (tmp_path / "classes.json").read_text(encoding="utf-8")
+    assert '"1": "Kätzchen"' in text and json.loads(text)["2"] == "Hund"
