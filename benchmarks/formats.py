@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from crnet_tf import cli, evaluation, manifest, metrics, model, records, scoring
+from crnet_tf import cli, draws, manifest, metrics, model, records, scoring
 from crnet_tf.fewshot import Learner
 from export import fixed, metadata, onnx, portable_command, saved_model, tflite
 from export.fixed import Sizes
@@ -102,7 +102,7 @@ def export(args, network, index) -> list[Row]:
     Raises:
         ValueError: see `is_exported`.
     """
-    held_out = manifest.Archive(index, "val", evaluation.chosen_classes(network, index, "base"))
+    held_out = manifest.Archive(index, "val", draws.chosen_classes(network, index, "base"))
     drawn = manifest.draw(held_out, 1, COMPARED, seed=1)
     pairs = [scoring.photos_of(held_out, entry) for entry in drawn]
     supports, queries = pairs[0][0], [query for _, query in pairs]

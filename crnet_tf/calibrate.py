@@ -21,7 +21,7 @@ from absl import flags
 
 from crnet_tf import cli, files, manifest, model, pretrained, records, results, scoring
 from crnet_tf.checkpoints import check_out, save_calibrated
-from crnet_tf.evaluation import chosen_classes
+from crnet_tf.draws import chosen_classes
 from crnet_tf.fewshot import Learner
 from crnet_tf.options import Options
 
@@ -41,7 +41,7 @@ def measure(
         test_scales: one of `Options.test_scales`.
 
     Raises:
-        FileNotFoundError, ValueError: see `records.load_index`, `evaluation.chosen_classes`;
+        FileNotFoundError, ValueError: see `records.load_index`, `draws.chosen_classes`;
             several scales, whose answers are shifted before they are averaged.
     """
     options = Options(kshot="mean" if shot > 1 else "fusion", test_scales=test_scales)

@@ -57,9 +57,13 @@ def whole(heading: str, *parts: str) -> str:
 
 
 def title(evaluation: dict) -> str:
-    return (
-        f"{evaluation['dataset']}, fold {evaluation['fold']}, {evaluation['classes']} classes"
-    )
+    fold = [f"fold {evaluation['fold']}"] if _of_fold(evaluation) else []
+    return ", ".join([evaluation["dataset"], *fold, f"{evaluation['classes']} classes"])
+
+
+def _of_fold(evaluation):
+    """Whether the classes are those of a fold."""
+    return evaluation["classes"] != "all"
 
 
 def section(
@@ -77,7 +81,7 @@ def section(
     """
     rows = evaluation["rows"]
     parts = [
-        _heading(2, f"Fold {evaluation['fold']}"),
+        _heading(2, f"Fold {evaluation['fold']}" if _of_fold(evaluation) else "All classes"),
         _definitions(what_was_run(evaluation)),
         _details("Options", _options(evaluation)),
         _details("Manifests of the episodes", _manifests(rows)),

@@ -2,10 +2,33 @@
 
 import pathlib
 
-from crnet_tf import manifest
+from crnet_tf import manifest, model
 from crnet_tf.episode_records import StoredEpisodes
 from crnet_tf.index import Index
 from crnet_tf.protocols import Protocol
+
+
+def chosen_classes(network: model.CRNet, index: Index, kind: str) -> tuple[int, ...]:
+    """Classes to ask a network for: "novel" or "base" ones of its fold, or "all".
+
+    "base": those that a checkpoint may be selected on; training classes, where the data set
+    has none for that. "all": those that val photos show, of whatever data set.
+
+    Raises:
+        ValueError: not "all", and the records are of another data set.
+    """
+    if kind == "all":
+        every = range(1, len(index.class_names) + 1)
+        return tuple(c for c in every if index.count("val", c))
+    trained_on, fold = network.config.dataset, network.config.fold
+    choose = index.test_classes if kind == "novel" else index.validation_classes
+    if trained_on and trained_on != index.dataset:
+        raise ValueError(
+            f"The checkpoint was trained on fold {fold} of {trained_on}: expected records of "
+            f"it, received records of {index.dataset} in {index.directory}. Which classes are "
+            "unseen is known for its own data set only: evaluate with --classes=all."
+        )
+    return choose(*network.config.held_out)
 
 
 class Draws:

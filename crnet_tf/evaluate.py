@@ -25,7 +25,12 @@ def define_flags():
     text("checkpoint", None, "A .keras file written by training.", required=True)
     text("records", None, "Folder of records with index.json.", required=True)
     text("out", None, "Folder of the results; default: beside the checkpoint.")
-    flags.DEFINE_enum("classes", "novel", ["novel", "base"], "Unseen or training classes.")
+    flags.DEFINE_enum(
+        "classes",
+        "novel",
+        ["novel", "base", "all"],
+        "Unseen classes, training ones, or all of the records, also of other data sets.",
+    )
     flags.DEFINE_list(
         "protocol", "crnet", f"What to draw and how to score; of {', '.join(PROTOCOLS)}."
     )

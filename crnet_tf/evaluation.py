@@ -17,7 +17,7 @@ from crnet_tf import (
     results,
     runs,
 )
-from crnet_tf.draws import Draws
+from crnet_tf.draws import Draws, chosen_classes
 from crnet_tf.features import FeatureCache, base_frame
 from crnet_tf.fewshot import Learner
 from crnet_tf.finetune import check_count
@@ -28,26 +28,6 @@ from crnet_tf.protocols import Protocol, shared_inference
 from crnet_tf.scoring import Found, check_supports, evaluate_together, panel
 
 PANELS = 3  # best, median and worst episodes each that the report shows
-
-
-def chosen_classes(network: model.CRNet, index: records.Index, kind: str) -> tuple[int, ...]:
-    """The "novel" or "base" classes of the fold a network was trained on.
-
-    "base": those that a checkpoint may be selected on; training classes, where the data set
-    has none for that.
-
-    Raises:
-        ValueError: the records are of another data set.
-    """
-    trained_on, fold = network.config.dataset, network.config.fold
-    choose = index.test_classes if kind == "novel" else index.validation_classes
-    if trained_on and trained_on != index.dataset:
-        raise ValueError(
-            f"The checkpoint was trained on fold {fold} of {trained_on}: expected records of "
-            f"it, received records of {index.dataset} in {index.directory}. Which classes are "
-            "unseen is known for its own data set only."
-        )
-    return choose(*network.config.held_out)
 
 
 class Run:
@@ -228,6 +208,7 @@ class Run:
         published = protocols.protocol(protocol.name, self.index.dataset)
         deviations = protocols.deviations(
             published,
+            classes=self._kind(),
             index_filter=self.index.filter,
             photo_list=self.index.photo_list,
             novel_images="dropped" if config.drop_novel_images else "kept",
@@ -254,14 +235,12 @@ class Run:
     def report(self, scored: list[results.Scored]) -> dict:
         """Content of `evaluation.json`."""
         args, names = self.args, self.index.class_names
-        # Base classes that acted as unseen say nothing of those of the fold.
-        kind = "novel" if self.network.config.calibration_fold < 0 else "calibration"
         return {
             "checkpoint": args.checkpoint,
             "dataset": self.index.dataset,
             "records_sha256": self.index.sha256,
             "fold": self.network.config.fold,
-            "classes": args.classes if args.classes == "base" else kind,
+            "classes": self._kind(),
             "class_names": {str(c): names[c - 1] for c in self.classes},
             "session": runs.describe_session(),
             "options": dataclasses.asdict(self.options)
@@ -270,6 +249,12 @@ class Run:
             "rows": [row for one in scored for row in one.rows],
             "presence": next((one.presence for one in scored if one.presence), None),
         }
+
+    def _kind(self):
+        """Of the classes asked for: "novel", "base", "all" or "calibration"."""
+        # Base classes that acted as unseen say nothing of those of the fold.
+        calibrates = self.args.classes == "novel" and self.network.config.calibration_fold >= 0
+        return "calibration" if calibrates else self.args.classes
 
     def panels(self, episodes: list[dict]) -> dict[str, list]:
         """{"best" | "median" | "worst": [(caption, picture)]} of the first combination."""

@@ -150,6 +150,7 @@ def scored(protocol: Protocol, truth) -> np.ndarray:
 def deviations(
     protocol: Protocol,
     *,
+    classes: str,
     index_filter: str,
     photo_list: str,
     novel_images: str,
@@ -164,6 +165,7 @@ def deviations(
     `Config.image_size`, for protocols that have no size of their own.
     """
     return _differing(
+        ("{} classes", classes, "novel"),
         ("filter {}", index_filter, protocol.filter),
         ("photo list {}", photo_list, protocol.photo_list),
         ("photos of novel classes {} in training", novel_images, protocol.novel_images),

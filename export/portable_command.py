@@ -8,7 +8,7 @@ import pathlib
 
 from absl import flags
 
-from crnet_tf import evaluation, fields, files, manifest, model, records, scoring
+from crnet_tf import draws, fields, files, manifest, model, records, scoring
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.options import Options
@@ -101,7 +101,7 @@ def representative(network: model.CRNet, photos: Photos, shot: int) -> list[Epis
     if photos.records_dir:
         index = records.load_index(photos.records_dir)
         # Never photos of the classes that it is tested on.
-        classes = evaluation.chosen_classes(network, index, "base")
+        classes = draws.chosen_classes(network, index, "base")
         archive = manifest.Archive(index, "val", classes)
         entries = manifest.draw(archive, shot, photos.most, seed=0)
         return [scoring.photos_of(archive, entry) for entry in entries]

@@ -14,8 +14,9 @@ from conftest import write_voc
 from crnet_tf import (
     baselines,
     cli,
+    document,
+    draws,
     evaluate,
-    evaluation,
     fewshot,
     manifest,
     model,
@@ -549,6 +550,23 @@ def test_records_of_another_dataset_than_the_checkpoints_are_refused(
     )  # fmt: skip
 
 
+def test_all_classes_of_another_data_set_can_be_asked_for(
+    checkpoint, larger_dir, tmp_path, no_pictures
+):
+    other = changed_index(
+        larger_dir,
+        tmp_path / "other",
+        lambda text: text.update(dataset="mine", folds=[[1, 2]]),
+    )
+    small(checkpoint, other, tmp_path / "out", "--classes=all", "--episodes=20")
+    made = content(tmp_path / "out")
+    assert document.title(made) == "mine, all classes"
+    assert list(map(int, made["class_names"])) == [*range(1, 21)]
+    assert {line["class_id"] for line in episodes_of(tmp_path / "out")} - set(NOVEL)
+    for row in made["rows"]:
+        assert "all classes (protocol: novel)" in row["deviations"]
+
+
 def test_a_class_with_too_few_photos_is_named(loaded, records_dir, tmp_path):
     other = changed_index(
         records_dir,
@@ -578,7 +596,7 @@ def test_a_calibration_looks_at_no_class_of_its_fold(
 def test_an_older_checkpoint_that_does_not_know_its_data_set(network, records_dir):
     index = records.load_index(records_dir)
     older = type("Older", (), {"config": dataclasses.replace(TINY, dataset="")})
-    assert evaluation.chosen_classes(older, index, "novel") == tuple(NOVEL)
-    base = evaluation.chosen_classes(network, index, "base")
+    assert draws.chosen_classes(older, index, "novel") == tuple(NOVEL)
+    base = draws.chosen_classes(network, index, "base")
     assert len(base) == 15 and not set(base) & set(NOVEL)
     np.testing.assert_array_equal(sorted({*base, *NOVEL}), np.arange(1, 21))

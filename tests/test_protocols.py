@@ -21,6 +21,7 @@ from crnet_tf.protocols import (
 def followed(p, **changed):
     """What a run that follows a protocol to the letter hands to `deviations`."""
     run = {
+        "classes": "novel",
         "index_filter": p.filter,
         "photo_list": p.photo_list,
         "novel_images": p.novel_images,
@@ -93,6 +94,7 @@ def test_a_run_that_follows_its_protocol_deviates_in_nothing(p):
             {"novel_images": "left out"},
             "photos of novel classes left out in training (protocol",
         ),
+        ({"classes": "base"}, "base classes (protocol: novel)"),
         ({"episodes": 300}, "300 episodes (protocol: "),
         ({"seeds": (7, 1234567)}, "seeds 7,1234567 (protocol: "),
     ],
