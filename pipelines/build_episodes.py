@@ -83,7 +83,7 @@ def build_episodes(
         "episodes": episodes,
         "image_size": image_size,
         "tfrecords": tfrecords,
-        "deviations": _deviations(rules, index, image_size, episodes, seeds),
+        "deviations": _deviations(rules, classes, index, image_size, episodes, seeds),
     } | _about(index, archive, drawn)
     content = json.loads(json.dumps(content))  # as it is read again: keys are strings
     frame = _frame(rules, image_size) if image_size else None
@@ -104,9 +104,10 @@ def _about(index, archive, drawn):
     }
 
 
-def _deviations(rules, index, image_size, episodes, seeds):
+def _deviations(rules, classes, index, image_size, episodes, seeds):
     return protocols.deviations(
         rules,
+        classes=classes,
         index_filter=index.filter,
         photo_list=rules.photo_list,  # of training, as the next
         novel_images=rules.novel_images,
