@@ -86,7 +86,8 @@ class Run:
 
     def _check_flags(self, args):
         """Raises ValueError for flags that do not go together."""
-        list(map(protocols.protocol, args.protocol))
+        for name in args.protocol:
+            protocols.protocol(name)
         for name in ("protocol", "shot", "kshot"):
             given = getattr(args, name)
             if not given or len(set(given)) < len(given):

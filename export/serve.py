@@ -68,21 +68,18 @@ def _check_folder(path, model, version):
             f"--model: expected the folder above the numbered versions, received a version: "
             f"{path}. Give {path.resolve().parent}."
         )
-    below = sorted(
-        str(folder)
-        for folder in (path.iterdir() if path.is_dir() else [])
-        if any(folder.glob(f"[0-9]*/{SAVED_MODEL}"))
-    )
-    if below and not model.versions():
+    if path.is_dir() and model.versions():
+        return
+    below = sorted({str(found.parents[1]) for found in path.glob(f"*/[0-9]*/{SAVED_MODEL}")})
+    if below:
         raise FileNotFoundError(
             f"--model: expected folders of one model each, received one of several, {path}. "
             f"Give --model={','.join(below)}"
         )
-    if not path.is_dir() or not model.versions():
-        raise FileNotFoundError(
-            f"--model: expected a folder with version {version or 1} or another in it, "
-            f"received {path}. Write one: python -m export.saved_model --out={path}"
-        )
+    raise FileNotFoundError(
+        f"--model: expected a folder with version {version or 1} or another in it, "
+        f"received {path}. Write one: python -m export.saved_model --out={path}"
+    )
 
 
 def bound_socket(host: str, port: int) -> socket.socket:

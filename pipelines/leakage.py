@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Mapping
 
 from crnet_tf import folds, records
-from crnet_tf.folds import VOID
 from pipelines.findings import Report
 from pipelines.inspect_record import Photo
 from pipelines.perceptual_hash import near_pairs
@@ -87,7 +86,7 @@ def _by_bytes(photos):
 
 def _consequence(photos, ids):
     """What it means that one photo stands under several ids of a split."""
-    objects = [photos[i].values - {0, VOID} for i in ids]
+    objects = [photos[i].values - {0, folds.VOID} for i in ids]
     # A record of every class, as of a folder of each, knows only its own.
     if len(frozenset.union(*objects)) == sum(map(len, objects)):
         return "each calls the other's object background; label maps can hold both"
