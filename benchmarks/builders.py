@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -18,6 +19,7 @@ from pipelines import (
     build_fss1000,
     build_voc,
     class_folders,
+    coco,
     label_maps,
 )
 
@@ -32,6 +34,7 @@ class Case:
     name: str
     build: Callable[[pathlib.Path], records.Index]  # folder to make -> its index
     photo: Callable[[str], pathlib.Path]  # id -> file
+    draw: Callable[[str], np.ndarray] | None = None  # id -> label map, where there is no file
 
 
 def cases(pairs: list[tuple[pathlib.Path, pathlib.Path]], work: pathlib.Path) -> list[Case]:
@@ -77,6 +80,7 @@ def _coco(pairs, root):
     """Ellipses of random places and classes: drawing costs what COCO's polygons cost."""
     (root / "annotations").mkdir(parents=True)
     categories = [{"id": i, "name": name} for i, name in enumerate(folds.COCO_CLASSES, 1)]
+    drawn = {}
     for split, chosen in _halves(pairs).items():
         (root / f"{split}2014").mkdir()
         images, annotations = [], []
@@ -93,10 +97,13 @@ def _coco(pairs, root):
         content = {"images": images, "annotations": annotations, "categories": categories}
         path = root / "annotations" / f"instances_{split}2014.json"
         path.write_text(json.dumps(content))
+        instances = coco.read_instances(path, root / f"{split}2014")
+        drawn |= {photo.file.stem: (photo, instances.class_ids) for photo in instances.photos}
     return Case(
         "build_coco",
         lambda out: build_coco.build_coco(root, out, filter="none"),
-        lambda name: next(root.glob(f"*2014/{name}.jpg")),
+        lambda name: drawn[name][0].file,
+        lambda name: coco.draw_label(*drawn[name]),
     )
 
 
@@ -190,12 +197,12 @@ class Source:
 
     name: str
     photo: pathlib.Path
-    label: pathlib.Path  # the label map that the builder stored
+    label: Callable[[], np.ndarray]  # reads the label map that the builder stored, or draws it
     streams: list[tuple[str, str]]  # (split, class id)
 
 
 def sources(index: records.Index, case: Case, folder: pathlib.Path) -> list[Source]:
-    """What a builder has stored, as files; label maps are written into `folder`."""
+    """What a builder has stored; label maps that are not drawn are written into `folder`."""
     folder.mkdir()
     found = {}
     for split, content in index.splits.items():
@@ -204,12 +211,19 @@ def sources(index: records.Index, case: Case, folder: pathlib.Path) -> list[Sour
             for serialized in dataset.as_numpy_iterator():
                 name = records.filename(serialized)
                 if name not in found:
-                    label = folder / f"{len(found)}.png"
-                    features = tf.train.Example.FromString(serialized).features.feature
-                    label.write_bytes(features[records.LABEL].bytes_list.value[0])
+                    if case.draw:
+                        label = functools.partial(case.draw, name)
+                    else:
+                        label = _stored(serialized, folder / f"{len(found)}.png")
                     found[name] = Source(name, case.photo(name), label, [])
                 found[name].streams.append((split, class_id))
     return list(found.values())
+
+
+def _stored(serialized, path):
+    features = tf.train.Example.FromString(serialized).features.feature
+    path.write_bytes(features[records.LABEL].bytes_list.value[0])
+    return functools.partial(photos.read_label, path)
 
 
 def write_plainly(given: list[Source], folder: pathlib.Path) -> None:
@@ -217,7 +231,7 @@ def write_plainly(given: list[Source], folder: pathlib.Path) -> None:
     folder.mkdir()
     streams = {}
     for source in given:
-        pixels = photos.read_label(source.label)
+        pixels = source.label()
         image, mask = source.photo.read_bytes(), photos.encode_png(pixels)
         record = records.serialize(image, "jpeg", mask, source.name, *pixels.shape)
         for key in source.streams:

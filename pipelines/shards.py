@@ -7,12 +7,14 @@ Where a stream is cut depends on its records alone.
 
 import collections
 import contextlib
+import itertools
 import pathlib
 import resource
 
 import tensorflow as tf
 
 from pipelines.disk import no_room, sha256_of
+from pipelines.threads import futures_of
 
 SHARD_MB = 512
 MAX_OPEN = 512  # files; more classes than that, and the one not written longest is closed
@@ -86,7 +88,9 @@ class ShardWriter:
         """Closes the streams, gives the shards their names and returns, as in index.json,
         {"7": {"records": n, "files": [{"name", "records", "sha256"}]}}."""
         self.close()
-        return {str(c): self._stream(c, self._counts[c]) for c in sorted(self._counts)}
+        paths = {c: self._named(c) for c in sorted(self._counts)}
+        sums = futures_of(sha256_of, itertools.chain.from_iterable(paths.values()))
+        return {str(c): self._stream(c, paths[c], sums) for c in paths}
 
     def close(self) -> None:
         """Closes all files."""
@@ -114,12 +118,22 @@ class ShardWriter:
     def _close(self, class_id):
         self._open.pop(class_id).close()
 
-    def _stream(self, class_id, counts):
-        files = []
-        for number, count in enumerate(counts):
-            name = file_name(class_id, number, len(counts))
-            path = (self.folder / _unfinished(class_id, number)).rename(self.folder / name)
-            files.append({"name": name, "records": count, "sha256": sha256_of(path)})
+    def _named(self, class_id):
+        """The shards of a class under their names, now that their number is known."""
+        count = len(self._counts[class_id])
+        return [
+            (self.folder / _unfinished(class_id, number)).rename(
+                self.folder / file_name(class_id, number, count)
+            )
+            for number in range(count)
+        ]
+
+    def _stream(self, class_id, paths, sums):
+        counts = self._counts[class_id]
+        files = [
+            {"name": path.name, "records": count, "sha256": next(sums).result()}
+            for path, count in zip(paths, counts, strict=True)
+        ]
         return {"records": sum(counts), "files": files}
 
 
