@@ -16,6 +16,11 @@ def check_support(image: np.ndarray, mask: np.ndarray, name: str) -> None:
     The mask must have the photo's size, the values 0, 1 and 255 (void), and foreground.
     """
     check_photo(image, name)
+    if mask.ndim != 2:
+        raise ValueError(
+            f"{name}: expected a mask [H,W], received {list(mask.shape)}. Take one channel: "
+            "mask[..., 0]."
+        )
     if mask.shape != image.shape[:2]:
         turned = mask.shape == image.shape[1::-1]
         remedy = "Turn it (photos are read upright)" if turned else "Resize or crop it"
@@ -28,6 +33,11 @@ def check_support(image: np.ndarray, mask: np.ndarray, name: str) -> None:
         raise ValueError(
             f"{name}: expected mask values 0 (background), 1 (foreground) and 255 (void), "
             f"received {_shorten(values)}."
+        )
+    if 255 in values and 1 not in values:
+        raise ValueError(
+            f"{name}: expected a mask with some foreground (1), received only "
+            f"{_shorten(values)}, where 255 is void. If 255 is the object: mask == 255."
         )
     check_foreground(mask, name)
 
