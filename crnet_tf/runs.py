@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
-import importlib.metadata
+import importlib
 import json
 import pathlib
 import platform
@@ -100,23 +100,34 @@ def describe_run(settings: Config, index: Index, notice: str) -> dict:
 
 def describe_session() -> dict:
     """Command, git revision, versions and devices of this process."""
-    git = ["git", "-C", str(pathlib.Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        revision = subprocess.run(git, capture_output=True, text=True).stdout.strip()
-    except OSError:  # no git on this machine
-        revision = ""
-    backend = keras.config.backend()  # also the name of its package
+    modules = map(importlib.import_module, (*PACKAGES, keras.config.backend()))
     now = datetime.datetime.now(datetime.timezone.utc)
     return {
         "command": sys.argv,
         "started": now.isoformat(timespec="seconds"),
-        "git": revision or None,
+        "git": _revision(),
         "versions": {
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in (*PACKAGES, backend)},
+            # Of what runs: TensorFlow is installed under several names (tensorflow-cpu).
+            **{module.__name__: module.__version__ for module in modules},
         },
         "devices": keras.distribution.list_devices(),
     }
+
+
+def _revision():
+    """Git revision of this code; None where git does not have it."""
+    here = pathlib.Path(__file__)
+
+    def git(*words):
+        command = ["git", "-C", str(here.parent), *words]
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+    try:
+        # An installed copy may lie in the checkout of another project.
+        return (git("ls-files", here.name) and git("describe", "--always", "--dirty")) or None
+    except OSError:  # no git on this machine
+        return None
 
 
 def write_run(out: pathlib.Path, run: dict) -> None:
