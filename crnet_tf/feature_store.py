@@ -20,6 +20,7 @@ import functools
 import json
 import math
 import pathlib
+import resource
 import shutil
 
 import keras
@@ -37,6 +38,7 @@ ENCODER_FIELDS = (
     "multi_level", "precision", "feature_views", "seed",
 )  # fmt: skip
 DEFAULT_GB = 100.0
+OTHER_FILES = 1024  # that a training may have open besides
 
 
 def open_store(
@@ -55,7 +57,7 @@ def open_store(
 
     Raises:
         ValueError: the store is of other settings, or larger than `max_gb`.
-        OSError: not enough disk space for what is missing.
+        OSError: not enough disk space for what is missing, or too few files may be open.
     """
     settings, directory = network.config, pathlib.Path(directory)
     archive = manifest.Archive(index, "train", classes)
@@ -79,6 +81,7 @@ def open_store(
     kinds = _files_of_a_class(network)
     _check_settings(directory, meta)
     _check_room(directory, kinds, settings.feature_views, drawn, max_gb)
+    _allow_open_files(len(kinds) * len(drawn))
     directory.mkdir(parents=True, exist_ok=True)
     files.write_text(directory / "meta.json", json.dumps(meta, indent=1))
     opened = {
@@ -107,17 +110,29 @@ def _folder(directory, class_id):
 
 def _open_class(folder, kinds, views, photos, drawn):
     folder.mkdir(exist_ok=True)
-    arrays = [
-        # A file that was cut off is made whole again with zeros, which no checksum fits.
-        np.memmap(
-            folder / name,
-            dtype,
-            "r+" if (folder / name).exists() else "w+",
-            shape=(len(photos) * views, *shape),
-        )
-        for name, (dtype, shape) in kinds.items()
-    ]
+    arrays = []
+    for name, (dtype, shape) in kinds.items():
+        # Not emptied, as "w+" would do: another training may have made it just now.
+        (folder / name).open("ab").close()
+        # A new file, or one that was cut off, is filled with zeros, which no checksum fits.
+        shape = (len(photos) * views, *shape)
+        arrays.append(np.memmap(folder / name, dtype, "r+", shape=shape))
     return ClassViews(tuple(photos), drawn, *arrays)
+
+
+def _allow_open_files(count):
+    """Raises this process's bound on open files where it is too low for `count` mapped ones:
+    each stays open, and many systems allow 1,024 (macOS 256) unless asked for more."""
+    wanted = count + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, most = (math.inf if n == resource.RLIM_INFINITY else n for n in (soft, hard))
+    if most < wanted:
+        raise OSError(
+            f"The feature store needs {count} open files: expected a bound of at least {wanted}"
+            f" (ulimit -Hn), received {most}. Raise it, or train without --feature_views."
+        )
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _check_settings(directory, meta):

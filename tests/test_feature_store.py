@@ -2,6 +2,8 @@
 
 import dataclasses
 import os
+import pathlib
+import resource
 import shutil
 import types
 
@@ -144,6 +146,45 @@ def test_photos_that_show_a_test_class_are_left_out_and_no_others(
     }
     drawn = {(c, v.names[n]) for c, v in left.classes.items() for n in v.drawn}
     assert drawn == set(pairs(store)) - shows and len(shows) == 2
+
+
+@pytest.fixture
+def bound_on_files():
+    """Sets the bounds on open files of this process, for a while."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda soft: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, before[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_more_files_may_be_open_than_the_system_allows_unasked(
+    network, index, tmp_path, no_encoding, bound_on_files
+):
+    bound_on_files(len(os.listdir("/dev/fd")) + 4)  # 20 classes have 60 files
+    store = feature_store.open_store(network, index, range(1, 21), tmp_path / "store")
+    assert len(store.classes) == 20
+
+
+def test_a_bound_on_files_that_cannot_be_raised_is_said_before_anything_is_written(
+    network, index, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 1024))
+    with pytest.raises(OSError, match="needs 6 open files.* 1030 .*received 1024"):
+        feature_store.open_store(network, index, CLASSES, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_opening_a_store_does_not_empty_what_another_training_has_just_made(
+    network, index, tmp_path, no_encoding, monkeypatch
+):
+    here = tmp_path / "store"
+    first = feature_store.open_store(network, index, CLASSES, here).classes[1]
+    first.masks[0] = 7
+    exists = pathlib.Path.exists  # what a process saw that looked before the first one wrote
+    monkeypatch.setattr(
+        pathlib.Path, "exists", lambda path: path.parent.parent != here and exists(path)
+    )
+    second = feature_store.open_store(network, index, CLASSES, here).classes[1]
+    assert (first.masks[0] == 7).all() and (second.masks[0] == 7).all()
 
 
 def test_too_few_photos_without_a_test_class_are_named(network, index, tmp_path, no_encoding):
