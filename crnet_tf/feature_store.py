@@ -64,8 +64,8 @@ def open_store(
     drawn = {
         c: tuple(
             number
-            for number, serialized in enumerate(photos.values())
-            if not (unseen and episodes.shows(serialized, unseen))
+            for number, name in enumerate(photos)
+            if not (unseen and episodes.shows(photos[name], unseen))
         )
         for c, photos in archive.by_class.items()
     }

@@ -1,5 +1,6 @@
 """Which photos an evaluation looks at: seeded episodes, written down by id, with a hash."""
 
+import collections
 import dataclasses
 import functools
 import hashlib
@@ -7,6 +8,7 @@ import itertools
 import json
 import pathlib
 import random
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -51,16 +53,13 @@ class WayEntry:
 
 
 class Archive:
-    """Serialized records of some classes of a split, by class and photo id, in memory."""
+    """Serialized records of some classes of a split, by class and photo id."""
 
     def __init__(self, index: records.Index, split: str, classes):
         self.index, self.split = index, split
         self.by_class = {}
         for class_id in classes:
-            self.by_class[class_id] = {
-                records.filename(record): record
-                for record in records.stored(index.files(split, class_id))
-            }
+            self.by_class[class_id] = records.Stream(index.files(split, class_id))
             found, expected = len(self.by_class[class_id]), index.count(split, class_id)
             if found != expected:
                 raise ValueError(
@@ -70,20 +69,20 @@ class Archive:
                 )
 
     def only(self, entries: list[Entry]) -> "Archive":
-        """An archive of the same classes that holds the photos of some episodes alone."""
+        """An archive of the same classes that holds some episodes' photos alone, in memory."""
         used = {name for entry in entries for name in (*entry.support, entry.query)}
         few = Archive.__new__(Archive)
         few.index, few.split = self.index, self.split
         few.by_class = {
-            class_id: {name: record for name, record in photos.items() if name in used}
+            class_id: {name: photos[name] for name in photos if name in used}
             for class_id, photos in self.by_class.items()
         }
         return few
 
     @functools.cached_property
-    def by_name(self) -> dict[str, bytes]:
+    def by_name(self) -> Mapping[str, bytes]:
         """Records by photo id; a photo of two classes has the same record in both streams."""
-        return {name: r for photos in self.by_class.values() for name, r in photos.items()}
+        return collections.ChainMap(*self.by_class.values())
 
     @functools.cached_property
     def names(self) -> dict[int, list[str]]:

@@ -10,15 +10,16 @@ Label maps have 8 bits: class c is drawn as `label_value(c)`, which is c itself 
 classes. Beyond (FSS-1000) values repeat, and no photo may hold two classes of one value.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 
 import tensorflow as tf
 
 from crnet_tf.index import FORMAT_VERSION, INDEX_NAME, Index, label_value, load_index
 
 __all__ = [
-    "FORMAT_VERSION", "INDEX_NAME", "Index", "decoded", "filename", "label_value", "load_index",
-    "parse", "serialize", "stored",
+    "FORMAT_VERSION", "INDEX_NAME", "Index", "Stream", "decoded", "filename", "label_value",
+    "load_index", "parse", "serialize", "stored",
 ]  # fmt: skip
 
 IMAGE = "image/encoded"
@@ -96,3 +97,52 @@ def stored(paths: list[str]) -> Iterator[bytes]:
             f"{', '.join(paths)}: expected whole records, received {error.message}. Copy them "
             "again, or build them again."
         ) from error
+
+
+class Stream(Mapping):
+    """Serialized records of TFRecord files by photo id, in order, read when they are asked for:
+    a large set would not fit in memory.
+
+    Args:
+        paths: must stay as they are while this is used.
+
+    Raises:
+        ValueError: a file is cut off or damaged, or has changed since.
+    """
+
+    # A record lies between its length with a checksum of it, and a checksum of the data.
+    _BEFORE, _AFTER = 12, 4
+
+    def __init__(self, paths: list[str]):
+        self._places, self._states = {}, {path: _state(path) for path in paths}
+        for path in paths:
+            start = self._BEFORE
+            for record in stored([path]):
+                self._places[filename(record)] = path, start, len(record)
+                start += len(record) + self._AFTER + self._BEFORE
+
+    def __getitem__(self, name: str) -> bytes:
+        path, start, length = self._places[name]
+        if _state(path) != self._states[path]:
+            raise ValueError(
+                f"{path}: expected the records that were there at first, received others. "
+                "Build records when nothing uses them, and give the command again."
+            )
+        with open(path, "rb") as file:
+            file.seek(start)
+            return file.read(length)
+
+    def __contains__(self, name) -> bool:
+        return name in self._places  # without reading it
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _state(path):
+    """What changes when a file is written or replaced."""
+    found = os.stat(path)
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -25,8 +25,8 @@ def photos_of(index: records.Index, split: str) -> Iterator[PackedPhoto]:
     """
     classes = sorted(int(c) for c in index.splits[split]["classes"])
     archive = manifest.Archive(index, split, classes)
-    for name, serialized in sorted(archive.by_name.items()):
-        example = read_example(serialized)
+    for name in sorted(archive.by_name):
+        example = read_example(archive.by_name[name])
         if example is None:
             raise ValueError(
                 f"{name}: expected a record of a photo, received another one. Check the "

@@ -66,7 +66,7 @@ def test_a_seed_fixes_the_episodes(archive):
 def test_the_order_of_the_records_does_not_matter(archive, records_dir):
     turned = manifest.Archive(records.load_index(records_dir), "train", ())
     turned.by_class = {
-        class_id: dict(reversed(found.items()))
+        class_id: dict(reversed(list(found.items())))
         for class_id, found in reversed(archive.by_class.items())
     }
     assert manifest.draw(turned, 1, 20, seed=0) == manifest.draw(archive, 1, 20, seed=0)

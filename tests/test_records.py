@@ -1,4 +1,6 @@
 import json
+import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -176,3 +178,48 @@ def test_label_values_are_ids_up_to_254_and_never_background_or_void():
     np.testing.assert_array_equal(values[:254], ids[:254])
     assert values.min() == 1 and values.max() == 254
     np.testing.assert_array_equal(records.label_value(tf.constant(ids, tf.int32)), values)
+
+
+# === Streams ===
+
+
+@pytest.fixture
+def two_files(tmp_path):
+    """Paths of a stream of 3 and 2 records of different lengths, and the records by id."""
+    written = {f"{'x' * i}{i}": example(f"{'x' * i}{i}")[0] for i in range(5)}
+    paths = [str(tmp_path / name) for name in ("a.tfrecord", "b.tfrecord")]
+    for path, some in zip(paths, (list(written)[:3], list(written)[3:]), strict=True):
+        with tf.io.TFRecordWriter(path) as writer:
+            for name in some:
+                writer.write(written[name])
+    return paths, written
+
+
+def test_a_stream_gives_the_records_of_its_files_by_id(two_files):
+    paths, written = two_files
+    stream = records.Stream(paths)
+    assert list(stream) == list(written) and len(stream) == 5
+    assert dict(stream) == written
+    assert "x1" in stream and "x2" not in stream and stream.get("x2") is None
+
+
+def test_a_stream_remembers_places_and_not_records(tmp_path):
+    path, long = str(tmp_path / "long.tfrecord"), 10**6
+    with tf.io.TFRecordWriter(path) as writer:
+        for i in range(8):
+            writer.write(records.serialize(bytes(long), "png", b"", f"{i}", 1, 1))
+    tracemalloc.start()
+    try:
+        stream = records.Stream([path])
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(stream) == 8 and held < long / 10
+
+
+def test_a_stream_notices_that_its_file_became_another(two_files):
+    paths, written = two_files
+    stream = records.Stream(paths)
+    os.replace(paths[1], paths[0])
+    with pytest.raises(ValueError, match="a.tfrecord: expected the records that were there"):
+        stream["0"]
