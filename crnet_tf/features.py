@@ -84,6 +84,11 @@ class FeatureCache:
         for key in [key for key in self._arrays if kind in (None, key[0])]:
             self.bytes -= self._arrays.pop(key).nbytes
 
+    def forget(self, photo: Photo) -> None:
+        """Lets go of what was computed of a photo that is not asked about again."""
+        for key in [key for key in self._arrays if photo.key in key]:
+            self.bytes -= self._arrays.pop(key).nbytes
+
 
 class PhotoEncoder:
     """The encoder of a network with a memory.

@@ -88,6 +88,11 @@ class Segmenter:
         """How sure it is that the object is in a photo at all, up to 1 (`presence.py`)."""
         return self._example.presence(_query(image))
 
+    def forget(self, image: np.ndarray | Photo) -> None:
+        """Lets go of a photo's features, which otherwise stay for another question about it, up
+        to `Options.feature_cache_gb`."""
+        self.learner.cache.forget(_query(image))
+
 
 def _query(image):
     if isinstance(image, Photo):
@@ -139,6 +144,7 @@ def predict(
         if shown:
             row = visualize.panel(*example, image, None, list(steps), threshold=threshold)
             panels.append(row)
+        segmenter.forget(query)
     photos.write_png(out / "panel.png", visualize.contact_sheet(panels))
     write_table(out, ["photo", "presence", "share"], lines)
     return skipped
@@ -167,6 +173,8 @@ def predict_classes(
         classes = nway.decide(found, threshold)
         write_classes(out, name, image, classes)
         lines.append([path.name, *(f"{score:.3f}" for score in sure)])
+        for segmenter in segmenters.values():
+            segmenter.forget(query)
     write_legend(out, list(segmenters))
     write_table(out, ["photo", *(f"presence of {name}" for name in segmenters)], lines)
     return skipped

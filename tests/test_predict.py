@@ -23,6 +23,7 @@ class ColourLearner:
     """Foreground is what has the mean colour of the supports' foreground; two steps."""
 
     learnt = 0
+    cache = features.FeatureCache(0)
 
     def __init__(self, network, options=None, keep_features=False):
         pass
@@ -351,3 +352,26 @@ def test_a_saved_network_segments_alike(network, tmp_path):
     ]
     before, after = (segmenter.segment(photo(BLUE, 51, 47)[0]) for segmenter in segmenters)
     np.testing.assert_allclose(before, after, atol=1e-6)
+
+
+def test_memory_does_not_grow_with_the_number_of_photos(network, tmp_path):
+    for i in range(5):
+        photos.write_png(tmp_path / f"{i}.png", photo((20 * i, 90, 200))[0])
+    paths, held = sorted(tmp_path.glob("*.png")), []
+    for queries in (paths[:1], paths):
+        segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))
+        predict.predict(segmenter, photo(RED), queries, tmp_path / "out")
+        held.append(segmenter.learner.cache.bytes)
+        predict.predict_classes({"red": segmenter}, queries, tmp_path / "out")
+        held.append(segmenter.learner.cache.bytes)
+    assert len(set(held)) == 1 and held[0] > 0  # the support's
+
+
+def test_a_forgotten_photo_is_answered_as_before(network):
+    segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))
+    query, cache = photo(BLUE)[0], segmenter.learner.cache
+    answer, score, before = segmenter.segment(query), segmenter.presence(query), cache.bytes
+    segmenter.forget(query)
+    assert cache.bytes < before
+    np.testing.assert_array_equal(segmenter.segment(query), answer)
+    assert segmenter.presence(query) == score
