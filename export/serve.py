@@ -70,6 +70,12 @@ def _check_folder(path, model, version):
         )
     if path.is_dir() and model.versions():
         return
+    others = Served(model.name, path).versions() if path.is_dir() else []
+    if others:
+        raise FileNotFoundError(
+            f"--version: expected one of {', '.join(map(str, others))}, which are in {path}, "
+            f"received {version}. Leave it out to serve the newest."
+        )
     below = sorted({str(found.parents[1]) for found in path.glob(f"*/[0-9]*/{SAVED_MODEL}")})
     if below:
         raise FileNotFoundError(
@@ -77,8 +83,8 @@ def _check_folder(path, model, version):
             f"Give --model={','.join(below)}"
         )
     raise FileNotFoundError(
-        f"--model: expected a folder with version {version or 1} or another in it, "
-        f"received {path}. Write one: python -m export.saved_model --out={path}"
+        f"--model: expected a folder with a version in it, such as {path}/{version or 1}, "
+        f"received none. Write one: python -m export.saved_model --out={path}"
     )
 
 
