@@ -53,6 +53,15 @@ def check_sizes(photos: list[Photo], settings: Settings) -> None:
             )
 
 
+def check_number(supports: list[Photo], settings: Settings) -> None:
+    """Raises ValueError for more supports than the signatures would take beside one query."""
+    if len(supports) > settings.max_photos:
+        raise ValueError(
+            f"support: expected at most max_photos ({settings.max_photos}), received "
+            f"{len(supports)}. Give fewer, or raise --max_photos."
+        )
+
+
 def few_shot(
     folder: pathlib.Path,
     learner: Learner,

@@ -42,11 +42,13 @@ def export(
 
     Raises:
         RuntimeError: it answers other than the checkpoint does.
-        FileExistsError, ValueError: see `versions.new_version`, `parity.check_sizes`.
+        FileExistsError, ValueError: see `versions.new_version`, `parity.check_sizes`,
+            `parity.check_number`.
     """
     settings = settings or Settings()
     supports, queries = examples or parity.drawn_photos()
     parity.check_sizes([*supports, *queries], settings)
+    parity.check_number(supports, settings)
     network = model.in_float32(model.load_checkpoint(checkpoint))
     exported = signatures.FewShot(network, settings, refine_steps)
     with versions.new_version(pathlib.Path(out), version) as (number, work):

@@ -322,3 +322,14 @@ def test_real_photos_give_a_jpeg_the_answer_of_its_pixels(loaded, network, tmp_p
     wanted, _ = expected(network, SUPPORTS[:1], dataclasses.replace(QUERIES[0], image=pixels))
     levels = tf.io.decode_png(answer["probability_png_bytes"][0]).numpy()[..., 0]
     assert np.abs(levels / 255 - wanted).max() < 0.03
+
+
+def test_more_supports_than_a_request_may_hold_are_refused_at_once(tmp_path):
+    with pytest.raises(ValueError, match=r"at most max_photos \(4\), received 5"):
+        saved_model.export(
+            "none.keras",
+            tmp_path / "crnet",
+            Settings(max_photos=4),
+            examples=([photo(i) for i in range(5)], QUERIES),
+        )
+    assert not (tmp_path / "crnet").exists()
