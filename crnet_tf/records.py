@@ -10,6 +10,7 @@ Label maps have 8 bits: class c is drawn as `label_value(c)`, which is c itself 
 classes. Beyond (FSS-1000) values repeat, and no photo may hold two classes of one value.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 
@@ -19,7 +20,7 @@ from crnet_tf.index import FORMAT_VERSION, INDEX_NAME, Index, label_value, load_
 
 __all__ = [
     "FORMAT_VERSION", "INDEX_NAME", "Index", "Stream", "decoded", "filename", "label_value",
-    "load_index", "parse", "serialize", "stored",
+    "load_index", "parse", "serialize", "stored", "whole",
 ]  # fmt: skip
 
 IMAGE = "image/encoded"
@@ -84,19 +85,32 @@ def filename(serialized: bytes) -> str:
     return example.features.feature[FILENAME].bytes_list.value[0].decode()
 
 
+@contextlib.contextmanager
+def whole(source):
+    """Around what reads records: a file that is cut off or damaged becomes a ValueError that
+    names `source`, which may be the folder of several."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        # The graph is named before and after what is wrong.
+        said = error.message.partition("\n\t [[")[0].split("\n")[-1]
+        # Lengths and checksums in a file, or the number of records (`episodes.class_groups`).
+        if not isinstance(error, tf.errors.DataLossError) and "to contain" not in said:
+            raise
+        raise ValueError(
+            f"{source}: expected whole records, received {said}. Copy them again, or build "
+            "them again; python -m pipelines.verify names every damaged file."
+        ) from error
+
+
 def stored(paths: list[str]) -> Iterator[bytes]:
     """Serialized records of TFRecord files, in order.
 
     Raises:
         ValueError: a file is cut off or damaged.
     """
-    try:
+    with whole(", ".join(paths)):
         yield from tf.data.TFRecordDataset(paths).as_numpy_iterator()
-    except tf.errors.DataLossError as error:
-        raise ValueError(
-            f"{', '.join(paths)}: expected whole records, received {error.message}. Copy them "
-            "again, or build them again."
-        ) from error
 
 
 class Stream(Mapping):

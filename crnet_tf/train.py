@@ -59,7 +59,8 @@ def train(
         feature_gb: bound on its size, 1e9 bytes.
 
     Raises:
-        ValueError: classes with too few photos, or a run of another configuration in `out`.
+        ValueError: classes with too few photos, a damaged file of records, or a run of another
+            configuration in `out`.
         FloatingPointError: the loss or the weights became NaN or infinite.
     """
     keras.utils.set_random_seed(settings.seed)
@@ -80,26 +81,27 @@ def train(
             feature_dir or out / "features",
             feature_gb,
         )
-    trained.fit(
-        dataset,
-        initial_epoch=done,
-        epochs=settings.steps // settings.steps_per_epoch,
-        steps_per_epoch=settings.steps_per_epoch,
-        callbacks=[
-            callbacks.SeedDropout(network, settings.seed),
-            callbacks.StopOnNonFiniteLoss(),
-            callbacks.Validate(network, validation, out, settings.select_on),
-            # After the validation: a run killed in between repeats the epoch.
-            callbacks.SaveLast(network, last),
-            keras.callbacks.TensorBoard(
-                out / "logs",
-                write_graph=False,
-                # A divisor of the epoch: between its own steps Keras drops even epoch values.
-                update_freq=math.gcd(50, settings.steps_per_epoch),
-            ),
-        ],
-        shuffle=False,
-    )
+    with records.whole(index.directory):
+        trained.fit(
+            dataset,
+            initial_epoch=done,
+            epochs=settings.steps // settings.steps_per_epoch,
+            steps_per_epoch=settings.steps_per_epoch,
+            callbacks=[
+                callbacks.SeedDropout(network, settings.seed),
+                callbacks.StopOnNonFiniteLoss(),
+                callbacks.Validate(network, validation, out, settings.select_on),
+                # After the validation: a run killed in between repeats the epoch.
+                callbacks.SaveLast(network, last),
+                keras.callbacks.TensorBoard(
+                    out / "logs",
+                    write_graph=False,
+                    # A divisor of the epoch: between its steps Keras drops even epoch values.
+                    update_freq=math.gcd(50, settings.steps_per_epoch),
+                ),
+            ],
+            shuffle=False,
+        )
     return network
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
@@ -190,6 +191,17 @@ def test_a_mistake_is_one_line():
 def test_mistakes_say_what_to_do(arguments, message, records_dir, tmp_path):
     with pytest.raises((ValueError, OSError), match=message) as error:
         run(train, f"--records={records_dir}", f"--out={tmp_path}/run", *SMALL, *arguments)
+    assert cli.is_mistake(error.value)
+
+
+@pytest.mark.parametrize("keep", [0, -20])
+def test_damaged_records_are_a_mistake_that_says_where_to_look(keep, records_dir, tmp_path):
+    copy = shutil.copytree(records_dir, tmp_path / "records")
+    for file in (copy / "train").glob("*.tfrecord"):
+        file.write_bytes(file.read_bytes()[:keep])
+    message = "records: expected whole records, received .*python -m pipelines.verify"
+    with pytest.raises(ValueError, match=message) as error:
+        run(train, f"--records={copy}", f"--out={tmp_path}/run", *SMALL, "--steps=2")
     assert cli.is_mistake(error.value)
 
 
