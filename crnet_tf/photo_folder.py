@@ -5,6 +5,7 @@ Shared by all that segment photos, here (`predict`) or by way of a server.
 
 import collections
 import concurrent.futures
+import contextlib
 import csv
 import io
 import json
@@ -139,3 +140,15 @@ def write_table(out: pathlib.Path, head: list[str], lines: list[list[str]]) -> N
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([head, *lines])
     files.write_text(out / TABLE, text.getvalue())
+
+
+@contextlib.contextmanager
+def table(out: pathlib.Path, head: list[str]):
+    """Gives a list for the lines of `photos.csv`, written at the end, however that comes: the
+    scores of what was answered before an error or Ctrl+C are not lost."""
+    lines = []
+    try:
+        yield lines
+    finally:
+        if lines:
+            write_table(out, head, lines)

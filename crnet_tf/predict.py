@@ -23,10 +23,10 @@ from crnet_tf.photo_folder import (
     check_apart,
     each_photo,
     query_paths,
+    table,
     write_classes,
     write_legend,
     write_mask,
-    write_table,
 )
 
 MAX_PANELS = 16  # rows of panel.png
@@ -133,20 +133,20 @@ def predict(
         ValueError: no query is a photo.
     """
     files.make_folder(out)
-    panels, lines, skipped = [], [], []
-    for path, name, image in each_photo(queries, photos.read_photo, skipped):
-        query, shown = Photo(image, name=name), len(panels) < MAX_PANELS
-        # Every step at the size of the photo is only worth its while for the panel.
-        steps = segmenter.steps(query) if shown else segmenter.segment(query)[None]
-        mask = (steps[-1] > threshold).astype(np.uint8)
-        write_mask(out, name, image, mask, np.uint8(np.round(255 * steps[-1])))
-        lines.append([path.name, f"{segmenter.presence(query):.3f}", f"{mask.mean():.4f}"])
-        if shown:
-            row = visualize.panel(*example, image, None, list(steps), threshold=threshold)
-            panels.append(row)
-        segmenter.forget(query)
+    panels, skipped = [], []
+    with table(out, ["photo", "presence", "share"]) as lines:
+        for path, name, image in each_photo(queries, photos.read_photo, skipped):
+            query, shown = Photo(image, name=name), len(panels) < MAX_PANELS
+            # Every step at the size of the photo is only worth its while for the panel.
+            steps = segmenter.steps(query) if shown else segmenter.segment(query)[None]
+            mask = (steps[-1] > threshold).astype(np.uint8)
+            write_mask(out, name, image, mask, np.uint8(np.round(255 * steps[-1])))
+            lines.append([path.name, f"{segmenter.presence(query):.3f}", f"{mask.mean():.4f}"])
+            if shown:
+                row = visualize.panel(*example, image, None, list(steps), threshold=threshold)
+                panels.append(row)
+            segmenter.forget(query)
     photos.write_png(out / "panel.png", visualize.contact_sheet(panels))
-    write_table(out, ["photo", "presence", "share"], lines)
     return skipped
 
 
@@ -165,18 +165,18 @@ def predict_classes(
     Returns, raises: as `predict`.
     """
     files.make_folder(out)
-    lines, skipped = [], []
-    for path, name, image in each_photo(queries, photos.read_photo, skipped):
-        query = Photo(image, name=name)
-        found = np.stack([segmenter.segment(query) for segmenter in segmenters.values()])
-        sure = [segmenter.presence(query) for segmenter in segmenters.values()]
-        classes = nway.decide(found, threshold)
-        write_classes(out, name, image, classes)
-        lines.append([path.name, *(f"{score:.3f}" for score in sure)])
-        for segmenter in segmenters.values():
-            segmenter.forget(query)
     write_legend(out, list(segmenters))
-    write_table(out, ["photo", *(f"presence of {name}" for name in segmenters)], lines)
+    skipped, head = [], ["photo", *(f"presence of {name}" for name in segmenters)]
+    with table(out, head) as lines:
+        for path, name, image in each_photo(queries, photos.read_photo, skipped):
+            query = Photo(image, name=name)
+            found = np.stack([segmenter.segment(query) for segmenter in segmenters.values()])
+            sure = [segmenter.presence(query) for segmenter in segmenters.values()]
+            classes = nway.decide(found, threshold)
+            write_classes(out, name, image, classes)
+            lines.append([path.name, *(f"{score:.3f}" for score in sure)])
+            for segmenter in segmenters.values():
+                segmenter.forget(query)
     return skipped
 
 

@@ -375,3 +375,23 @@ def test_a_forgotten_photo_is_answered_as_before(network):
     assert cache.bytes < before
     np.testing.assert_array_equal(segmenter.segment(query), answer)
     assert segmenter.presence(query) == score
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_scores_of_what_was_answered_survive_an_interruption(folder, network, several):
+    class Interrupted(predict.Segmenter):
+        def presence(self, image):
+            if image.name == "b":
+                raise KeyboardInterrupt
+            return super().presence(image)
+
+    segmenter = Interrupted(network, *([value] for value in photo(RED)))
+    paths, out = predict.query_paths(folder / "queries"), folder / "out"
+    with pytest.raises(KeyboardInterrupt):
+        if several:
+            predict.predict_classes({"red": segmenter}, paths, out)
+        else:
+            predict.predict(segmenter, photo(RED), paths, out)
+    with open(out / "photos.csv", newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == ["photo", "a.jpg", "a.png"]
+    assert (out / "classes.json").exists() == several
