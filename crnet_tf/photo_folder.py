@@ -135,20 +135,15 @@ def write_legend(out: pathlib.Path, names: list[str]) -> None:
     files.write_text(out / "classes.json", legend)
 
 
-def write_table(out: pathlib.Path, head: list[str], lines: list[list[str]]) -> None:
-    """Writes `photos.csv`."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([head, *lines])
-    files.write_text(out / TABLE, text.getvalue())
-
-
 @contextlib.contextmanager
-def table(out: pathlib.Path, head: list[str]):
-    """Gives a list for the lines of `photos.csv`, written at the end, however that comes: the
-    scores of what was answered before an error or Ctrl+C are not lost."""
-    lines = []
+def table(out: pathlib.Path):
+    """Gives a list for the rows of `photos.csv`, its heading first, written at the end, however
+    that comes: the scores of what was answered before an error or Ctrl+C are not lost."""
+    rows = []
     try:
-        yield lines
+        yield rows
     finally:
-        if lines:
-            write_table(out, head, lines)
+        if len(rows) > 1:
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows(rows)
+            files.write_text(out / TABLE, text.getvalue())

@@ -134,17 +134,18 @@ def predict(
     """
     files.make_folder(out)
     panels, skipped = [], []
-    with table(out, ["photo", "presence", "share"]) as lines:
+    with table(out) as rows:
+        rows.append(["photo", "presence", "share"])
         for path, name, image in each_photo(queries, photos.read_photo, skipped):
             query, shown = Photo(image, name=name), len(panels) < MAX_PANELS
             # Every step at the size of the photo is only worth its while for the panel.
             steps = segmenter.steps(query) if shown else segmenter.segment(query)[None]
             mask = (steps[-1] > threshold).astype(np.uint8)
             write_mask(out, name, image, mask, np.uint8(np.round(255 * steps[-1])))
-            lines.append([path.name, f"{segmenter.presence(query):.3f}", f"{mask.mean():.4f}"])
+            rows.append([path.name, f"{segmenter.presence(query):.3f}", f"{mask.mean():.4f}"])
             if shown:
-                row = visualize.panel(*example, image, None, list(steps), threshold=threshold)
-                panels.append(row)
+                panel = visualize.panel(*example, image, None, list(steps), threshold=threshold)
+                panels.append(panel)
             segmenter.forget(query)
     photos.write_png(out / "panel.png", visualize.contact_sheet(panels))
     return skipped
@@ -166,15 +167,16 @@ def predict_classes(
     """
     files.make_folder(out)
     write_legend(out, list(segmenters))
-    skipped, head = [], ["photo", *(f"presence of {name}" for name in segmenters)]
-    with table(out, head) as lines:
+    skipped = []
+    with table(out) as rows:
+        rows.append(["photo", *(f"presence of {name}" for name in segmenters)])
         for path, name, image in each_photo(queries, photos.read_photo, skipped):
             query = Photo(image, name=name)
             found = np.stack([segmenter.segment(query) for segmenter in segmenters.values()])
             sure = [segmenter.presence(query) for segmenter in segmenters.values()]
             classes = nway.decide(found, threshold)
             write_classes(out, name, image, classes)
-            lines.append([path.name, *(f"{score:.3f}" for score in sure)])
+            rows.append([path.name, *(f"{score:.3f}" for score in sure)])
             for segmenter in segmenters.values():
                 segmenter.forget(query)
     return skipped

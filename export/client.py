@@ -55,8 +55,8 @@ def segment_folder(
         return photos.read_photo(path), answer
 
     files.make_folder(out)
-    lines, skipped, names = [], [], []
-    try:
+    skipped, names = [], []
+    with photo_folder.table(out) as rows:
         for path, name, (image, answer) in photo_folder.each_photo(
             queries, ask, skipped, concurrency
         ):
@@ -64,26 +64,19 @@ def segment_folder(
                 count = len(answer.presence)
                 names = segmenter.class_names() if count > 1 else ["the object"]
                 names = names or [f"class {n}" for n in range(1, count + 1)]
+                if len(names) == 1:
+                    rows.append(["photo", "presence", "share"])
+                else:
+                    photo_folder.write_legend(out, names)
+                    rows.append(["photo", *(f"presence of {n}" for n in names)])
             scores = [f"{score:.3f}" for score in answer.presence]
             if len(names) == 1:
                 photo_folder.write_mask(out, name, image, answer.mask, answer.probability[0])
-                lines.append([path.name, *scores, f"{answer.mask.mean():.4f}"])
+                rows.append([path.name, *scores, f"{answer.mask.mean():.4f}"])
             else:
                 photo_folder.write_classes(out, name, image, answer.mask)
-                lines.append([path.name, *scores])
-    finally:  # what was answered before an error is not lost
-        if lines:
-            _write_table(out, names, lines)
+                rows.append([path.name, *scores])
     return skipped
-
-
-def _write_table(out, names, lines):
-    """The presence scores of the classes on each photo."""
-    if len(names) == 1:
-        photo_folder.write_table(out, ["photo", "presence", "share"], lines)
-    else:
-        photo_folder.write_legend(out, names)
-        photo_folder.write_table(out, ["photo", *(f"presence of {n}" for n in names)], lines)
 
 
 def define_flags():
