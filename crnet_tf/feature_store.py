@@ -20,7 +20,6 @@ import functools
 import json
 import math
 import pathlib
-import resource
 import shutil
 
 import keras
@@ -81,7 +80,7 @@ def open_store(
     kinds = _files_of_a_class(network)
     _check_settings(directory, meta)
     _check_room(directory, kinds, settings.feature_views, drawn, max_gb)
-    _allow_open_files(len(kinds) * len(drawn))
+    _check_open_files(len(kinds) * len(drawn))
     directory.mkdir(parents=True, exist_ok=True)
     files.write_text(directory / "meta.json", json.dumps(meta, indent=1))
     opened = {
@@ -120,19 +119,16 @@ def _open_class(folder, kinds, views, photos, drawn):
     return ClassViews(tuple(photos), drawn, *arrays)
 
 
-def _allow_open_files(count):
-    """Raises this process's bound on open files where it is too low for `count` mapped ones:
-    each stays open, and many systems allow 1,024 (macOS 256) unless asked for more."""
+def _check_open_files(count):
+    """Raises OSError where `count` more files than a training has anyway cannot be open: a
+    mapped one stays so."""
     wanted = count + OTHER_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    soft, most = (math.inf if n == resource.RLIM_INFINITY else n for n in (soft, hard))
-    if most < wanted:
+    bound = files.allow_open(wanted)
+    if bound < wanted:
         raise OSError(
             f"The feature store needs {count} open files: expected a bound of at least {wanted}"
-            f" (ulimit -Hn), received {most}. Raise it, or train without --feature_views."
+            f" (ulimit -Hn), received {bound}. Raise it, or train without --feature_views."
         )
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _check_settings(directory, meta):

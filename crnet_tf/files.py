@@ -1,7 +1,8 @@
-"""Files that are whole or not there: written beside their place and renamed."""
+"""Files that are whole or not there: written beside their place and renamed; open ones."""
 
 import contextlib
 import json
+import math
 import os
 import pathlib
 import zipfile
@@ -28,6 +29,19 @@ def make_folder(path: str | os.PathLike) -> None:
             f"{path}: expected a folder that results can be written to, received {problem}. "
             "Choose another --out."
         )
+
+
+def allow_open(count: int) -> float:
+    """Raises this process's bound on open files to `count` where it is lower, as far as it may
+    be: many systems start with 1,024, macOS with 256. Returns the bound."""
+    import resource  # only here: all else runs where it is not there
+
+    given = resource.getrlimit(resource.RLIMIT_NOFILE)
+    bound, highest = (math.inf if n == resource.RLIM_INFINITY else n for n in given)
+    if bound < count:
+        bound = min(count, highest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (bound, given[1]))
+    return bound
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:

@@ -9,15 +9,16 @@ import collections
 import contextlib
 import itertools
 import pathlib
-import resource
 
 import tensorflow as tf
 
+from crnet_tf import files
 from pipelines.disk import no_room, sha256_of
 from pipelines.threads import futures_of
 
 SHARD_MB = 512
 MAX_OPEN = 512  # files; more classes than that, and the one not written longest is closed
+OTHER_FILES = 128  # that a builder may have open besides
 FRAME_BYTES = 16  # length and checksums around a record
 
 
@@ -66,7 +67,7 @@ class ShardWriter:
         self._open = collections.OrderedDict()  # class id -> writer, longest unused first
         self._bytes = collections.Counter()  # of the open shard of a class
         self._counts = {}  # class id -> records of each of its shards
-        _allow_open_files(max_open)
+        files.allow_open(max_open + OTHER_FILES)
 
     def write(self, class_id: int, record: bytes) -> None:
         """Appends a record to the stream of a class.
@@ -130,11 +131,11 @@ class ShardWriter:
 
     def _stream(self, class_id, paths, sums):
         counts = self._counts[class_id]
-        files = [
+        listed = [
             {"name": path.name, "records": count, "sha256": next(sums).result()}
             for path, count in zip(paths, counts, strict=True)
         ]
-        return {"records": sum(counts), "files": files}
+        return {"records": sum(counts), "files": listed}
 
 
 def file_name(class_id: int, number: int, shards: int) -> str:
@@ -144,12 +145,3 @@ def file_name(class_id: int, number: int, shards: int) -> str:
 
 def _unfinished(class_id, number):
     return f"class_{class_id:02d}-{number:05d}"
-
-
-def _allow_open_files(count):
-    """Raises this process' limit of open files where it is too low (macOS: 256)."""
-    wanted = count + 128
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if resource.RLIM_INFINITY != soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -168,6 +168,7 @@ def test_a_bound_on_files_that_cannot_be_raised_is_said_before_anything_is_writt
     network, index, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 1024))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
     with pytest.raises(OSError, match="needs 6 open files.* 1030 .*received 1024"):
         feature_store.open_store(network, index, CLASSES, tmp_path / "store")
     assert not (tmp_path / "store").exists()
