@@ -81,12 +81,14 @@ class FeatureCache:
     def clear(self, kind: str | None = None) -> None:
         """Forgets everything, or the arrays whose key begins with `kind`, as it must when the
         weights change that they come from."""
-        for key in [key for key in self._arrays if kind in (None, key[0])]:
-            self.bytes -= self._arrays.pop(key).nbytes
+        self._drop([key for key in self._arrays if kind in (None, key[0])])
 
     def forget(self, photo: Photo) -> None:
         """Lets go of what was computed of a photo that is not asked about again."""
-        for key in [key for key in self._arrays if photo.key in key]:
+        self._drop([key for key in self._arrays if photo.key in key])
+
+    def _drop(self, keys):
+        for key in keys:
             self.bytes -= self._arrays.pop(key).nbytes
 
 
