@@ -22,9 +22,9 @@ from crnet_tf.scoring import evaluate as evaluate
 
 def define_flags():
     text, number = flags.DEFINE_string, flags.DEFINE_integer
-    text("checkpoint", None, "A .keras file written by training.", required=True)
+    text("checkpoint", None, "A .keras file written by training; default: the one of CRNet-TF.")
     text("records", None, "Folder of records with index.json.", required=True)
-    text("out", None, "Folder of the results; default: beside the checkpoint.")
+    text("out", None, "Folder of the results; default: evaluation/, beside a checkpoint given.")
     flags.DEFINE_enum(
         "classes",
         "novel",

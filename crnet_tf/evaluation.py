@@ -37,11 +37,13 @@ class Run:
         self.args, self.started = args, time.time()
         self._check_flags(args)  # and the records, before a network is loaded, which takes long
         self.index = records.load_index(args.records)
-        self.network = model.load_checkpoint(args.checkpoint)
+        self.checkpoint = model.checkpoint_or_start(args.checkpoint)
+        self.network = model.load_checkpoint(self.checkpoint)
         self.classes = chosen_classes(self.network, self.index, args.classes)
         self.options = fields.from_flags(Options, {}, args)
         self.cache = FeatureCache(self.options.feature_cache_gb * 2**30)
-        self.out = pathlib.Path(args.out or pathlib.Path(args.checkpoint).parent / "evaluation")
+        beside = self.checkpoint.parent if args.checkpoint else pathlib.Path()
+        self.out = pathlib.Path(args.out or beside / "evaluation")
         self.draws, self.learners = Draws(args, self.index, self.classes), {}
 
     def protocols(self) -> list[Protocol]:
@@ -237,7 +239,7 @@ class Run:
         """Content of `evaluation.json`."""
         args, names = self.args, self.index.class_names
         return {
-            "checkpoint": args.checkpoint,
+            "checkpoint": str(self.checkpoint),
             "dataset": self.index.dataset,
             "records_sha256": self.index.sha256,
             "fold": self.network.config.fold,

@@ -333,6 +333,15 @@ def test_base_classes_go_beside_the_checkpoint_unless_told(
     assert len(ids) == 3 and not set(ids) & set(NOVEL)
 
 
+def test_without_a_checkpoint_the_model_that_comes_along_is_scored_here(
+    checkpoint, records_dir, tmp_path, monkeypatch, no_pictures
+):
+    monkeypatch.setattr(model, "START", checkpoint)
+    monkeypatch.chdir(tmp_path)
+    small("", records_dir, None, "--classes=all", "--episodes=2")
+    assert content(tmp_path / "evaluation")["checkpoint"] == str(checkpoint)
+
+
 def test_protocols_of_other_splits_stand_side_by_side(checkpoint, records_dir, tmp_path):
     """Their photos are not in one archive; the panels are of the first."""
     small(
