@@ -7,11 +7,11 @@ ones for the same --seed.
 """
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 from absl import flags
 from PIL import Image, ImageDraw, ImageFont
 
@@ -57,8 +57,8 @@ def show(
         cell: px of a photo's longer side.
 
     Raises:
-        FileNotFoundError, ValueError: no such records, split or class; too large a sheet; no
-            name of a PNG file.
+        FileNotFoundError, ValueError: no such records, split or class; damaged records; too
+            large a sheet; no name of a PNG file.
     """
     out = pathlib.Path(out)
     if out.suffix.lower() != ".png" or out.is_dir():
@@ -106,8 +106,8 @@ def _row(index, split, class_id, per_class, seed, cell):
     choice = np.random.default_rng([seed, class_id]).permutation(count)[:per_class]
     chosen, last = set(choice.tolist()), max(choice.tolist())
     cells = []
-    stream = tf.data.TFRecordDataset(index.files(split, class_id)).take(last + 1)
-    for number, serialized in enumerate(stream.as_numpy_iterator()):
+    stream = records.stored(index.files(split, class_id))
+    for number, serialized in enumerate(itertools.islice(stream, last + 1)):
         if number in chosen:
             cells.append(_cell(serialized, class_id, cell))
     return _Row(class_id, index.class_names[class_id - 1], count, cells)

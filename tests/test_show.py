@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -140,6 +141,16 @@ def test_unknown_class(records_dir, tmp_path, wanted):
 def test_unknown_split(records_dir, tmp_path):
     with pytest.raises(ValueError, match="split: expected one of.*received 'test'"):
         show(records_dir, tmp_path / "s.png", split="test")
+
+
+def test_damaged_records_are_named(records_dir, tmp_path):
+    shutil.copytree(records_dir, tmp_path / "records")
+    (path,) = (tmp_path / "records" / "train").glob("class_08-*")
+    for damaged in (path.read_bytes()[:-100], path.read_bytes()[:99]):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="class_08.*expected whole records.*verify"):
+            show(tmp_path / "records", tmp_path / "s.png", classes=["cat"], cell=CELL)
+    show(tmp_path / "records", tmp_path / "s.png", classes=["dog"], cell=CELL)
 
 
 def test_class_without_photos(tmp_path):
