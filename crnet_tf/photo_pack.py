@@ -11,8 +11,10 @@ to be carried to another machine.
 import dataclasses
 import hashlib
 import io
+import itertools
 import json
 import pathlib
+from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
@@ -64,15 +66,18 @@ class Pack:
         return rows
 
 
-def write(directory, index: Index, photos, part_mb: float) -> list[pathlib.Path]:
-    """Writes a pack of `PackedPhoto`s into an empty folder; returns its files.
+def write(
+    directory, index: Index, photos: Iterable[PackedPhoto], part_mb: float
+) -> list[pathlib.Path]:
+    """Writes a pack into an empty folder; returns its files.
 
     Args:
+        photos: taken one by one; those of one part are in memory at a time.
         part_mb: size of a part, 1e6 bytes; one photo at least.
     """
     directory = pathlib.Path(directory)
     listed, hashes, part = [], {}, []
-    for photo in [*photos, None]:
+    for photo in itertools.chain(photos, [None]):
         full = sum(len(p.image) + len(p.label) for p in part) >= part_mb * 1e6
         if part and (photo is None or full):
             name = f"part-{len(hashes):05d}.npz"

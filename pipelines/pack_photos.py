@@ -5,13 +5,14 @@
 Writes every photo once, as encoded in the records, for `python -m crnet_tf.train_jax`.
 """
 
+import itertools
 import os
 import pathlib
 from collections.abc import Iterator
 
 from absl import flags
 
-from crnet_tf import cli, manifest, photo_pack, records
+from crnet_tf import cli, files, manifest, photo_pack, records
 from crnet_tf.photo_pack import PackedPhoto
 from pipelines.folder import locked, real, replaced
 from pipelines.inspect_record import read_example
@@ -62,7 +63,8 @@ def define_flags():
 def main():
     args = flags.FLAGS
     index = records.load_index(args.records)
-    photos = [photo for split in ("train", "val") for photo in photos_of(index, split)]
+    splits = ("train", "val")
+    photos = itertools.chain.from_iterable(photos_of(index, split) for split in splits)
     out = real(pathlib.Path(args.out))
     with locked(out):
         _check_out(out)
@@ -70,9 +72,8 @@ def main():
             written = photo_pack.write(work, index, photos, args.part_mb)
     for path in written:
         print(f"{out / path.name}: {os.path.getsize(out / path.name) / 1e6:.1f} MB")
-    print(
-        f"{len(photos)} photos. Next: python -m crnet_tf.train_jax --pack={args.out} --fold=1"
-    )
+    count = len(files.read_json(out / photo_pack.LIST_NAME)["photos"])
+    print(f"{count} photos. Next: python -m crnet_tf.train_jax --pack={args.out} --fold=1")
 
 
 if __name__ == "__main__":

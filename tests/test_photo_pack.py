@@ -49,6 +49,18 @@ def test_parts_are_as_small_as_asked(packed):
     assert all(part.stat().st_size < 100_000 + largest_photo for part in parts)
 
 
+def test_photos_are_in_memory_part_by_part(pack, tmp_path):
+    def photos():
+        for number, photo in enumerate(pack.photos):
+            yield photo
+            taken = sum(len(p.image) + len(p.label) for p in pack.photos[: number + 1])
+            written = len(list(tmp_path.glob("part-*")))
+            assert written >= taken // 200_000  # parts of 100 kB and one photo more
+
+    photo_pack.write(tmp_path, pack.index, photos(), part_mb=0.1)
+    assert photo_pack.read(tmp_path).photos == pack.photos
+
+
 def test_photos_of_a_class_without_those_that_show_another(pack):
     kept = pack.by_class("train", (1, 2), unseen=(6, 7))
     for class_id, rows in kept.items():
