@@ -1,8 +1,8 @@
 """Labelme: a JSON file of drawn shapes beside each photo.
 
 Polygons, rectangles and circles are filled, later shapes over earlier ones; other kinds
-(point, line, linestrip, mask ...) are left out and counted. The label `_background_` is
-background, `__ignore__` counts nowhere.
+(point, line, linestrip, mask ...) are left out and counted, as are photos without a JSON file.
+The label `_background_` is background, `__ignore__` counts nowhere.
 """
 
 import collections
@@ -57,6 +57,9 @@ def list_photos(source: pathlib.Path) -> Listing:
         coloured = tuple((values[label], kind, points) for label, kind, points in shapes)
         photos.append(Photo(name, photo, (size, coloured), classes))
     notes = [f"{n} shapes of kind {kind} left out." for kind, n in sorted(left_out.items())]
+    named = {photo.resolve() for _, photo, *_ in drawn}
+    bare = sum(path.resolve() not in named for path in files_of(source, PHOTO_SUFFIXES))
+    notes += [f"{bare} photos without a usable JSON file; left out."] if bare else []
     return Listing(tuple(names), photos, problems, notes)
 
 

@@ -190,6 +190,16 @@ def test_labelme_polygons_circles_and_special_labels(tmp_path):
     assert np.all(label[0:11, 30:41] == 255) and np.sum(label == 255) == 121
 
 
+def test_photos_without_a_labelme_file_are_counted(tmp_path):
+    write_labelme(tmp_path)
+    for photo in ("extra.jpg", "below/extra.png"):
+        write_photo(tmp_path / photo, 0)
+    (tmp_path / "p0.json").rename(tmp_path / "other.json")  # names its photo p0.jpg itself
+    listing = labelme.list_photos(tmp_path)
+    assert len(listing.photos) == 6 and not listing.problems
+    assert listing.notes[1:] == ["2 photos without a usable JSON file; left out."]
+
+
 def test_wrong_labelme_files(tmp_path):
     write_labelme(tmp_path, count=4)
     (tmp_path / "p0.json").write_text("{")
