@@ -26,6 +26,7 @@ from pipelines.listing import (
     Photo,
     files_by_name,
 )
+from pipelines.progress import progress
 from pipelines.threads import futures_of
 
 SPECIAL = {"background": 0, "void": VOID}
@@ -65,7 +66,8 @@ def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Pat
     held = {}  # photo name -> names in its map
     both = sorted(paths.keys() & maps.keys())
     find = functools.partial(_names_in, table=table)
-    for name, names in zip(both, futures_of(find, map(maps.get, both)), strict=True):
+    found = progress(futures_of(find, map(maps.get, both)), "label maps", len(both))
+    for name, names in zip(both, found, strict=True):
         try:
             held[name] = names.result()
         except (ValueError, OSError) as error:

@@ -385,6 +385,11 @@ def test_colour_table_as_json(tmp_path):
     assert keys == {"cat": 0x010203, "void": 0xFFFFFF}
 
 
+def test_reading_all_label_maps_shows_progress(tmp_path, capsys):
+    label_maps.list_photos(*write_label_maps(tmp_path, in_colour=False))
+    assert "6/6" in capsys.readouterr().err
+
+
 def test_a_colour_outside_the_table_is_named(tmp_path):
     images, labels, table = write_label_maps(tmp_path, in_colour=True)
     smooth = np.full((HEIGHT, WIDTH, 3), (1, 2, 3), np.uint8)
