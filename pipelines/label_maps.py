@@ -48,6 +48,12 @@ def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Pat
         FileNotFoundError, ValueError: a folder or the table is not as it should be.
     """
     table = read_table(colours)
+    if images.resolve() == labels.resolve():
+        raise ValueError(
+            f"--images, --labels: expected two folders, received {images} for both, where "
+            "x.jpg and x.png look like two photos of one name. Move the label maps to a "
+            "folder of their own."
+        )
     paths, problems = files_by_name(images, PHOTO_SUFFIXES)
     maps, twice = files_by_name(labels, LABEL_SUFFIXES)
     problems += (

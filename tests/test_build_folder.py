@@ -385,6 +385,14 @@ def test_colour_table_as_json(tmp_path):
     assert keys == {"cat": 0x010203, "void": 0xFFFFFF}
 
 
+def test_photos_and_label_maps_in_one_folder(tmp_path):
+    images, labels, table = write_label_maps(tmp_path, in_colour=False)
+    for path in labels.iterdir():
+        path.rename(images / path.name)
+    with pytest.raises(ValueError, match="expected two folders.*Move the label maps"):
+        label_maps.list_photos(images, tmp_path / "maps" / ".." / images.name, table)
+
+
 def test_reading_all_label_maps_shows_progress(tmp_path, capsys):
     label_maps.list_photos(*write_label_maps(tmp_path, in_colour=False))
     assert "6/6" in capsys.readouterr().err
