@@ -111,6 +111,13 @@ def photo_bytes(path: PathLike) -> tuple[bytes, str, tuple[int, int]]:
     An upright 8-bit RGB or grey JPEG is kept byte for byte, once it was decoded to its end;
     anything else is read by `read_photo` and stored as PNG. Raises what `read_photo` raises.
     """
+    content, image_format, size = photo_content(path)
+    return content if image_format == "jpeg" else encode_png(content), image_format, size
+
+
+def photo_content(path: PathLike) -> tuple[bytes | np.ndarray, str, tuple[int, int]]:
+    """`photo_bytes`, but what is stored as PNG comes as its pixels uint8 [H,W,3]: to encode the
+    turned photo of a phone takes seconds, for nothing where it is shrunk first."""
     sizes = []
 
     def coarsely(image):
@@ -124,7 +131,7 @@ def photo_bytes(path: PathLike) -> tuple[bytes, str, tuple[int, int]]:
         return pathlib.Path(path).read_bytes(), "jpeg", sizes[0]
     is_whole = (image.height, image.width) == sizes[0]
     pixels = _to_rgb(image, path) if is_whole else read_photo(path)
-    return encode_png(pixels), "png", pixels.shape[:2]
+    return pixels, "png", pixels.shape[:2]
 
 
 def encode_png(array: np.ndarray, palette: bytes | None = None) -> bytes:

@@ -26,7 +26,7 @@ class Item:
     """One photo with its label map, as it goes into the records."""
 
     filename: str  # source id: unique, without extension
-    image: bytes  # encoded photo
+    image: bytes | np.ndarray  # encoded photo, or pixels uint8 [H,W,3] to encode as PNG
     image_format: str  # "jpeg" or "png"
     label: np.ndarray  # uint8 [H,W] class ids (`records.label_value`), 255 void
     classes: list[int]  # class ids it is listed under
@@ -60,7 +60,7 @@ def make_example(
     drawn = isinstance(label, np.ndarray)
     ids = label if drawn else photos.read_label(label)
     name = photo if drawn else label
-    image, image_format, size = photos.photo_bytes(photo)
+    image, image_format, size = photos.photo_content(photo)
     if ids.shape != tuple(size):
         raise _other_size(name, photo, size, ids.shape)
     counts = photos.value_counts(ids)
@@ -98,7 +98,8 @@ def shrink(item: Item, short_side: int) -> Item:
     if scale >= 1:
         return item
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    with Image.open(io.BytesIO(item.image)) as image:
+    drawn = isinstance(item.image, np.ndarray)
+    with Image.fromarray(item.image) if drawn else Image.open(io.BytesIO(item.image)) as image:
         small = image.resize(size, Image.Resampling.LANCZOS)
     if item.image_format == "jpeg":
         buffer = io.BytesIO()
@@ -114,8 +115,10 @@ def shrink(item: Item, short_side: int) -> Item:
 def serialize(item: Item) -> bytes:
     """The item as a serialized Example; the same item gives the same bytes."""
     height, width = item.label.shape
-    label = photos.encode_png(item.label)
-    return records.serialize(item.image, item.image_format, label, item.filename, height, width)
+    image, label = item.image, photos.encode_png(item.label)
+    if isinstance(image, np.ndarray):
+        image = photos.encode_png(image)
+    return records.serialize(image, item.image_format, label, item.filename, height, width)
 
 
 def make_record(

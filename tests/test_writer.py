@@ -1,5 +1,6 @@
 import dataclasses
 import errno
+import functools
 import hashlib
 import io
 import json
@@ -169,6 +170,30 @@ def test_make_example_is_what_is_written(voc_dir, records_dir):
     index = records.load_index(records_dir)
     assert item.classes == [1, 6] and item.filename == name
     assert name in [records.filename(r) for r in stored(index, "val", 6)]
+
+
+def test_a_turned_photo_is_encoded_once_and_as_before(tmp_path, monkeypatch):
+    """Encoding a phone's photo as PNG takes seconds; it is not done for one that is shrunk."""
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held 90 degrees
+    path = tmp_path / "a.jpg"
+    Image.fromarray(pixels).save(path, exif=exif)
+    label = np.ones((60, 40), np.uint8)
+    data, image_format, _ = photos.photo_bytes(path)
+    encoded = examples.Item("a", data, image_format, label, [1])
+    sizes, encode = [], photos.encode_png
+    monkeypatch.setattr(
+        photos, "encode_png", lambda array: sizes.append(array.shape) or encode(array)
+    )
+    for short_side, size in ((None, (60, 40)), (20, (30, 20))):
+        wanted = examples.make_record("a", lambda _: encoded, short_side)
+        sizes.clear()
+        make = functools.partial(
+            examples.make_example, label=label, filter="none", num_classes=1
+        )
+        assert examples.make_record(path, make, short_side) == wanted
+        assert sorted(sizes) == [size, (*size, 3)]  # the label map and the photo
 
 
 def item(name, classes=(1,), size=(12, 16), image_format="png"):
