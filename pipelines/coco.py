@@ -9,6 +9,7 @@ import numpy as np
 
 from crnet_tf.folds import COCO_CLASSES, VOID
 from pipelines.coco_masks import draw_object
+from pipelines.listing import check_file
 
 _ANNOTATION_KEYS = ("id", "image_id", "category_id", "segmentation")
 
@@ -47,6 +48,7 @@ def read_instances(path: pathlib.Path, photo_folder: pathlib.Path) -> Instances:
         ValueError: it is damaged, is not of COCO's 80 categories, names a photo twice, or
             annotates one that it does not list.
     """
+    check_file(path, "COCO's annotations")
     try:
         with open(path, encoding="utf-8") as file:
             content = json.load(file, object_hook=packed)

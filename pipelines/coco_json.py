@@ -14,7 +14,7 @@ from crnet_tf import records
 from pipelines import coco
 from pipelines.coco_masks import pycocotools_mask
 from pipelines.examples import check_size
-from pipelines.listing import MALFORMED, Listing, Photo, second_of_name, text_in
+from pipelines.listing import MALFORMED, Listing, Photo, check_file, second_of_name, text_in
 
 
 def list_photos(annotations: pathlib.Path, images: pathlib.Path) -> Listing:
@@ -73,6 +73,7 @@ def _files(photos, drawn, annotations, images):
 
 def _read(path):
     """{image id: (file name, height, width)}, {category id: name} and {image id: objects}."""
+    check_file(path, "a JSON file in COCO's format")
     with _format_of(path), open(path, encoding="utf-8") as file:
         content = json.load(file, object_hook=coco.packed)
         photos = {

@@ -24,6 +24,7 @@ from pipelines.listing import (
     PHOTO_SUFFIXES,
     Listing,
     Photo,
+    check_file,
     files_by_name,
 )
 from pipelines.progress import progress
@@ -114,8 +115,10 @@ def read_table(path: pathlib.Path) -> Table:
     """The colour table in a CSV or JSON file.
 
     Raises:
+        FileNotFoundError: there is no such file.
         ValueError: it is no table of names with an id or R,G,B in 0..255, or ambiguous.
     """
+    check_file(path, "a colour table (CSV or JSON)")
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows = _json_rows(text) if path.suffix.lower() == ".json" else _csv_rows(text)

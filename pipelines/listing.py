@@ -57,6 +57,16 @@ def files_of(folder: pathlib.Path, suffixes: tuple[str, ...]) -> list[pathlib.Pa
     return sorted(found)
 
 
+def check_file(path: os.PathLike | str, expected: str) -> None:
+    """Raises FileNotFoundError where `path`, `expected` to be this, is no file or pipe."""
+    path = pathlib.Path(path)
+    if path.is_dir() or not path.exists():
+        raise FileNotFoundError(
+            f"{str(path)!r}: expected {expected}, received "
+            f"{'a folder' if path.is_dir() else 'nothing: it is not there'}. Check the path."
+        )
+
+
 def read_lines(path: os.PathLike | str) -> list[str]:
     """The lines of a list in UTF-8, without the white space around them; none that is empty.
 
@@ -64,6 +74,7 @@ def read_lines(path: os.PathLike | str) -> list[str]:
         FileNotFoundError: there is no such file.
         ValueError: it is not UTF-8.
     """
+    check_file(path, "a list, a name a line")
     try:
         text = pathlib.Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -11,7 +11,15 @@ import tensorflow as tf
 from PIL import Image
 
 from crnet_tf import photos, records
-from pipelines import build_folder, class_folders, coco_json, label_maps, labelme, own_splits
+from pipelines import (
+    build_folder,
+    class_folders,
+    coco,
+    coco_json,
+    label_maps,
+    labelme,
+    own_splits,
+)
 from pipelines.listing import Photo, read_lines
 
 HEIGHT, WIDTH = 36, 48
@@ -383,6 +391,21 @@ def test_colour_table_as_json(tmp_path):
     (tmp_path / "t.json").write_text('{"cat": [1, 2, 3], "void": [255, 255, 255]}')
     keys = label_maps.read_table(tmp_path / "t.json").keys
     assert keys == {"cat": 0x010203, "void": 0xFFFFFF}
+
+
+def test_a_missing_list_table_or_annotation_file_is_said_plainly(tmp_path):
+    pytest.importorskip("pycocotools")
+    (tmp_path / "folder").mkdir()
+    readers = (read_lines, label_maps.read_table, coco_json._read, read_coco)
+    for read in readers:
+        with pytest.raises(FileNotFoundError, match="none': expected.*nothing"):
+            read(tmp_path / "none")
+        with pytest.raises(FileNotFoundError, match="folder': expected.*received a folder"):
+            read(tmp_path / "folder")
+
+
+def read_coco(path):
+    return coco.read_instances(path, path.parent)
 
 
 def test_photos_and_label_maps_in_one_folder(tmp_path):
