@@ -3,6 +3,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tracemalloc
 
 import commands
 import numpy as np
@@ -180,7 +181,8 @@ def test_masks_with_void(tmp_path):
 
 def labelme_photo(folder, size, shapes):
     Image.new("RGB", size).save(folder / "a.png")
-    return Photo("a", folder / "a.png", (size, shapes), (5,))
+    drawn = [(value, kind, np.array(points)) for value, kind, points in shapes]
+    return Photo("a", folder / "a.png", (size, drawn), (5,))
 
 
 def test_labelme_polygons_circles_and_special_labels(tmp_path):
@@ -196,6 +198,20 @@ def test_labelme_polygons_circles_and_special_labels(tmp_path):
     assert not np.any(label[distance > 11] == 5)
     assert np.all(label[18:23, 18:23] == 0)
     assert np.all(label[0:11, 30:41] == 255) and np.sum(label == 255) == 121
+
+
+def test_labelme_polygons_take_little_memory(tmp_path):
+    path = write_labelme(tmp_path, count=1) / "p0.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    polygon = [[n % WIDTH + 0.5, n % HEIGHT + 0.25] for n in range(100_000)]
+    content["shapes"] = [{"label": "cat", "points": polygon}]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    del content, polygon
+    tracemalloc.start()
+    listing = labelme.list_photos(tmp_path)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(listing.photos) == 1 and kept < 2_500_000  # 16 bytes a corner and a little
 
 
 def test_photos_without_a_labelme_file_are_counted(tmp_path):
