@@ -31,6 +31,7 @@ _TURNS = {  # what makes a photo of this orientation upright; it is already with
 }
 _GREY16_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _LABEL_MODES = ("P", "L", "1")
+_JPEGS = ("JPEG", "MPO")  # an MPO is a JPEG with further ones behind it, as phones write
 _PHOTO = "a photo (JPEG, PNG or another format Pillow reads)"
 # All that Pillow's decoders were seen to raise on damaged files.
 _DECODE_ERRORS = (
@@ -87,7 +88,7 @@ def read_label(path: PathLike) -> np.ndarray:
             f"grey PNG, mode {', '.join(_LABEL_MODES)}), received mode {image.mode}. "
             f"{_label_remedy(image.mode)}"
         )
-    if image.format in ("JPEG", "MPO"):
+    if image.format in _JPEGS:
         raise ValueError(
             f"{path}: expected a label map in a lossless format (PNG), received JPEG, whose "
             "compression changes class ids at every border. Export the labels again as PNG."
@@ -127,7 +128,7 @@ def photo_content(path: PathLike) -> tuple[bytes | np.ndarray, str, tuple[int, i
 
     image = _open(path, _PHOTO, coarsely)
     upright = _turn(image) is None
-    if image.format == "JPEG" and image.mode in ("RGB", "L") and upright:
+    if image.format in _JPEGS and image.mode in ("RGB", "L") and upright:
         return pathlib.Path(path).read_bytes(), "jpeg", sizes[0]
     is_whole = (image.height, image.width) == sizes[0]
     pixels = _to_rgb(image, path) if is_whole else read_photo(path)

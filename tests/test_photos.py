@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from crnet_tf import photos
+from crnet_tf import photos, records
 
 
 def gradient(height=24, width=32):
@@ -104,6 +104,18 @@ def test_the_size_in_the_header(save):
 def test_plain_jpeg_is_kept_byte_for_byte(save, mode):
     path = save(Image.fromarray(gradient()).convert(mode), "a.jpg")
     assert photos.photo_bytes(path) == (path.read_bytes(), "jpeg", (24, 32))
+
+
+def test_a_jpeg_with_others_behind_it_is_kept_and_decoded_as_one(save):
+    """Phones write such; as PNG they are several times as large."""
+    small = Image.fromarray(gradient()[::2, ::2])
+    options = {"format": "MPO", "save_all": True, "append_images": [small]}
+    path = save(Image.fromarray(gradient()), "a.jpg", **options)
+    with Image.open(path) as image:
+        assert image.format == "MPO"
+    assert photos.photo_bytes(path) == (path.read_bytes(), "jpeg", (24, 32))
+    pixels = records.decoded(path.read_bytes()).numpy()
+    np.testing.assert_array_equal(pixels, photos.read_photo(path))
 
 
 def test_cmyk_jpeg_is_stored_as_rgb_png(save):
