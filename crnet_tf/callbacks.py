@@ -38,6 +38,19 @@ class SeedDropout(keras.callbacks.Callback):
             self.layer.seed_generator.state.assign([self.seed, epoch])
 
 
+class TensorBoard(keras.callbacks.TensorBoard):
+    """Keras', whose steps go on after the `done` ones of a run that is taken up again."""
+
+    def __init__(self, folder: pathlib.Path, done: int, steps_per_epoch: int):
+        # A divisor of the epoch: between its steps Keras drops even epoch values.
+        super().__init__(folder, write_graph=False, update_freq=math.gcd(50, steps_per_epoch))
+        self.done = done
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        self._global_train_batch = self.done
+
+
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
     """Raises FloatingPointError at the first step whose loss is NaN or infinite, and at the
     end of an epoch whose last step did that to the weights."""

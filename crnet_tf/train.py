@@ -9,7 +9,6 @@ trains on the embedded demo set.
 """
 
 import dataclasses
-import math
 import pathlib
 import resource
 import subprocess
@@ -93,11 +92,8 @@ def train(
                 callbacks.Validate(network, validation, out, settings.select_on),
                 # After the validation: a run killed in between repeats the epoch.
                 callbacks.SaveLast(network, last),
-                keras.callbacks.TensorBoard(
-                    out / "logs",
-                    write_graph=False,
-                    # A divisor of the epoch: between its steps Keras drops even epoch values.
-                    update_freq=math.gcd(50, settings.steps_per_epoch),
+                callbacks.TensorBoard(
+                    out / "logs", done * settings.steps_per_epoch, settings.steps_per_epoch
                 ),
             ],
             shuffle=False,

@@ -96,14 +96,18 @@ def test_a_run_leaves_what_it_promises(straight, records_dir):
     assert not any("optimizer" in name for name in saved_arrays(straight / "best.keras"))
 
 
-def test_tensorboard_gets_every_head_every_step_and_panels(straight):
+def logged(folder):
+    """Events of a folder of TensorBoard."""
     from tensorboard.backend.event_processing import event_accumulator
 
+    events = event_accumulator.EventAccumulator(str(folder))
+    return events.Reload()
+
+
+def test_tensorboard_gets_every_head_every_step_and_panels(straight):
     tags = set()
     for folder in ("train", "episodes"):
-        events = event_accumulator.EventAccumulator(str(straight / "logs" / folder))
-        events.Reload()
-        tags |= set(events.Tags()["tensors"])
+        tags |= set(logged(straight / "logs" / folder).Tags()["tensors"])
     assert {"epoch_query_loss", "epoch_support_loss", "epoch_query_cooccurrent_loss"} <= tags
     assert {"epoch_query_step1_loss", "epoch_support_step2_loss"} <= tags
     for label in ("base classes", "novel classes (test)"):
@@ -141,6 +145,8 @@ def test_a_killed_run_taken_up_again_ends_like_one_in_one_go(straight, records_d
     assert expected.keys() == found.keys() and any("optimizer" in name for name in expected)
     for name, array in expected.items():
         np.testing.assert_array_equal(array, found[name], err_msg=name)
+    steps = [event.step for event in logged(out / "logs" / "train").Tensors("batch_loss")]
+    assert steps[-1] == 4  # counted on, not from 1 again
 
 
 def test_another_configuration_does_not_overwrite_a_run(straight, records_dir):
