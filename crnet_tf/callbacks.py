@@ -64,7 +64,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
             self._stop("The weights became infinite or NaN", logs)
 
     def _stop(self, what, logs):
-        step = int(self.model.optimizer.iterations)
+        step = int(self.model.optimizer.iterations.numpy())
         raise FloatingPointError(
             f"{what} at step {step}: {logs}. The last checkpoint is from before. Lower "
             "--learning_rate, set --clip_norm=1, or train in --precision=float32, and start "
@@ -113,7 +113,9 @@ class Validate(keras.callbacks.Callback):
         self.writer = tf.summary.create_file_writer(str(out / "logs" / "episodes"))
 
     def on_epoch_end(self, epoch, logs=None):
-        step = int(self.network.optimizer.iterations)
+        # The optimiser's count is several variables on several devices, and lacks the steps
+        # that mixed float16 skipped.
+        step = (epoch + 1) * self.network.config.steps_per_epoch
         self.learner.cache.clear(self.changing)
         with averaged_weights(self.network):
             values = {

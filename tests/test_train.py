@@ -149,6 +149,25 @@ def test_a_killed_run_taken_up_again_ends_like_one_in_one_go(straight, records_d
     assert steps[-1] == 4  # counted on, not from 1 again
 
 
+def test_a_run_on_two_devices_is_validated_and_saved(records_dir, tmp_path):
+    """On two logical CPUs."""
+    code = """
+import sys, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from crnet_tf import cli, train
+train._strategy = lambda settings: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+train.define_flags()
+cli.run(train.main)
+"""
+    arguments = [*SMALL, f"--records={records_dir}", f"--out={tmp_path}", "--steps=2"]
+    arguments = [sys.executable, "-c", code, *arguments, "--ema=0.9"]
+    run = subprocess.run(arguments, capture_output=True, text=True, env=ENVIRONMENT)
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert json.loads((tmp_path / "best.json").read_text())["step"] == 2
+    assert checkpoints.finished_epochs(tmp_path / "last.keras") == 1
+
+
 def test_another_configuration_does_not_overwrite_a_run(straight, records_dir):
     before = (straight / "last.keras").read_bytes()
     run = command(f"--records={records_dir}", f"--out={straight}", "--steps=4", "--channels=4")
