@@ -166,6 +166,12 @@ def _strategy(settings: Config) -> tf.distribute.Strategy:
             f"clip_norm: expected 0 on {devices} GPUs, received {settings.clip_norm}: Keras "
             "clips each device's share, not their sum. Leave it off, or use one GPU."
         )
+    if settings.precision == "mixed_float16":
+        raise ValueError(
+            f"precision: expected float32 or mixed_bfloat16 on {devices} GPUs, received "
+            "mixed_float16: Keras looks for overflow on the first of them alone. Choose one of "
+            "those, or use one GPU."
+        )
     return tf.distribute.MirroredStrategy()
 
 

@@ -168,6 +168,15 @@ cli.run(train.main)
     assert checkpoints.finished_epochs(tmp_path / "last.keras") == 1
 
 
+@pytest.mark.parametrize(
+    "change", [{"batch_size": 3}, {"clip_norm": 1.0}, {"precision": "mixed_float16"}]
+)
+def test_what_several_devices_cannot_do_is_refused(change, monkeypatch):
+    monkeypatch.setattr(train.tf.config, "list_logical_devices", lambda kind: ["GPU"] * 2)
+    with pytest.raises(ValueError, match=f"{next(iter(change))}: expected .* 2 .*GPUs"):
+        train._strategy(dataclasses.replace(TINY, **change))
+
+
 def test_another_configuration_does_not_overwrite_a_run(straight, records_dir):
     before = (straight / "last.keras").read_bytes()
     run = command(f"--records={records_dir}", f"--out={straight}", "--steps=4", "--channels=4")
