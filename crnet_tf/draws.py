@@ -6,6 +6,7 @@ from crnet_tf import manifest, model
 from crnet_tf.episode_records import StoredEpisodes
 from crnet_tf.index import Index
 from crnet_tf.protocols import Protocol
+from crnet_tf.sampling import REPEATING
 
 
 def chosen_classes(network: model.CRNet, index: Index, kind: str) -> tuple[int, ...]:
@@ -80,7 +81,7 @@ class Draws:
         """Episodes of --manifest, of the chosen classes and of these records."""
         path, archive = self.args.manifest, self.archive(protocol.split)
         if not _brings_photos(path):
-            repeated = protocol.sampling == "pairs_in_order"
+            repeated = protocol.sampling in REPEATING
             entries = manifest.read(path, repeated_supports=repeated)
             manifest.check(entries, archive, path)
             return entries

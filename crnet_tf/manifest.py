@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from crnet_tf import episodes, files, records
-from crnet_tf.sampling import SAMPLINGS, shuffled_pairs, supports
+from crnet_tf.sampling import REPEATING, SAMPLINGS, shuffled_pairs, supports
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +113,8 @@ def draw(
 
     Args:
         archive: photos of the classes to draw from.
-        shot: supports of an episode, K; never the query, and distinct but for "pairs_in_order".
+        shot: supports of an episode, K; never the query, and distinct but for
+            `sampling.REPEATING`.
         count: number of episodes.
         sampling: a key of `sampling.SAMPLINGS`.
 
@@ -125,7 +126,7 @@ def draw(
             f"sampling: expected one of {', '.join(SAMPLINGS)}, received {sampling!r}. "
             "Choose one of them."
         )
-    _check_counts(archive, shot, least=2 if sampling == "pairs_in_order" else shot + 1)
+    _check_counts(archive, shot, least=2 if sampling in REPEATING else shot + 1)
     drawn = SAMPLINGS[sampling](archive.names, shot, random.Random(seed))
     return [Entry(*episode) for episode in itertools.islice(drawn, count)]
 

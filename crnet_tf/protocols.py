@@ -111,15 +111,22 @@ _PANET = dataclasses.replace(
 
 PROTOCOLS = {p.name: p for p in (_CRNET, _CANET_QUICK, _PFENET, _HSNET, _BAM, _PANET)}
 
-# COCO-20i is tested on more and larger photos, and has no list of its own in PFENet.
-_ON_COCO = {
-    "pfenet": {"episodes": 20000, "input_size": 641, "photo_list": "pairs"},
-    "bam": {"input_size": 641, "photo_list": "pairs"},
+# What differs on other data sets than PASCAL-5i, by what their names begin with.
+_OTHER_DATASETS = {
+    # More and larger photos, without a list of their own in PFENet. HSNet, data/coco.py: any
+    # class, then a photo of it.
+    "coco": {
+        "pfenet": {"episodes": 20000, "input_size": 641, "photo_list": "pairs"},
+        "bam": {"input_size": 641, "photo_list": "pairs"},
+        "hsnet": {"sampling": "classes_repeating"},
+    },
+    # HSNet, data/fss.py: each of the 240 x 10 test photos once.
+    "fss1000": {"hsnet": {"episodes": 2400}},
 }
 
 
 def protocol(name: str, dataset: str = "") -> Protocol:
-    """A protocol by name, with its settings for COCO where `dataset` is a COCO set.
+    """A protocol by name, with its settings for a `dataset` that it treats otherwise.
 
     Raises:
         ValueError: there is none of this name.
@@ -129,8 +136,11 @@ def protocol(name: str, dataset: str = "") -> Protocol:
             f"protocol: expected one of {', '.join(PROTOCOLS)}, received {name!r}. Choose one "
             "of them."
         )
-    on_coco = _ON_COCO.get(name, {}) if dataset.startswith("coco") else {}
-    return dataclasses.replace(PROTOCOLS[name], **on_coco)
+    changes = {}
+    for kind, by_name in _OTHER_DATASETS.items():
+        if dataset.startswith(kind):
+            changes = by_name.get(name, {})
+    return dataclasses.replace(PROTOCOLS[name], **changes)
 
 
 def scored(protocol: Protocol, truth) -> np.ndarray:

@@ -46,12 +46,22 @@ def classes(names: Names, shot: int, generator: random.Random) -> Iterator[Drawn
         yield class_id, tuple(support), query
 
 
+def classes_repeating(names: Names, shot: int, generator: random.Random) -> Iterator[Drawn]:
+    """Any class, then a query of it; a photo may be several supports (HSNet on COCO)."""
+    while True:
+        class_id = generator.choice(list(names))
+        query = generator.choice(names[class_id])
+        yield class_id, tuple(generator.choices(_others(names[class_id], query), k=shot)), query
+
+
 SAMPLINGS = {
     "pairs": pairs,
     "pairs_in_order": pairs_in_order,
     "photos": photos,
     "classes": classes,
+    "classes_repeating": classes_repeating,
 }
+REPEATING = ("pairs_in_order", "classes_repeating")  # a photo may be several supports
 
 
 def shuffled_pairs(names: Names, generator: random.Random) -> Iterator[tuple[int, str]]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from crnet_tf import manifest, photos, records
+from crnet_tf.sampling import REPEATING, SAMPLINGS
 
 CLASSES = (6, 7, 8)
 
@@ -143,7 +144,7 @@ def test_pairs_are_drawn_as_they_always_were(archive):
     assert manifest.sha256(manifest.draw(archive, 2, 30, seed=9)) == expected
 
 
-@pytest.mark.parametrize("sampling", ["pairs", "pairs_in_order", "photos", "classes"])
+@pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_every_sampling_is_seeded_and_never_shows_the_query(archive, sampling):
     entries = drawn(archive, sampling, shot=2)
     assert entries == drawn(archive, sampling, shot=2)
@@ -153,7 +154,7 @@ def test_every_sampling_is_seeded_and_never_shows_the_query(archive, sampling):
     for entry in entries:
         assert len(entry.support) == 2 and entry.query not in entry.support
         assert {*entry.support, entry.query} <= set(archive.by_class[entry.class_id])
-        assert sampling == "pairs_in_order" or len(set(entry.support)) == 2
+        assert sampling in REPEATING or len(set(entry.support)) == 2
 
 
 def test_pairs_in_order_are_walked_cyclically_and_supports_may_repeat(archive):
@@ -179,11 +180,12 @@ def test_photos_are_walked_once_a_pass_with_a_class_of_theirs(shared_photos):
     assert set(counts) == {1, 2} and min(counts.values()) > 8  # of 40, 20 expected
 
 
-def test_classes_are_drawn_alike_however_many_photos_they_have(shared_photos):
-    counts = collections.Counter(e.class_id for e in drawn(shared_photos, "classes", 400))
+@pytest.mark.parametrize("sampling", ["classes", "classes_repeating"])
+def test_classes_are_drawn_alike_however_many_photos_they_have(shared_photos, sampling):
+    entries = drawn(shared_photos, sampling, 400)
+    counts = collections.Counter(e.class_id for e in entries)
     assert set(counts) == {1, 2} and min(counts.values()) > 150  # class 1 has 3 photos of 13
-    queries = collections.Counter(e.query for e in drawn(shared_photos, "classes", 400))
-    assert set(queries) == set(shared_photos.by_name)
+    assert {e.query for e in entries} == set(shared_photos.by_name)
 
 
 @pytest.fixture

@@ -59,7 +59,14 @@ def test_coco_has_settings_of_its_own():
     assert protocol("pfenet", "coco20i").episodes == 20000
     assert protocol("pfenet", "coco20i").input_size == 641
     assert protocol("pfenet", "pascal5i").episodes == 5000
-    assert protocol("hsnet", "coco20i") == protocol("hsnet")
+    assert protocol("hsnet", "coco20i").sampling == "classes_repeating"
+    assert protocol("hsnet", "pascal5i") == protocol("hsnet")
+    assert protocol("crnet", "coco20i") == protocol("crnet")
+
+
+def test_hsnet_asks_about_every_test_photo_of_fss1000():
+    assert protocol("hsnet", "fss1000").episodes == 240 * 10
+    assert protocol("hsnet", "fss1000").sampling == "pairs_in_order"
 
 
 def test_void_and_size_of_the_score():
