@@ -165,7 +165,9 @@ class Config:
         "Give the best checkpoint the threshold that held-out photos of base classes speak for "
         "(BUILD.md 4; ours); off: it is cut at a half, as in the paper.",
     )
-    seed: int = field(0, "Seed of initial weights, episodes and augmentation.", minimum=0)
+    seed: int = field(
+        0, "Seed of initial weights, episodes and augmentation.", minimum=0, below=2**32
+    )
 
     def __post_init__(self):
         fields.check(self)
