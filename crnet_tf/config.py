@@ -186,9 +186,12 @@ class Config:
                 "prototype_levels: expected own with --train_backbone, because the last stage "
                 "would be left behind by those before it, received deep. Leave one of them out."
             )
-        if not re.fullmatch(r"0*[1-9]\d*(,0*[1-9]\d*)*", self.aspp_rates):
+        rates = self.aspp_rates.split(",")
+        # Two of one rate would have one name, by which `heads` and `calibrate` know weights.
+        if not all(re.fullmatch(r"[1-9]\d*", r) for r in rates) or len({*rates}) < len(rates):
             raise ValueError(
-                f"aspp_rates: expected dilations such as 6,12,18, received {self.aspp_rates!r}."
+                "aspp_rates: expected dilations such as 6,12,18, each once, received "
+                f"{self.aspp_rates!r}."
             )
         if not 0 < self.calibrated_threshold < 1:
             raise ValueError(

@@ -52,6 +52,7 @@ def test_presets_are_valid(name):
         ({"momentum": float("nan")}, "momentum: expected at least 0, received nan"),
         ({"seed": 2**32}, "seed: expected less than 4294967296"),
         ({"aspp_rates": "6;12"}, "aspp_rates: expected dilations such as 6,12,18"),
+        ({"aspp_rates": "6,12,6"}, "aspp_rates: expected dilations .*, each once"),
         ({"aspp_rates": "6,,12"}, "aspp_rates: expected dilations"),
         ({"steps": 700, "steps_per_epoch": 500}, "expected a multiple of steps_per_epoch"),
     ],
