@@ -221,6 +221,9 @@ class Run:
             network_size=config.image_size,
         )
         deviations += protocols.answer_deviations(published, self.options, config)
+        asked = min(len({c for e in some for c, _ in e.examples}) for some in drawn.values())
+        if asked < len(self.classes):  # the others are in no mean
+            deviations.append(f"{asked} of {len(self.classes)} classes asked (protocol: all)")
         if self.args.way > 1:
             deviations.append(
                 f"{self.args.way} classes at once, at the photo's own size, void ignored "
