@@ -49,7 +49,8 @@ def served_models(models: list[str], version: int | None = None) -> list[Served]
         )
     found = {}
     for text in models:
-        name, _, folder = text.rpartition("=")
+        # Names have no "="; folders may.
+        name, folder = text.split("=", 1) if "=" in text else ("", text)
         path = pathlib.Path(folder)
         name = name or os.path.basename(os.path.abspath(path))
         if not re.fullmatch(r"[\w.-]+", name, re.ASCII) or name in found:

@@ -350,6 +350,12 @@ def test_wrong_models_are_explained(sums, models, version, error):
         serve.served_models([text.format(folder=sums) for text in models], version)
 
 
+def test_a_folder_may_have_a_name_with_an_equals_sign(tmp_path):
+    write_sums(tmp_path / "lr=3", 1)
+    (model,) = serve.served_models([f"sum={tmp_path}/lr=3"])
+    assert (model.name, model.versions()) == ("sum", [1])
+
+
 def test_a_folder_of_several_models_names_them(tmp_path):
     for name in ("cups", "mugs"):
         write_sums(tmp_path / name, 1)
