@@ -28,6 +28,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from export import serve, warmup
 from export.rest import loading
+from export.rest.limits import Limits
 from export.rest.served import Served
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -409,6 +410,14 @@ def test_a_slow_body_is_given_up(sums):
             head = b"POST /v1/models/sum:predict HTTP/1.1\r\nHost: localhost\r\n"
             client.sendall(head + b"Content-Length: 100\r\n\r\n{")
             assert client.recv(100).startswith(b"HTTP/1.1 408")
+
+
+@pytest.mark.parametrize(
+    "name", ["batch_wait_ms", "max_request_mb", "body_timeout_s", "timeout_s", "poll_s"]
+)
+def test_bounds_are_finite(name):
+    with pytest.raises(ValueError, match=f"{name}: expected less than inf, received inf"):
+        Limits(**{name: math.inf})
 
 
 def test_compressed_bodies_are_refused(server):
