@@ -28,6 +28,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from export import serve, warmup
 from export.rest import loading
+from export.rest.guard import Guard
 from export.rest.limits import Limits
 from export.rest.served import Served
 
@@ -471,12 +472,17 @@ def test_pages_of_other_origins_are_refused(server, headers):
 
 
 def test_other_programs_and_the_servers_own_page_may_ask(sums):
-    with serving([Served("sum", sums)], hosts=["Box.example"]) as server:
+    with serving([Served("sum", sums)], hosts=["Box.example:8501"]) as server:
         own = {"Origin": server.url, "Sec-Fetch-Site": "same-origin"}
         link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
         for headers in ({}, own, {"Host": "box.EXAMPLE:80"}, {"Host": "[::1]:8501"}):
             assert server.predict({"inputs": PAIR}, headers=headers).ok, headers
         assert server.get("/", headers=link).ok
+
+
+def test_a_list_of_hosts_with_an_empty_one_lets_nothing_malformed_in():
+    guard = Guard(None, ["box.example", "", "::1"])
+    assert not any(map(guard.is_known, ("", "evil.example")))
 
 
 def test_all_answers_carry_the_headers_of_a_page_that_loads_nothing_else(server):

@@ -36,7 +36,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str] = ()):
         self.app = app
-        self.hosts = {"localhost", *(host.lower() for host in hosts)}
+        # "" is what `_name` calls malformed.
+        self.hosts = {"localhost", *(_name(host).lower() for host in hosts)} - {""}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
