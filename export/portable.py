@@ -52,6 +52,12 @@ class Format(NamedTuple):
     calibrated: bool = False
 
 
+def photos_needed(formats: Iterable[Format], representatives: int) -> int:
+    """How many photos to hold in memory: those compared on, or all to calibrate on."""
+    calibrated = any(kind.calibrated for kind in formats)
+    return representatives if calibrated else parity.MOST_QUERIES
+
+
 @dataclasses.dataclass(frozen=True)
 class Model:
     """Fixed graphs and what they are compared with.

@@ -136,24 +136,23 @@ def define_flags():
     fields.define_flags(Sizes)
 
 
-def read_photos(args) -> Photos:
-    """What the flags name.
+def read_photos(args, formats: list[Format]) -> Photos:
+    """What the flags name; of the queries, as many as these formats need.
 
     Raises:
         ValueError: flags that do not go together, or a photo or mask is wrong.
     """
-    given = {"records_dir": args.records, "most": args.representatives}
+    most = portable.photos_needed(formats, args.representatives)
+    given = {"records_dir": args.records, "most": most}
     if not args.support_dir:
-        supports, queries = saved_model.read_examples(args, args.representatives) or ((), ())
+        supports, queries = saved_model.read_examples(args, most) or ((), ())
         return Photos(supports=supports, queries=queries, **given)
     if args.support or args.support_mask or args.shot > 1:
         raise ValueError(
             "--support_dir: expected no --support, --support_mask or --shot beside it, whose "
             "photos are all in that folder. Leave them off."
         )
-    queries = []
-    if args.query:
-        queries = saved_model.read_queries(args.query, args.representatives)
+    queries = saved_model.read_queries(args.query, most) if args.query else []
     classes = labelled_folder.read_classes(args.support_dir)
     return Photos(classes, queries=queries, **given)
 
@@ -162,7 +161,7 @@ def run(args, formats: list[Format]) -> None:
     """The command line: `args` has its flags as attributes."""
     settings = fields.from_flags(Settings, {}, args)
     sizes = fields.from_flags(Sizes, {}, args)
-    photos = read_photos(args)
+    photos = read_photos(args, formats)
     checkpoint = model.checkpoint_or_start(args.checkpoint)
     print("Difference between file and checkpoint:")
     folder = export(

@@ -126,7 +126,8 @@ def main():
     classes = labelled_folder.read_classes(args.support_dir)
     for number, (name, supports) in enumerate(classes.items(), 1):
         print(f"Class {number}: {name}, {len(supports)} labelled photos")
-    queries = read_queries(args.query, MOST_REPRESENTATIVE) if args.query else []
+    most = portable.photos_needed(kinds, MOST_REPRESENTATIVE)
+    queries = read_queries(args.query, most) if args.query else []
     checkpoint = model.checkpoint_or_start(args.checkpoint)
     print("Difference between signature, or file, and checkpoint:")
     folder = teach(

@@ -273,7 +273,13 @@ def test_real_photos_are_compared_on_where_there_are_some():
     assert supports[0].name.startswith("drawn")
 
 
-def test_photos_of_a_command_line(tmp_path):
+@pytest.mark.parametrize("name, most", [("float16", 3), ("int8", 100)])
+def test_photos_of_a_command_line(tmp_path, name, most):
+    """No more are held in memory than are compared or calibrated on."""
+    queries = tmp_path / "queries"
+    queries.mkdir()
+    for query in range(5):
+        write_png(queries / f"{query}.png", OTHER[0].image)
     write_png(tmp_path / "photo.png", OTHER[1].image)
     write_png(tmp_path / "mask.png", OTHER[1].mask)
     seen = []
@@ -286,7 +292,8 @@ def test_photos_of_a_command_line(tmp_path):
 
         @staticmethod
         def main():
-            seen.append(portable_command.read_photos(commands.flags.FLAGS))
+            formats = [tflite.FORMATS[name]]
+            seen.append(portable_command.read_photos(commands.flags.FLAGS, formats))
 
     commands.run(
         Module,
@@ -294,7 +301,7 @@ def test_photos_of_a_command_line(tmp_path):
         "--out=y",
         f"--support={tmp_path / 'photo.png'}",
         f"--support_mask={tmp_path / 'mask.png'}",
-        f"--query={tmp_path}",
+        f"--query={queries}",
     )
     np.testing.assert_array_equal(seen[0].supports[0].mask, OTHER[1].mask)
-    assert len(seen[0].queries) == 2 and seen[0].most == 100
+    assert len(seen[0].queries) == min(5, most) and seen[0].most == most
