@@ -71,10 +71,11 @@ def teach(
     queries = queries or [photos[0] for photos in classes.values()]
     parity.check_sizes(queries, settings)
     network = model.in_float32(model.load_checkpoint(checkpoint))
-    learner = Learner(network, options, keep_features=True)
-    learnt = [taught.learn(learner, name, photos) for name, photos in classes.items()]
-    exported = taught.Taught(learner, learnt, settings)
     with versions.new_version(pathlib.Path(out), version) as (number, work):
+        # In here, since fine-tuning takes long: a version that is there is said first.
+        learner = Learner(network, options, keep_features=True)
+        learnt = [taught.learn(learner, name, photos) for name, photos in classes.items()]
+        exported = taught.Taught(learner, learnt, settings)
         text = metadata.describe(
             network,
             checkpoint,
@@ -96,8 +97,7 @@ def teach(
         warmup.write(work, batching.SIZES)
         if formats:
             fixed = portable.taught(exported, (sizes or Sizes()).of(network), queries)
-            photos = [*itertools.chain(*classes.values()), *queries]
-            episodes = [([], photo) for photo in photos]
+            episodes = [([], photo) for photo in itertools.chain(*classes.values(), queries)]
             portable.write(work / metadata.FILE.parent, fixed, formats, episodes)
     return pathlib.Path(out) / str(number)
 

@@ -199,6 +199,15 @@ def test_options_that_need_the_supports_again_are_refused(option, checkpoint, tm
     assert not (tmp_path / "out").exists()
 
 
+def test_a_version_that_is_there_is_said_before_the_network_learns(
+    checkpoint, tmp_path, monkeypatch
+):
+    (tmp_path / "1").mkdir()
+    monkeypatch.setattr(taught, "learn", lambda *_: pytest.fail("it learns"))
+    with pytest.raises(FileExistsError, match="Leave --version out"):
+        teach.teach(checkpoint, {"cup": CUP}, tmp_path, version=1)
+
+
 def test_a_model_with_another_classs_weights_is_removed(checkpoint, tmp_path, monkeypatch):
     """What parity is for: every class fine-tunes the same variables."""
     tf.config.run_functions_eagerly(False)
