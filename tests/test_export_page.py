@@ -284,6 +284,39 @@ def test_photos_are_sent_upright_and_shrunk_and_masks_have_their_own_size(page):
     assert name == "turned_mask.png" and pixels(content).shape[:2] == (2000, 1000)
 
 
+def of_another_version(route):
+    """What the server says of its models, as if a version more had taken over."""
+    answer = route.fetch().json()
+    for one in answer["models"]:
+        one["version"] += 1
+    route.fulfill(json=answer)
+
+
+def test_a_version_is_asked_by_its_number_for_its_state_is_its_own(page):
+    card = add_support(page, png())
+    drag(page, card.locator(".paint"), (0.2, 0.2), (0.7, 0.7))
+    add_queries(page, png())
+    page.route("**/models", of_another_version)
+    find(page)
+    assert "version '2' is not loaded. Press \"Find it\" again" in problem(page)
+    assert page.inner_text("#model").splitlines()[0] == "crnet, version 2"
+    page.unroute("**/models")
+    find(page)
+    assert "presence" in page.inner_text("#queries .score")
+    assert page.is_hidden("#problem")
+
+
+def test_a_page_that_is_opened_before_its_model_is_loaded_gets_it(page):
+    nothing = {"models": [], "max_request_bytes": 1}
+    page.route("**/models", lambda route: route.fulfill(json=nothing))
+    page.reload()
+    assert "no model for this page yet" in problem(page)
+    page.unroute("**/models")
+    add_queries(page, png())
+    find(page)
+    assert "example photo" in problem(page) and page.is_visible("#support-step")
+
+
 # === A model that knows classes ===
 
 

@@ -14,7 +14,8 @@ export async function predict(model, signature, inputs) {
     throw new Error(`These photos make a request of ${megabytes(body.length)} MB; the server ` +
       `takes ${megabytes(largest)} MB. Use fewer example photos.`);
   }
-  const url = `v1/models/${encodeURIComponent(model.name)}:predict`;
+  // Of this version: a state of the examples means nothing to another one.
+  const url = `v1/models/${encodeURIComponent(model.name)}/versions/${model.version}:predict`;
   return (await asked(url, { method: "POST", body })).outputs;
 }
 
@@ -41,6 +42,7 @@ async function asked(url, options) {
 
 function explained(status, error) {
   const text = error || `The server answered ${status}.`;
+  if (status === 404) return `${text} Press "Find it" again: another version serves by now.`;
   return status === 503 || status === 429 ? `${text} Wait a moment, then try again.` : text;
 }
 

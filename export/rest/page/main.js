@@ -3,7 +3,7 @@
 import { base64, models, pngOf, predict } from "./api.js";
 import { LONGEST, readPhoto } from "./images.js";
 import { Painter } from "./painter.js";
-import { colourOf, drawOverlay, maskFile, maskName, result } from "./results.js";
+import { drawOverlay, maskFile, maskName, result, swatch } from "./results.js";
 import { zip } from "./zip.js";
 
 const TOGETHER = 2; // photos asked for at the same time
@@ -47,14 +47,16 @@ function model() {
 
 async function refreshModels() {
   const all = await models();
-  const chosen = model()?.name;
+  const before = model();
   known = all.filter((one) => isTaught(one) || one.signatures.includes("encode_support_encoded"));
   if (!known.length) {
     throw new Error("The server has no model for this page yet. Reload the page in a moment.");
   }
   const options = known.map((one) => new Option(`${one.name}, version ${one.version}`));
   element("model").replaceChildren(...options);
-  element("model").selectedIndex = Math.max(0, known.findIndex((one) => one.name === chosen));
+  const place = known.findIndex((one) => one.name === before?.name);
+  element("model").selectedIndex = Math.max(0, place);
+  if (place < 0 || model().version !== before.version) showModel();
 }
 
 function showModel() {
@@ -71,13 +73,6 @@ function showModel() {
     item.append(swatch(n), `${name} (${n + 1} in the mask file)`);
     return item;
   }));
-}
-
-function swatch(n) {
-  const mark = document.createElement("span");
-  mark.className = "swatch";
-  mark.style.background = `rgb(${colourOf(n).join(" ")})`;
-  return mark;
 }
 
 // === Photos on the page ===
@@ -293,7 +288,4 @@ element("remove-all").addEventListener("click", () => {
 });
 element("model").addEventListener("change", showModel);
 element("threshold").addEventListener("input", showThreshold);
-attempt(async () => {
-  await refreshModels();
-  showModel();
-});
+attempt(refreshModels);

@@ -8,8 +8,16 @@ const COLOURS = [
   [126, 87, 194], [0, 160, 160], [190, 150, 0], [140, 90, 60],
 ];
 
-export function colourOf(n) {
+function colourOf(n) {
   return COLOURS[n % COLOURS.length];
+}
+
+// A mark in the colour of a class.
+export function swatch(n) {
+  const mark = document.createElement("span");
+  mark.className = "swatch";
+  mark.style.background = `rgb(${colourOf(n).join(" ")})`;
+  return mark;
 }
 
 // `files`: a grey PNG of each class, 255 where it is certain.
