@@ -347,6 +347,19 @@ def test_a_taught_model_needs_no_examples_and_shows_its_classes(page, server):
     assert second.shape[:2] == (70, 90)
 
 
+def test_photos_that_are_removed_while_they_are_asked_leave_nothing_to_download(page):
+    page.select_option("#model", index=1)
+    add_queries(page, png())
+    held = []
+    page.route("**/*:predict", lambda route: held.append(route))
+    with page.expect_request("**/*:predict"):
+        page.click("#find")
+    page.click("#remove-all")
+    held[0].continue_()
+    page.locator("#find:not([disabled])").wait_for()
+    assert page.is_disabled("#download-all")
+
+
 # === What goes wrong is said ===
 
 

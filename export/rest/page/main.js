@@ -240,7 +240,7 @@ function showFound({ card, found, model, photo }) {
   card.querySelector(".score").replaceChildren(
     ...scores, `· ${(100 * covered).toFixed(1)} % of the photo`);
   card.querySelector(".download").disabled = false;
-  element("download-all").disabled = false;
+  showButtons();
 }
 
 function fileOfMask({ photo, found, model }) {
