@@ -360,6 +360,12 @@ def test_photos_that_are_removed_while_they_are_asked_leave_nothing_to_download(
     assert page.is_disabled("#download-all")
 
 
+def test_a_photo_dropped_beside_the_fields_does_not_replace_the_page(page):
+    script = """kind => !document.body.dispatchEvent(
+        new DragEvent(kind, {bubbles: true, cancelable: true}))"""
+    assert page.evaluate(script, "dragover") and page.evaluate(script, "drop")
+
+
 # === What goes wrong is said ===
 
 

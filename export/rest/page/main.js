@@ -288,4 +288,7 @@ element("remove-all").addEventListener("click", () => {
 });
 element("model").addEventListener("change", showModel);
 element("threshold").addEventListener("input", showThreshold);
+for (const name of ["dragover", "drop"]) { // beside the fields, a file would replace the page
+  addEventListener(name, (event) => event.preventDefault());
+}
 attempt(refreshModels);
