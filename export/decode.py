@@ -11,7 +11,7 @@ from crnet_tf import records
 
 JPEG, PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 HEADER_BYTES = 33  # of a PNG: its signature and the chunk IHDR
-PALETTE = 3  # IHDR's colour type
+PALETTE, WITH_ALPHA = 3, 4  # IHDR's colour types; the second: from this one on
 MOST_SCANS = 100  # of a JPEG; encoders write a dozen at most
 
 
@@ -52,7 +52,8 @@ def mask(content, max_pixels: int):
     In a file of 0 and 255 alone, 255 is foreground; beside a 1, it is void.
 
     Raises:
-        InvalidArgumentError: no PNG, a palette PNG, damaged, or of more than `max_pixels`.
+        InvalidArgumentError: no PNG, one of a palette or with transparency, damaged, or of
+            more than `max_pixels`.
     """
     content = after(
         content,
@@ -71,6 +72,19 @@ def mask(content, max_pixels: int):
         ),
     )
     pixels = tf.io.decode_png(content, channels=1)
+    # Under transparency there may be anything: often the object's own white, everywhere.
+    opaque = tf.cond(
+        colour_type >= WITH_ALPHA,
+        lambda: tf.reduce_all(tf.io.decode_png(content, channels=4)[..., 3] == 255),
+        lambda: tf.constant(True),
+    )
+    pixels = after(
+        pixels,
+        tf.debugging.Assert(
+            opaque,
+            ["mask: expected a grey PNG, received transparency. Fill the background black."],
+        ),
+    )
     foreground = tf.cast(pixels == 255, tf.uint8)
     two_valued = tf.reduce_all((pixels == 0) | (pixels == 255))
     return tf.where(two_valued, foreground, pixels)

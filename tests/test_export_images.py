@@ -104,6 +104,19 @@ def test_what_is_no_mask_is_refused(content, message):
         decoded_mask(content)
 
 
+def test_an_alpha_channel_of_a_mask_is_dropped_only_where_it_hides_nothing():
+    """White paint on a transparent layer is white under the transparency, too."""
+    mask = np.uint8(255) * (photo(0).mask == 1)
+    white, files = np.full_like(mask, 255), []
+    for bands in ((mask, white), (white, mask)):  # grey, alpha
+        files.append(io.BytesIO())
+        Image.merge("LA", list(map(Image.fromarray, bands))).save(files[-1], "PNG")
+    opaque, clear = (file.getvalue() for file in files)
+    np.testing.assert_array_equal(decoded_mask(opaque)[..., 0] == 1, mask == 255)
+    with pytest.raises(Invalid, match="received transparency"):
+        decoded_mask(clear)
+
+
 # === Framing ===
 
 
