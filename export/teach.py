@@ -5,8 +5,8 @@
 
 `mugs/` holds photos and masks: `a.jpg` with `a_mask.png`, or with `masks/a.png`. The class is
 called as the folder is; folders within it are several classes. The SavedModel takes photos and
-gives masks: 0 background, n the nth class. It is compared with the checkpoint on the labelled
-photos themselves (or on `--query`); one that answers otherwise is removed. With
+gives masks: 0 background, n the nth class. It is compared with the checkpoint on up to three
+labelled photos (or of `--query`); one that answers otherwise is removed. With
 `--tflite=float16,int8` the same in TFLite files lies in its `assets.extra`, for phones.
 """
 
@@ -56,7 +56,7 @@ def teach(
     Args:
         classes: labelled photos by name; see `labelled_folder.read_classes`.
         out: the folder above the versions. version: its number; default: the next one.
-        queries: photos to compare on; default: the first labelled one of each class.
+        queries: photos to compare on, the first three; default: a labelled one of each class.
         formats: of files beside the SavedModel, in `assets.extra`. sizes: of their photos.
 
     Returns:
