@@ -94,7 +94,13 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
     Raises:
         OSError: the port is taken, or the address is not of this machine.
+        ValueError: no address, which to a socket means all.
     """
+    if not host:
+        raise ValueError(
+            "--host: expected an address of this machine, received none. Leave it out for this "
+            "machine alone; 0.0.0.0 lets others in."
+        )
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

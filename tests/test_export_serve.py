@@ -372,6 +372,11 @@ def test_a_taken_port_is_said_before_a_model_is_loaded():
             commands.run(serve, "--model=nowhere", f"--port={port}")
 
 
+def test_an_empty_host_does_not_open_the_server_to_others():
+    with pytest.raises(ValueError, match="--host: expected an address"):
+        serve.bound_socket("", 0).close()
+
+
 def test_until_a_version_is_loaded_the_server_is_live_but_not_ready(tmp_path):
     with serving([Served("sum", tmp_path)], ready=False) as server:
         assert server.get("/healthz").text == "ok"
