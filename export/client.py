@@ -133,8 +133,8 @@ def run(args, server: Server, target: Target) -> None:
     masks = [support.read_mask(path, args.class_id) for path in args.support_mask]
     for path, mask in zip(args.support, masks, strict=True):
         support.check_support(photos.read_photo(path), mask, path)
-    files = [photos.photo_bytes(path)[0] for path in args.support]
-    segmenter = RemoteSegmenter(server, target, files, masks)
+    contents = [photos.photo_bytes(path)[0] for path in args.support]
+    segmenter = RemoteSegmenter(server, target, contents, masks)
     skipped = segment_folder(segmenter, queries, out, args.concurrency)
     for reason in skipped:
         print(f"Skipped {reason}")
