@@ -117,8 +117,9 @@ def write_mask(
         image: uint8 [H,W,3]. mask: uint8 [H,W] of 0 and 1. probability: uint8 [H,W], 0..255.
     """
     photos.write_png(out / f"{name}_mask.png", 255 * mask)
-    photos.write_png(out / f"{name}_probability.png", probability)
-    photos.write_png(out / f"{name}_overlay.png", visualize.overlay(image, mask))
+    photos.write_png(out / f"{name}_probability.png", probability, level=photos.FAST)
+    overlay = visualize.overlay(image, mask)
+    photos.write_png(out / f"{name}_overlay.png", overlay, level=photos.FAST)
 
 
 def write_classes(out: pathlib.Path, name: str, image: np.ndarray, classes: np.ndarray) -> None:
@@ -126,7 +127,7 @@ def write_classes(out: pathlib.Path, name: str, image: np.ndarray, classes: np.n
     palette = photos.voc_palette()
     photos.write_png(out / f"{name}_classes.png", classes, palette)
     overlay = visualize.overlay_classes(image, classes, palette)
-    photos.write_png(out / f"{name}_overlay.png", overlay)
+    photos.write_png(out / f"{name}_overlay.png", overlay, level=photos.FAST)
 
 
 def write_legend(out: pathlib.Path, names: list[str]) -> None:

@@ -45,9 +45,8 @@ def segment_folder(
     """
 
     def ask(path):
-        content, _, _ = photos.photo_bytes(path)  # upright: a server does not turn photos
         try:
-            (answer,) = segmenter.segment([content])
+            (answer,) = segmenter.segment([upright_file(path)])
         except RemoteError as error:
             if error.code not in ("INVALID_ARGUMENT", TOO_LARGE):
                 raise
@@ -77,6 +76,15 @@ def segment_folder(
                 photo_folder.write_classes(out, name, image, answer.mask)
                 rows.append([path.name, *scores])
     return skipped
+
+
+def upright_file(path: photos.PathLike) -> bytes:
+    """A photo as a JPEG or PNG file that needs no turning, which no server does.
+
+    Raises what `photos.read_photo` raises.
+    """
+    content, image_format, _ = photos.photo_content(path)
+    return content if image_format == "jpeg" else photos.encode_png(content, level=photos.FAST)
 
 
 def define_flags():
@@ -133,7 +141,7 @@ def run(args, server: Server, target: Target) -> None:
     masks = [support.read_mask(path, args.class_id) for path in args.support_mask]
     for path, mask in zip(args.support, masks, strict=True):
         support.check_support(photos.read_photo(path), mask, path)
-    contents = [photos.photo_bytes(path)[0] for path in args.support]
+    contents = list(map(upright_file, args.support))
     segmenter = RemoteSegmenter(server, target, contents, masks)
     skipped = segment_folder(segmenter, queries, out, args.concurrency)
     for reason in skipped:

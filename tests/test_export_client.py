@@ -5,6 +5,7 @@ JSON that TF Serving documents. Both can be told to refuse, die or keep silent f
 """
 
 import csv
+import io
 import json
 import threading
 import time
@@ -18,7 +19,7 @@ from PIL import Image
 from serving_double import Refused, Served
 from test_features import photo
 
-from crnet_tf import cli, photos, predict
+from crnet_tf import cli, photo_folder, photos, predict
 from crnet_tf.photos import encode_png, write_png
 from export import client
 from export.remote import errors, over_rest
@@ -148,6 +149,24 @@ def test_a_folder_gets_the_files_that_predict_writes(
     signatures = [signature for _, signature in few_shot.asked]
     assert signatures.count("encode_support_encoded") == 1
     assert signatures.count("segment_encoded_with_support") == 3
+
+
+def test_photos_are_sent_upright_and_large_files_are_compressed_fast(folder):
+    wide, turned = folder / "queries" / "wide.jpg", folder / "queries" / "turned.jpg"
+    assert client.upright_file(wide) == wide.read_bytes()
+    content = client.upright_file(turned)
+    np.testing.assert_array_equal(Image.open(io.BytesIO(content)), photos.read_photo(turned))
+    assert deflated_fast(content)
+    image, mask = photo(5).image, (photo(5).mask == 1).astype(np.uint8)
+    photo_folder.write_mask(folder, "a", image, mask, image[..., 0])
+    photo_folder.write_classes(folder, "b", image, mask)
+    for name in ("a_overlay", "a_probability", "b_overlay"):
+        assert deflated_fast((folder / f"{name}.png").read_bytes())
+
+
+def deflated_fast(content):
+    """By the level in the head of the data of a PNG file."""
+    return content[content.index(b"IDAT") + 5] >> 6 == 0
 
 
 def test_a_taught_model_needs_no_supports(folder, over, taught):
