@@ -36,6 +36,8 @@ def measure(
 ) -> tuple[float, dict]:
     """Threshold for unseen classes, and `results.scores` at each of `scoring.THRESHOLDS`.
 
+    Sets the network's `prototypes.Centre` as well.
+
     Args:
         shot: supports of an episode; several answer by their mean (`Options.kshot`).
         test_scales: one of `Options.test_scales`.
@@ -57,7 +59,9 @@ def measure(
     shift = network.parts.threshold
     own, shift.threshold = shift.threshold, 0.5  # what is measured is not shifted already
     try:
-        found = scoring.evaluate(Learner(network, options), archive, entries, progress=True)
+        learner = Learner(network, options)
+        scoring.measure_centre(learner, archive, entries)
+        found = scoring.evaluate(learner, archive, entries, progress=True)
     finally:
         shift.threshold = own
     scores = results.scores(found.totals["crnet"])
@@ -94,8 +98,8 @@ def with_prototypes(
                 f"others in {source!r}. Give the file that its run.json names."
             )
     for variable in twin.variables:
-        if variable.path in own:
-            variable.assign(own[variable.path])
+        if variable.path in own and own[variable.path].shape == variable.shape:
+            variable.assign(own[variable.path])  # the centre of another level is to be measured
     return twin
 
 

@@ -133,6 +133,8 @@ class Validate(keras.callbacks.Callback):
 
     def _select(self, values, step):
         of = "base" if self.select_on == "last" else self.select_on
+        if self.network.config.calibrate:
+            scoring.measure_centre(self.learner, *self.episodes["base"])
         threshold = self._threshold(values["base"])
         score = values[of][scoring.above(threshold)]["mean_iou"]
         keep_best(self.network, self.out, self.select_on, step, score, threshold)

@@ -192,6 +192,7 @@ class Example:
     def presence(self, query: Photo) -> float:
         """How sure it is that a query holds the object at all; see `presence.presence`."""
         encoder, frame = self.learner.encoder, self.learner.frame
+        common = self.learner.network.parts.centre.mean.numpy()
         if self._prototypes is None:
             self._prototypes = np.stack(
                 [
@@ -199,7 +200,8 @@ class Example:
                     for photo in self.supports
                 ]
             )
-        return presence.presence(self._prototypes, encoder.last_level(query, frame))
+        cells = encoder.last_level(query, frame)
+        return presence.presence(self._prototypes - common, cells - common)
 
     def _fused(self, query, frame):
         learner, options = self.learner, self.learner.options

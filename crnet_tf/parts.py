@@ -17,7 +17,7 @@ from crnet_tf.layers import (
     ResizeAlignCorners,
     conv,
 )
-from crnet_tf.prototypes import Prototypes
+from crnet_tf.prototypes import Centre, Prototypes
 from crnet_tf.refinement import MaskRefinement, Threshold
 
 BRANCHES = ("support", "query")  # in the order of a batch of both
@@ -37,6 +37,7 @@ class Parts:
     refinement: layers.Layer  # [B,h,w,C'], steps T -> logits [B,T,h,w,2]
     to_image: layers.Layer  # logits [...,h,w,2] -> [...,S,S,2]
     prototypes: Prototypes  # added to an answer's logits, not while a network is trained
+    centre: Centre  # cells of the last level -> what tells them from others, for `presence`
     threshold: layers.Layer  # logits [...,2] -> those whose half is where to cut
 
 
@@ -57,6 +58,9 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
     last_level = encoder.get_layer(config.backbone).get_layer(levels[-1])
     rates = tuple(int(rate) for rate in config.aspp_rates.split(","))
     cross_reference = CrossReference(channels, config.fc_ratio, rates, name="cross_reference")
+    prototypes = Prototypes(
+        config.prototype_weight, last_level.output.shape[-1], last_stage, name="prototypes"
+    )
     return Parts(
         encoder=encoder,
         mask_background=MaskBackground(
@@ -82,12 +86,8 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
             name="refinement",
         ),
         to_image=ResizeAlignCorners((size, size), name="to_image", dtype="float32"),
-        prototypes=Prototypes(
-            config.prototype_weight,
-            last_level.output.shape[-1],
-            last_stage,
-            name="prototypes",
-        ),
+        prototypes=prototypes,
+        centre=Centre(prototypes.widths[-1], name="centre"),
         threshold=Threshold(config.calibrated_threshold, name="threshold"),
     )
 

@@ -2,7 +2,8 @@
 
 Few-shot benchmarks ask only about photos that hold the object; users do not. On negative
 episodes, whose query holds not one pixel of the class, a good score is low. The answer itself
-is a poor witness: it finds something everywhere. Frozen features tell better.
+is a poor witness: it finds something everywhere. Frozen features tell better, less what all
+photos have in common (`prototypes.Centre`).
 """
 
 import numpy as np
@@ -12,8 +13,8 @@ def presence(prototypes: np.ndarray, query: np.ndarray) -> float:
     """Cosine of the query's most similar cell to the object, mean over the supports.
 
     Args:
-        prototypes: [K,F], the object's average feature in each support.
-        query: [h,w,F] features.
+        prototypes: [K,F], the object's average feature in each support, centred.
+        query: [h,w,F] features, centred.
     """
     prototypes, query = _normalised(prototypes), _normalised(query)
     return float((query @ prototypes.T).max(axis=(0, 1)).mean())

@@ -110,6 +110,30 @@ class Prototypes(layers.Layer):
         return ops.concatenate([unit(level) for level in levels[: len(self.widths)]], axis=-1)
 
 
+@register
+class Centre(layers.Layer):
+    """Takes from cells [...,F] what all photos have in common: their average cell.
+
+    Middle levels, of which no value is negative, have much in common; what is left tells an
+    object from another. The average is 0 until `calibrate` or a training's end has measured it.
+    """
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.mean = self.add_weight(
+            shape=(channels,), initializer="zeros", trainable=False, name="mean"
+        )
+        self.built = True
+
+    def call(self, cells):
+        return ops.cast(cells, "float32") - self.mean
+
+    def load_own_variables(self, store):
+        """Checkpoints of before there was a centre have none."""
+        if len(store.keys()):
+            super().load_own_variables(store)
+
+
 def _between(cells, size):
     """Every other cell [B,h',w',F] -> all [B,h,w,F]; the last of an even number repeats the
     one before."""

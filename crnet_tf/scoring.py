@@ -1,6 +1,7 @@
 """Episodes -> areas of intersection and union, for every method on the same answers."""
 
 import dataclasses
+import itertools
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ from crnet_tf.series import ABOVE, STEP
 from crnet_tf.support import check_visible
 
 THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))
+CENTRE_PHOTOS = 50
 
 
 def above(threshold: float) -> str:
@@ -42,6 +44,19 @@ def unseen_threshold(scores: dict, archive: manifest.Archive, config: Config) ->
     trained_on = archive.by_class.keys() <= set(archive.index.train_classes(*config.held_out))
     alone = not config.prototype_weight
     return THRESHOLDS[max(0, best - 1) if trained_on and alone else best]
+
+
+def measure_centre(
+    learner: Learner, archive: manifest.Archive, entries: list[manifest.Entry]
+) -> None:
+    """Sets the network's `prototypes.Centre` to the average cell of some episodes' photos."""
+    shown = {entry.query: entry.class_id for entry in entries}
+    some = itertools.islice(shown.items(), CENTRE_PHOTOS)
+    cells = [
+        learner.encoder.last_level(photo(archive, name, class_id), learner.frame)
+        for name, class_id in some
+    ]
+    learner.network.parts.centre.mean.assign(np.mean(cells, axis=(0, 1, 2)))
 
 
 @dataclasses.dataclass

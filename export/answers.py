@@ -40,9 +40,10 @@ def levels(parts: Parts, features):
     return last_level, parts.prototypes.cells(features, last_level)
 
 
-def presence(prototypes, last_level):
+def presence(parts: Parts, prototypes, last_level):
     """Prototypes [K,F], last level of queries [B,h,w,F] -> [B], as `crnet_tf.presence`."""
-    cosine = tf.tensordot(unit(last_level), unit(prototypes), [[-1], [-1]])  # [B,h,w,K]
+    objects, cells = unit(parts.centre(prototypes)), unit(parts.centre(last_level))
+    cosine = tf.tensordot(cells, objects, [[-1], [-1]])  # [B,h,w,K]
     return tf.reduce_mean(tf.reduce_max(cosine, axis=(1, 2)), axis=-1)
 
 

@@ -65,7 +65,7 @@ class FewShot:
         last_level, cells = answers.levels(parts, features)
         seen = view(parts, features, cells)
         maps = answers.fused(parts, named, seen, self.steps, self.size)
-        return maps, answers.presence(named[answers.PROTOTYPE], last_level)
+        return maps, answers.presence(parts, named[answers.PROTOTYPE], last_level)
 
     # === Photos as arrays ===
 

@@ -129,7 +129,7 @@ class Taught:
             for number, size in enumerate(self.scales)
         ]
         base, _ = levels[self.sizes[0]]
-        scores = [answers.presence(one.prototypes, base) for one in self.classes]
+        scores = [answers.presence(parts, one.prototypes, base) for one in self.classes]
         return maps, tf.stack(scores, axis=-1)
 
     def _maps(self, scale, features, cells, size):

@@ -77,7 +77,9 @@ def test_the_threshold_comes_from_base_classes_and_goes_into_the_checkpoint(
     commands.run(calibrate, f"--checkpoint={first}", f"--out={tmp_path}/out.keras", *flags)
     assert asked == [("val", set(range(1, 21)) - set(range(6, 11)))]
     printed = capsys.readouterr().out
-    found = model.load_checkpoint(tmp_path / "out.keras").config.calibrated_threshold
+    calibrated = model.load_checkpoint(tmp_path / "out.keras")
+    found = calibrated.config.calibrated_threshold
+    assert not np.array_equal(calibrated.parts.centre.mean, lively().parts.centre.mean)
     rows = [line.split("|")[1:5] for line in printed.splitlines() if "| 0." in line]
     assert len(rows) == 9
     (chosen,) = [row for row in rows if "for unseen classes" in row[3]]

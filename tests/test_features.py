@@ -25,10 +25,12 @@ def photo(seed, height=40, width=52):
 
 
 def lively(seed=0, **changes):
-    """The tiny network with answers that are not all about a half."""
+    """The tiny network with answers that are not all about a half, and a centre."""
     network = test_model.build(seed, **changes)
     kernel = network.parts.refinement.classifier.kernel
     kernel.assign(30 * kernel)
+    mean = network.parts.centre.mean
+    mean.assign(np.random.default_rng(seed).uniform(0, 0.5, mean.shape))
     return network
 
 

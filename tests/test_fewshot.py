@@ -435,6 +435,8 @@ def test_presence_is_of_the_object_and_of_frozen_features(network):
         tf.cast(learner.frame.mask(support.mask) == 1, tf.float32), features.shape[:2], "area"
     ).numpy()
     average = (features * mask).sum((0, 1)) / mask.sum()
+    common = network.parts.centre.mean.numpy()
+    features, average = features - common, average - common
     cosine = features @ average / (np.linalg.norm(features, axis=-1) * np.linalg.norm(average))
     assert example.presence(support) == pytest.approx(cosine.max(), abs=1e-5)
     tuned = Learner(network, Options(kshot="finetune", **TUNED)).learn(SUPPORTS)

@@ -163,6 +163,31 @@ def test_every_answer_is_moved_by_the_similarity(kshot):
     assert np.abs(maps[0] - maps[1]).max() > 0.01
 
 
+# === What all photos have in common ===
+
+
+def test_the_centre_is_taken_away_and_kept_in_checkpoints(tmp_path):
+    network = lively()
+    mean = network.parts.centre.mean.numpy()
+    cells = np.random.default_rng(0).uniform(size=(2, 3, len(mean))).astype(np.float32)
+    np.testing.assert_allclose(network.parts.centre(cells), cells - mean)
+    network.save(tmp_path / "new.keras")
+    loaded = model.load_checkpoint(tmp_path / "new.keras")
+    np.testing.assert_array_equal(loaded.parts.centre.mean, mean)
+
+
+def test_a_checkpoint_of_before_has_none(tmp_path):
+    """As it was written then: without the layer."""
+    network = lively()
+    del network.centre
+    network.save(tmp_path / "old.keras")
+    loaded = model.load_checkpoint(tmp_path / "old.keras")
+    assert not np.any(loaded.parts.centre.mean)
+    np.testing.assert_array_equal(
+        loaded.parts.refinement.classifier.kernel, network.parts.refinement.classifier.kernel
+    )
+
+
 # === Added to a trained network ===
 
 

@@ -306,6 +306,17 @@ def test_the_line_of_an_episode_by_hand(archive):
     }
 
 
+def test_the_centre_is_the_average_cell_of_the_first_queries(network, archive, monkeypatch):
+    monkeypatch.setattr(scoring, "CENTRE_PHOTOS", 2)
+    shown, learner = archive({1: [box(), box()], 2: [box(), box()]}), Learner(network)
+    entries = each_query_once(shown)
+    scoring.measure_centre(learner, shown, [entries[1], entries[1], *entries])
+    queries = [scoring.photo(shown, e.query, e.class_id) for e in (entries[1], entries[0])]
+    cells = [learner.encoder.last_level(query, learner.frame) for query in queries]
+    wanted = np.mean([cell.reshape(-1, cell.shape[-1]).mean(axis=0) for cell in cells], axis=0)
+    np.testing.assert_allclose(network.parts.centre.mean, wanted, atol=1e-6)
+
+
 def test_presence_is_left_out_where_it_would_encode_again(archive):
     shown, learner = archive({1: [box(), box()]}), WhiteLearner()
     learner.encoder.keep = False
