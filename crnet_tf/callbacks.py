@@ -122,6 +122,8 @@ class Validate(keras.callbacks.Callback):
                 name: results.scores(self._found(*some).totals["crnet"])
                 for name, some in self.episodes.items()
             }
+            if self.network.config.calibrate:
+                scoring.measure_centre(self.learner, *self.episodes["base"])
             self._select(values, step)
             self._write(values, step)
         for name, result in values.items():
@@ -133,8 +135,6 @@ class Validate(keras.callbacks.Callback):
 
     def _select(self, values, step):
         of = "base" if self.select_on == "last" else self.select_on
-        if self.network.config.calibrate:
-            scoring.measure_centre(self.learner, *self.episodes["base"])
         threshold = self._threshold(values["base"])
         score = values[of][scoring.above(threshold)]["mean_iou"]
         keep_best(self.network, self.out, self.select_on, step, score, threshold)
