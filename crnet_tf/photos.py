@@ -109,14 +109,17 @@ def value_counts(label: np.ndarray) -> np.ndarray:
     return np.bincount(pixels[ends], np.diff(ends, prepend=-1), 256).astype(np.int64)
 
 
-def photo_bytes(path: PathLike) -> tuple[bytes, str, tuple[int, int]]:
+def photo_bytes(path: PathLike, level: int = 6) -> tuple[bytes, str, tuple[int, int]]:
     """A photo as it is stored in a record: encoded bytes, "jpeg" or "png", (H, W).
 
     An upright 8-bit RGB or grey JPEG is kept byte for byte, once it was decoded to its end;
-    anything else is read by `read_photo` and stored as PNG. Raises what `read_photo` raises.
+    anything else is read by `read_photo` and stored as PNG, by `level` of deflate. Raises what
+    `read_photo` raises.
     """
     content, image_format, size = photo_content(path)
-    return content if image_format == "jpeg" else encode_png(content), image_format, size
+    if image_format == "png":
+        content = encode_png(content, level=level)
+    return content, image_format, size
 
 
 def photo_content(path: PathLike) -> tuple[bytes | np.ndarray, str, tuple[int, int]]:

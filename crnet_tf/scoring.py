@@ -53,10 +53,10 @@ def measure_centre(
     shown = {entry.query: entry.class_id for entry in entries}
     some = itertools.islice(shown.items(), CENTRE_PHOTOS)
     cells = [
-        learner.encoder.last_level(photo(archive, name, class_id), learner.frame)
+        learner.encoder.last_level(photo(archive, name, class_id), learner.frame).mean((0, 1))
         for name, class_id in some
     ]
-    learner.network.parts.centre.mean.assign(np.mean(cells, axis=(0, 1, 2)))
+    learner.network.parts.centre.mean.assign(np.mean(cells, axis=0))
 
 
 @dataclasses.dataclass

@@ -83,8 +83,7 @@ def upright_file(path: photos.PathLike) -> bytes:
 
     Raises what `photos.read_photo` raises.
     """
-    content, image_format, _ = photos.photo_content(path)
-    return content if image_format == "jpeg" else photos.encode_png(content, level=photos.FAST)
+    return photos.photo_bytes(path, photos.FAST)[0]
 
 
 def define_flags():
