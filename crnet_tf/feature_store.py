@@ -22,7 +22,6 @@ import math
 import pathlib
 import shutil
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -30,6 +29,7 @@ from crnet_tf import episodes, files, manifest, model, records
 from crnet_tf.config import Config
 from crnet_tf.features import weights_fingerprint
 from crnet_tf.parts import Parts
+from crnet_tf.progress import with_progress
 from crnet_tf.stored_views import ClassViews, FeatureStore
 
 ENCODER_FIELDS = (
@@ -244,18 +244,15 @@ def _fill(network, archive, classes, batch_size=8):
     signature = (tf.TensorSpec([], tf.string),) + 2 * (tf.TensorSpec([], tf.int64),)
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
     dataset = dataset.map(decode, tf.data.AUTOTUNE).batch(batch_size).prefetch(1)
-    bar = keras.utils.Progbar(len(missing), unit_name="view")
-    for image, mask, class_ids, rows in dataset:
-        views_of_batch = zip(
-            class_ids.numpy(),
-            rows.numpy(),
-            encode_batch(image, mask).numpy(),
-            mask.numpy(),
-            strict=True,
-        )
-        for class_id, row, features, kept in views_of_batch:
-            classes[class_id].write(row, features, kept)
-        bar.add(len(rows))
+
+    def computed():
+        for image, mask, class_ids, rows in dataset:
+            features = encode_batch(image, mask)
+            arrays = (class_ids, rows, features, mask)
+            yield from zip(*(array.numpy() for array in arrays), strict=True)
+
+    for class_id, row, features, mask in with_progress(computed(), "views", len(missing)):
+        classes[class_id].write(row, features, mask)
     for part in classes.values():
         for array in (part.features, part.masks, part.checksums):
             array.flush()

@@ -4,13 +4,13 @@ CRNet is asked about one class at a time; N classes are N answers to the same ph
 is the most probable class, or background where none is more probable than a half.
 """
 
-import keras
 import numpy as np
 
 from crnet_tf import metrics, scoring
 from crnet_tf.fewshot import Learner
 from crnet_tf.folds import VOID
 from crnet_tf.manifest import Archive, WayEntry
+from crnet_tf.progress import with_progress
 from crnet_tf.records import label_value
 
 
@@ -30,8 +30,8 @@ def evaluate_ways(learner: Learner, archive: Archive, entries: list[WayEntry]) -
     Every class of an episode is scored, also those the query does not hold: what is taken
     for them counts against them.
     """
-    by_class, bar = {}, keras.utils.Progbar(len(entries), unit_name="episode")
-    for entry in entries:
+    by_class = {}
+    for entry in with_progress(entries, "episodes"):
         answers = []
         for class_id, names in entry.examples:
             supports = [scoring.photo(archive, name, class_id) for name in names]
@@ -43,5 +43,4 @@ def evaluate_ways(learner: Learner, archive: Archive, entries: list[WayEntry]) -
             truth = np.where(label == VOID, VOID, label == label_value(class_id))
             area = metrics.areas(decided == n, truth)
             by_class[class_id] = by_class.get(class_id, 0) + area
-        bar.add(1)
     return {"crnet": by_class}

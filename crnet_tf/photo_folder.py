@@ -13,10 +13,10 @@ import os
 import pathlib
 from collections.abc import Callable, Iterator
 
-import keras
 import numpy as np
 
 from crnet_tf import files, photos, visualize
+from crnet_tf.progress import with_progress
 
 TABLE = "photos.csv"
 
@@ -82,16 +82,15 @@ def each_photo(
     Raises:
         ValueError: none is left.
     """
-    progress = keras.utils.Progbar(len(paths), unit_name="photo")
     futures = _in_order(work, paths, concurrency)
-    for path, name, future in zip(paths, output_names(paths), futures, strict=True):
+    photos_in_work = zip(paths, output_names(paths), futures, strict=True)
+    for path, name, future in with_progress(photos_in_work, "photos", len(paths)):
         try:
             result = future.result()
         except (OSError, ValueError) as error:
             skipped.append(str(error))
         else:
             yield path, name, result
-        progress.add(1)
     if len(skipped) == len(paths):
         reasons = "\n".join(skipped[:5])
         raise ValueError(f"Expected at least one photo to segment, received none.\n{reasons}")

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 
-import keras
 import numpy as np
 
 from crnet_tf import baselines, manifest, metrics, protocols, visualize
@@ -11,6 +10,7 @@ from crnet_tf.config import Config
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.folds import VOID
+from crnet_tf.progress import with_progress
 from crnet_tf.protocols import PROTOCOLS, Protocol
 from crnet_tf.series import ABOVE, STEP
 from crnet_tf.support import check_visible
@@ -122,8 +122,7 @@ def evaluate_together(
     The baselines stand beside the first learner.
     """
     found = [Found({}, []) for _ in learners]
-    bar = keras.utils.Progbar(len(entries), unit_name="episode") if progress else None
-    for entry in entries:
+    for entry in with_progress(entries, "episodes") if progress else entries:
         supports, query = photos_of(archive, entry)
         others = baselines.answers(learners[0], supports, query, compared)
         adapted = None
@@ -135,8 +134,6 @@ def evaluate_together(
             # Without kept features the encoder would run again for it.
             asked = presence and learner.encoder.keep
             result.episodes[-1]["presence"] = example.presence(query) if asked else None
-        if bar:
-            bar.add(1)
     return found
 
 

@@ -97,6 +97,7 @@ def train(
                 ),
             ],
             shuffle=False,
+            verbose=1 if sys.stdout.isatty() else 2,  # a bar would fill a log file
         )
     return network
 

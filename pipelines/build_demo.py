@@ -16,12 +16,12 @@ from absl import flags
 from PIL import Image
 
 from crnet_tf import cli, folds, photos
+from crnet_tf.progress import with_progress
 from crnet_tf.records import Index
 from pipelines import demo_scenes
 from pipelines.audit import audit
 from pipelines.build_voc import build_voc
 from pipelines.folder import locked, real, replaced
-from pipelines.progress import progress
 
 DATASET = "demo"
 TRAIN_PHOTOS = 480
@@ -110,7 +110,7 @@ def _draw_voc(root, seed, counts):
         folder.mkdir(parents=True)
     for split, file in (("train", "trainaug.txt"), ("val", "val.txt")):
         names = [f"demo_{split}_{number:04d}" for number in range(counts[split])]
-        for number in progress(range(counts[split]), f"draw {split}"):
+        for number in with_progress(range(counts[split]), f"draw {split}"):
             # A photo depends on its own number only: more photos leave the first ones alike.
             rng = np.random.default_rng([seed, split == "val", number])
             photo, label = demo_scenes.draw_scene(_draw_classes(number, rng), rng)

@@ -24,9 +24,9 @@ from crnet_tf import (
     records,
 )
 from crnet_tf.frames import Frame
+from crnet_tf.progress import with_progress
 from pipelines.disk import sha256_of
 from pipelines.folder import locked, real, replaced
-from pipelines.progress import progress
 from pipelines.shards import RecordFile
 
 FORMAT_VERSION = 1
@@ -145,7 +145,7 @@ def _write_seed(folder, seed, archive, entries, frame, content):
     if content["tfrecords"]:
         paths.append(folder / f"episodes-seed{seed}.tfrecord")
         with RecordFile(paths[1]) as file:
-            for entry in progress(entries, paths[1].stem):
+            for entry in with_progress(entries, paths[1].stem):
                 file.write(episode_records.serialize(archive, entry, frame))
     return paths
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 from crnet_tf import photos, records
 from crnet_tf.folds import VOID
+from crnet_tf.progress import with_progress
 from pipelines.listing import (
     LABEL_SUFFIXES,
     PHOTO_SUFFIXES,
@@ -27,7 +28,6 @@ from pipelines.listing import (
     check_file,
     files_by_name,
 )
-from pipelines.progress import progress
 from pipelines.threads import futures_of
 
 SPECIAL = {"background": 0, "void": VOID}
@@ -73,7 +73,7 @@ def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Pat
     held = {}  # photo name -> names in its map
     both = sorted(paths.keys() & maps.keys())
     find = functools.partial(_names_in, table=table)
-    found = progress(futures_of(find, map(maps.get, both)), "label maps", len(both))
+    found = with_progress(futures_of(find, map(maps.get, both)), "label maps", len(both))
     for name, names in zip(both, found, strict=True):
         try:
             held[name] = names.result()

@@ -1,25 +1,10 @@
-"""How far long work is, for whoever watches it; to stderr.
+"""How far a transfer is, for whoever watches it; to stderr.
 
 A bar on a terminal, a line every tenth elsewhere.
 """
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any
-
-
-def progress(items: Iterable[Any], title: str, count: int | None = None) -> Iterator[Any]:
-    """Passes items on and counts them; `count` says how many where they have no length."""
-    total = len(items) if count is None else count
-    start, live = time.monotonic(), sys.stderr.isatty()
-    for done, item in enumerate(items, 1):
-        yield item
-        if done == total or (live or done * 10 // total > (done - 1) * 10 // total):
-            bar = "=" * (done * 30 // total)
-            line = f"{title} [{bar:<30}] {done}/{total} {time.monotonic() - start:.0f} s"
-            end = "\n" if done == total or not live else ""
-            print(f"\r{line}" if live else line, end=end, file=sys.stderr, flush=True)
 
 
 class ByteProgress:

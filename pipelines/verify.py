@@ -23,12 +23,12 @@ import tensorflow as tf
 from absl import flags
 
 from crnet_tf import cli, files, photos, records
+from crnet_tf.progress import with_progress
 from pipelines.disk import sha256_of
 from pipelines.findings import Report
 from pipelines.inspect_record import Photo, inspect, read_example
 from pipelines.leakage import check_classes, check_splits
 from pipelines.perceptual_hash import DISTANCE
-from pipelines.progress import progress
 
 _BATCH = 64  # records in memory at once
 
@@ -86,7 +86,7 @@ class _SplitReader:
     def read(self, entries) -> dict[str, Photo]:
         """Reports on every file of `entries`; returns the photos by id."""
         counts, ids = {}, {}
-        for class_id, file in progress(entries, f"verify {self._split}"):
+        for class_id, file in with_progress(entries, f"verify {self._split}"):
             name = f"{self._split}/{file['name']}"
             seen = ids.setdefault(class_id, set())
             count = self._read_file(name, class_id, file, seen)

@@ -17,10 +17,10 @@ from typing import Any
 from absl import flags
 
 from crnet_tf import photos, records
+from crnet_tf.progress import with_progress
 from pipelines.examples import Item, MakeRecord, make_record
 from pipelines.finished import check_complete, check_names, holds_records, input_sha256
 from pipelines.folder import locked, real, replaced
-from pipelines.progress import progress
 from pipelines.shards import SHARD_MB, ShardWriter
 from pipelines.threads import futures_of
 
@@ -103,7 +103,7 @@ def write_streams(
     """
     bad = []
     with ShardWriter(folder, shard_mb) as streams:
-        for made in progress(futures_of(make, sources), folder.name, len(sources)):
+        for made in with_progress(futures_of(make, sources), folder.name, len(sources)):
             try:
                 classes, record = made.result()
             except (ValueError, OSError) as error:

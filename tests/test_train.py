@@ -76,7 +76,14 @@ def straight(records_dir, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "straight"
     run = command(f"--records={records_dir}", f"--out={out}", "--steps=4", "--ema=0.9")
     assert run.returncode == 0, run.stderr[-3000:]
+    (out.parent / "stdout").write_text(run.stdout)
     return out
+
+
+def test_what_it_prints_into_a_file_is_a_line_an_epoch(straight):
+    printed = (straight.parent / "stdout").read_text()
+    assert "\b" not in printed and "\x1b" not in printed
+    assert len([line for line in printed.splitlines() if "/step - loss: " in line]) == 2
 
 
 def test_a_run_leaves_what_it_promises(straight, records_dir):
