@@ -42,7 +42,8 @@ class Run:
         self.classes = chosen_classes(self.network, self.index, args.classes)
         self.options = fields.from_flags(Options, {}, args)
         self.cache = FeatureCache(self.options.feature_cache_gb * 2**30)
-        beside = self.checkpoint.parent if args.checkpoint else pathlib.Path()
+        is_start = self.checkpoint.resolve() == model.START.resolve()  # in the package's folder
+        beside = pathlib.Path() if is_start else self.checkpoint.parent
         self.out = pathlib.Path(args.out or beside / "evaluation")
         self.draws, self.learners = Draws(args, self.index, self.classes), {}
 

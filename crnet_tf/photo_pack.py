@@ -76,17 +76,17 @@ def write(
         part_mb: size of a part, 1e6 bytes; one photo at least.
     """
     directory = pathlib.Path(directory)
-    listed, hashes, part = [], {}, []
+    listed, hashes, part, part_bytes = [], {}, [], 0
     for photo in itertools.chain(photos, [None]):
-        full = sum(len(p.image) + len(p.label) for p in part) >= part_mb * 1e6
-        if part and (photo is None or full):
+        if part and (photo is None or part_bytes >= part_mb * 1e6):
             name = f"part-{len(hashes):05d}.npz"
             content = _part_bytes(part)
             files.write_bytes(directory / name, content)
             hashes[name] = hashlib.sha256(content).hexdigest()
-            part = []
+            part, part_bytes = [], 0
         if photo is not None:
             part.append(photo)
+            part_bytes += len(photo.image) + len(photo.label)
             listed.append({"id": photo.name, "split": photo.split, "classes": photo.classes})
     files.write_bytes(directory / INDEX_NAME, (index.directory / INDEX_NAME).read_bytes())
     files.write_text(directory / LIST_NAME, json.dumps({"photos": listed, "files": hashes}))

@@ -137,9 +137,10 @@ class _Run:
                 checkpoints.keep_best(
                     self.network, self.out, settings.select_on, row["step"], row[SCORE]
                 )
-            checkpoints.save_atomically(self.network, self.out / runs.LAST, epoch + 1)
             history.append(row)
             files.write_text(self.out / "history.json", json.dumps(history, indent=1))
+            # After its row: a run killed in between repeats the epoch.
+            checkpoints.save_atomically(self.network, self.out / runs.LAST, epoch + 1)
             said = ", ".join(f"{name} {row[name]:.4g}" for name in ("step", "loss", SCORE))
             print(said, flush=True)
         return {"seconds": round(time.time() - started, 1)} | device | self._speed(device)

@@ -157,7 +157,8 @@ def main():
     application = app.build(models, limits, [args.host, *args.allowed_hosts])
     serving = server(application, args.host, args.port, limits)
     names, port = ", ".join(model.name for model in models), listener.getsockname()[1]
-    print(f"Serving {names} on http://{args.host}:{port}/ (Ctrl+C ends)", flush=True)
+    host = f"[{args.host}]" if ":" in args.host else args.host
+    print(f"Serving {names} on http://{host}:{port}/ (Ctrl+C ends)", flush=True)
     serving.run([listener])
 
 

@@ -215,11 +215,14 @@ def define_flags() -> None:
 
 
 def _seeds(values):
-    if not all(value.strip().isdecimal() for value in values):
+    whole = all(value.strip().isdecimal() for value in values)
+    seeds = tuple(int(value) for value in values) if whole else ()
+    if len(set(seeds)) < len(values):
         raise ValueError(
-            f"--seeds: expected whole numbers such as 0,1,2, received {','.join(values)!r}."
+            "--seeds: expected different whole numbers such as 0,1,2, received "
+            f"{','.join(values)!r}."
         )
-    return tuple(int(value) for value in values)
+    return seeds
 
 
 def main():

@@ -34,11 +34,19 @@ FEWEST_POINTS = {"polygon": 3, "rectangle": 2, "circle": 2}
 def list_photos(source: pathlib.Path) -> Listing:
     """Photos of all JSON files below `source`; classes are the shapes' labels, sorted."""
     drawn, problems, left_out = [], [], collections.Counter()
+    described = {}  # photo -> its JSON file
     for path in files_of(source, (".json",)):
         try:
             photo, size, shapes = _read(path)
         except (ValueError, OSError) as error:
             problems.append(str(error))
+            continue
+        first = described.setdefault(photo.resolve(), path)
+        if first != path:
+            problems.append(
+                f"{path}: expected a photo of its own, received {photo.name}, which {first} "
+                "names too. Join the shapes in one of the two files."
+            )
             continue
         filled = [shape for shape in shapes if shape[1] in FEWEST_POINTS]
         left_out.update(shape[1] for shape in shapes if shape[1] not in FEWEST_POINTS)

@@ -8,7 +8,7 @@ from pipelines.findings import Report
 from pipelines.inspect_record import Photo
 from pipelines.perceptual_hash import near_pairs
 
-MOST_PAIRS = 1000  # that look alike, in a report
+MOST_PAIRS = 1000  # of a kind, in a report
 
 Photos = Mapping[str, Photo]  # by id
 
@@ -94,15 +94,17 @@ def _consequence(photos, ids):
 
 
 def _check_bytes(a, b, where, report):
-    others, same = _by_bytes(b), set()
+    others, same = _by_bytes(b), {}  # in order
     for photo_id, photo in a.items():
         for other in others.get(photo.image_sha256, ()):
             if other != photo_id:
-                report.fault(
-                    "leakage", where, f"{photo_id}, {other}", "the same photo, to the byte"
-                )
-                same.add((photo_id, other))
-    return same
+                same[photo_id, other] = None
+    for pair in itertools.islice(same, MOST_PAIRS):
+        report.fault("leakage", where, ", ".join(pair), "the same photo, to the byte")
+    if len(same) > MOST_PAIRS:
+        message = f"{len(same) - MOST_PAIRS:,} more pairs of the same photo, to the byte"
+        report.fault("leakage", where, "", message)
+    return set(same)
 
 
 def _check_likeness(a, b, same, where, distance, report):

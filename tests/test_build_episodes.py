@@ -274,8 +274,9 @@ def test_what_cannot_be_built(records_dir, tmp_path):
         build_episodes(records_dir, FOLD, tmp_path / "e", shot=2)
     with pytest.raises(ValueError, match="fold: expected one of 0..3"):
         build_episodes(records_dir, 4, tmp_path / "e")
-    with pytest.raises(ValueError, match="--seeds: expected whole numbers.*received '0,-1'"):
-        command._seeds(["0", "-1"])
+    for wrong in ("0,-1", "0,x", "3, 3"):
+        with pytest.raises(ValueError, match=f"different whole numbers.*received '{wrong}'"):
+            command._seeds(wrong.split(","))
     assert not list(tmp_path.iterdir())
 
 

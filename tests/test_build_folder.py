@@ -224,6 +224,17 @@ def test_photos_without_a_labelme_file_are_counted(tmp_path):
     assert listing.notes[1:] == ["2 photos without a usable JSON file; left out."]
 
 
+def test_two_labelme_files_of_one_photo_are_a_problem(tmp_path):
+    """Two records of it would each call the other's objects background."""
+    write_labelme(tmp_path, count=3)
+    content = (tmp_path / "p1.json").read_text()
+    (tmp_path / "second_look.json").write_text(content)
+    listing = labelme.list_photos(tmp_path)
+    assert [photo.name for photo in listing.photos] == ["p0", "p1", "p2"]
+    (problem,) = listing.problems
+    assert "second_look.json: expected a photo of its own, received p1.jpg" in problem
+
+
 def test_wrong_labelme_files(tmp_path):
     write_labelme(tmp_path, count=4)
     (tmp_path / "p0.json").write_text("{")

@@ -334,12 +334,14 @@ def test_base_classes_go_beside_the_checkpoint_unless_told(
     assert len(ids) == 3 and not set(ids) & set(NOVEL)
 
 
-def test_without_a_checkpoint_the_model_that_comes_along_is_scored_here(
-    checkpoint, records_dir, tmp_path, monkeypatch, no_pictures
+@pytest.mark.parametrize("named", [False, True])
+def test_the_model_that_comes_along_is_scored_here(
+    named, checkpoint, records_dir, tmp_path, monkeypatch, no_pictures
 ):
+    """Not in the folder of the package, where the file is."""
     monkeypatch.setattr(model, "START", checkpoint)
     monkeypatch.chdir(tmp_path)
-    small("", records_dir, None, "--classes=all", "--episodes=2")
+    small(checkpoint if named else "", records_dir, None, "--classes=all", "--episodes=2")
     assert content(tmp_path / "evaluation")["checkpoint"] == str(checkpoint)
 
 

@@ -140,7 +140,10 @@ def test_what_is_not_there_is_said(server):
     assert "'other'" in error_of(server.predict({}, model="other"), 404)
     for path in ("/v1/models/other", "/v1/models/sum/versions/1", "/v1/nothing", "/etc/passwd"):
         error_of(server.get(path), 404)
-    error_of(requests.post(f"{server.url}/v1/models/sum/metadata", timeout=60), 405)
+    said = error_of(server.get("/v1/nothing"), 404)
+    assert said.startswith("Not Found: GET /v1/nothing. Expected") and ":predict" in said
+    answer = requests.post(f"{server.url}/v1/models/sum/metadata", timeout=60)
+    assert "Method Not Allowed: POST" in error_of(answer, 405)
 
 
 @pytest.mark.parametrize(

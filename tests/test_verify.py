@@ -261,6 +261,18 @@ def test_same_bytes_in_both_splits(made):
     assert not report.warnings  # said once
 
 
+def test_of_very_many_photos_in_both_splits_a_thousand_pairs_are_named():
+    report = Report("records", "mine", "0")
+    splits = {
+        split: {f"{split}{n}": Photo(b"1", 0, frozenset({1})) for n in range(40)}
+        for split in ("train", "val")
+    }
+    leakage.check_splits(splits, 64, report)
+    *named, rest = report.faults
+    assert len(named) == 1000 and rest.message.startswith("600 more pairs")
+    assert {w.kind for w in report.warnings} == {"same photo"}  # alike is not said as well
+
+
 def test_same_bytes_in_one_split(made):
     stored = tf.train.Example.FromString(read(made / FILE)[3])
     change(made, image=stored.features.feature[records.IMAGE].bytes_list.value[0])

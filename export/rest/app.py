@@ -9,6 +9,7 @@ GET  /models   /healthz   /readyz   /metrics   /   and the page's files
 import asyncio
 import contextlib
 import functools
+import http
 from collections.abc import Iterable
 
 from absl import logging
@@ -26,6 +27,11 @@ from export.rest.loading import Loaded
 from export.rest.predicting import Predictor
 from export.rest.served import Served
 from export.rest.telemetry import Telemetry
+
+EXPECTED = (
+    "POST /v1/models/NAME:predict, or GET /v1/models/NAME, /v1/models/NAME/metadata, /models, "
+    "/healthz, /readyz, /metrics or / (the page)"
+)
 
 
 class Api:
@@ -165,8 +171,11 @@ async def _healthy(_):
     return PlainTextResponse("ok")
 
 
-async def _refused(_, error: HTTPException) -> Response:
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+async def _refused(request: Request, error: HTTPException) -> Response:
+    text = error.detail
+    if text == http.HTTPStatus(error.status_code).phrase:  # Starlette's own words
+        text = f"{text}: {request.method} {request.url.path[:100]}. Expected {EXPECTED}."
+    return JSONResponse({"error": text}, error.status_code, error.headers)
 
 
 async def _failed(_, error: Exception) -> Response:
