@@ -137,7 +137,7 @@ def read_label(photo: Photo) -> np.ndarray:
     """Label map uint8 [H,W]: the class where the grey mask is at least 128."""
     foreground = photos.read_grey(photo.label) >= THRESHOLD
     support.check_foreground(foreground, photo.label)
-    return (foreground * records.label_value(photo.classes[0])).astype(np.uint8)
+    return foreground * np.uint8(records.label_value(photo.classes[0]))
 
 
 def table(index: Index) -> str:

@@ -57,8 +57,9 @@ def read_label(photo: Photo) -> np.ndarray:
     """Label map uint8 [H,W] of a photo, drawn from its mask."""
     mask = support.read_mask(photo.label)
     support.check_foreground(mask, photo.label)
-    (class_id,) = photo.classes
-    return np.where(mask == 1, records.label_value(class_id), mask).astype(np.uint8)
+    label, (class_id,) = mask.copy(), photo.classes
+    label[mask == 1] = records.label_value(class_id)
+    return label
 
 
 def _pairs(folder, class_id):
