@@ -1,5 +1,7 @@
 """Tiny data made on the spot, shared by the tests of several modules."""
 
+import fcntl
+import os
 import pathlib
 import types
 
@@ -85,22 +87,40 @@ def checkpoint(network, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory):
-    """A tiny checkpoint, and version folders of it: few-shot, and taught "cup" and "mug"."""
+    """A tiny checkpoint, and version folders of it: few-shot, and taught "cup" and "mug".
+
+    Written once for all processes that share the tests.
+    """
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    root = base / "exports"
+    with open(base / "exports.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not root.exists():
+            export_tiny(base / "exports.partial").rename(root)
+    return types.SimpleNamespace(
+        checkpoint=root / "best.keras",
+        few_shot=root / "crnet" / "1",
+        taught=root / "things" / "1",
+    )
+
+
+def export_tiny(root: pathlib.Path) -> pathlib.Path:
     # Not above: most tests need none of it.
     from test_features import lively, photo
 
     from crnet_tf.options import Options
     from export import parity, saved_model, teach
+    from export.settings import Settings
 
-    root = tmp_path_factory.mktemp("exports")
-    checkpoint = root / "best.keras"
+    root.mkdir()
+    checkpoint, settings = root / "best.keras", Settings(max_pixels=2**21)
     lively().save(checkpoint)
     classes = {"cup": [photo(1), photo(2)], "mug": [photo(3)]}
     with pytest.MonkeyPatch.context() as patch:  # compared where exports are tested
         patch.setattr(parity, "few_shot", lambda *_: {})
         patch.setattr(parity, "taught", lambda *_: {})
-        return types.SimpleNamespace(
-            checkpoint=checkpoint,
-            few_shot=saved_model.export(checkpoint, root / "crnet", refine_steps=1),
-            taught=teach.teach(checkpoint, classes, root / "things", Options(refine_steps=1)),
-        )
+        saved_model.export(checkpoint, root / "crnet", settings, refine_steps=1)
+        options = Options(refine_steps=1)
+        teach.teach(checkpoint, classes, root / "things", options, settings)
+    return root

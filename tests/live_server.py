@@ -1,32 +1,23 @@
-"""A real server on a loopback port, in a thread of this process, and tiny models for it."""
+"""A real server on a loopback port, in a thread of this process, and a tiny model for it."""
 
 import asyncio
 import base64
 import contextlib
-import functools
 import json
 import pathlib
 import socket
-import tempfile
 import threading
 import time
 
 import requests
 import tensorflow as tf
-from test_features import lively, photo
 
-from crnet_tf.fewshot import Learner
-from crnet_tf.options import Options
-from export import serve, signatures, taught
+from export import serve
 from export.rest import app
 from export.rest.limits import Limits
-from export.settings import Settings
 
 QUICK = {"poll_s": 0.02, "batch_wait_ms": 0.0}
-SETTINGS = Settings(max_pixels=2**21)
 PATIENCE = 60  # seconds until a test gives up
-
-_folder = tempfile.TemporaryDirectory()  # of models that the tests of several files share
 
 
 class Server:
@@ -113,28 +104,3 @@ def write_sums(folder: pathlib.Path, version: int) -> pathlib.Path:
     work = folder / f".{version}"
     tf.saved_model.save(model, str(work), signatures)
     return work.rename(folder / str(version))
-
-
-@functools.cache
-def few_shot_folder() -> pathlib.Path:
-    """The tiny network, exported as `export.saved_model` does, without its comparison."""
-    exported = signatures.FewShot(lively(), SETTINGS, 1)
-    return _written("crnet", exported, kind="few-shot", class_names=[])
-
-
-@functools.cache
-def taught_folder() -> pathlib.Path:
-    """The tiny network that knows two classes."""
-    learner = Learner(lively(), Options(refine_steps=1), keep_features=True)
-    classes = {"cup": [photo(1), photo(2)], "mug": [photo(3)]}
-    learnt = [taught.learn(learner, *one) for one in classes.items()]
-    exported = taught.Taught(learner, learnt, SETTINGS)
-    return _written("things", exported, kind="taught", class_names=list(classes))
-
-
-def _written(name, exported, **description):
-    folder = pathlib.Path(_folder.name) / name
-    text = json.dumps({"model": "crnet", **description})
-    archive = signatures.archive(exported.signatures(), text)
-    archive.write_out(str(folder / "1"), verbose=False)
-    return folder

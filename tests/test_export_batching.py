@@ -9,7 +9,7 @@ import io
 import numpy as np
 import pytest
 import tensorflow as tf
-from live_server import b64, few_shot_folder, serving, until
+from live_server import b64, serving, until
 from PIL import Image
 from test_features import photo
 
@@ -199,8 +199,8 @@ def test_any_mixture_gets_the_answers_it_gets_alone(seed):
 
 
 @pytest.fixture(scope="module")
-def server():
-    model = Served("crnet", few_shot_folder())
+def server(exports):
+    model = Served("crnet", exports.few_shot.parent)
     with serving([model], batch_wait_ms=10_000.0, max_batch=4, workers=1) as server:
         yield server
 

@@ -17,7 +17,7 @@ import malformed_images
 import numpy as np
 import pytest
 import tensorflow as tf
-from live_server import b64, few_shot_folder, serving, taught_folder, write_sums
+from live_server import b64, serving, write_sums
 from test_features import photo
 
 from crnet_tf.backbones import load_weights
@@ -27,7 +27,7 @@ from export import decode
 from export.rest import tensors
 from export.rest.served import Served
 
-CASES = int(os.environ.get("FUZZ_CASES", 2000))
+CASES = int(os.environ.get("FUZZ_CASES", 1000))
 SEED = int(os.environ.get("FUZZ_SEED", 0))
 MAX_GROWTH = 300 * 2**20  # bytes of resident memory, whatever the number of cases
 WELL_FORMED = malformed_images.well_formed()
@@ -47,13 +47,13 @@ def resident():
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def server(exports, tmp_path_factory):
     sums = tmp_path_factory.mktemp("models")
     write_sums(sums, 1)
     models = [
         Served("sum", sums),
-        Served("crnet", few_shot_folder()),
-        Served("things", taught_folder()),
+        Served("crnet", exports.few_shot.parent),
+        Served("things", exports.taught.parent),
     ]
     with serving(models, max_request_mb=1.0, max_values=20_000) as server:
         before = resident()

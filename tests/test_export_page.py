@@ -8,7 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from live_server import few_shot_folder, serving, taught_folder
+from live_server import serving
 from PIL import Image
 from test_features import photo
 
@@ -32,10 +32,9 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def server():
-    with serving(
-        [Served("crnet", few_shot_folder()), Served("things", taught_folder())]
-    ) as one:
+def server(exports):
+    folders = {"crnet": exports.few_shot.parent, "things": exports.taught.parent}
+    with serving([Served(*model) for model in folders.items()]) as one:
         yield one
 
 

@@ -208,9 +208,10 @@ def test_calibrate_gives_them_to_a_trained_network(tmp_path, capsys):
 
 def test_deep_ones_bring_the_last_stage_of_the_same_weights(tmp_path):
     files = [str(tmp_path / name) for name in ("own.weights.h5", "other.weights.h5")]
-    for seed, file in enumerate(files):
-        keras.utils.set_random_seed(seed)
-        keras.applications.ResNet50(include_top=False, weights=None).save_weights(file)
+    resnet = keras.applications.ResNet50(include_top=False, weights=None)
+    resnet.save_weights(files[0])
+    resnet.set_weights([2 * array for array in resnet.get_weights()])
+    resnet.save_weights(files[1])
     trained = build_deep("canet", backbone_weights=files[0])
     found = calibrate.with_prototypes(trained, 3.0, "deep")
     built = model.build_crnet(found.config)

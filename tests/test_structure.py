@@ -132,17 +132,26 @@ def test_no_large_file_but_the_start_model_is_committed():
     assert large == [ROOT / "crnet_tf" / "start.keras"]
 
 
-# Every process would spend four seconds on importing TensorFlow; forks of one share it.
+# Every process would spend seconds on imports; forks of one share them.
 ASK_FOR_HELP = """
-import os, runpy, sys
-import keras, tensorflow
-for name in sys.argv[1:]:
+import contextlib, importlib, os, runpy, sys, traceback
+shared, commands = (names.split(",") for names in sys.argv[1:])
+for name in shared:
+    with contextlib.suppress(ImportError):  # of a package that is not installed here
+        importlib.import_module(name)
+for name in commands:
     print("\\0" + name, flush=True)
     child = os.fork()
     if not child:
         sys.argv = [name, "--help"]
-        runpy.run_module(name, run_name="__main__", alter_sys=True)
-        raise SystemExit(0)
+        try:
+            runpy.run_module(name, run_name="__main__", alter_sys=True)
+        except SystemExit:
+            pass
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush()
+        os._exit(0)  # at once: TensorFlow takes a second to end
     os.waitpid(child, 0)
 """
 
@@ -150,9 +159,10 @@ for name in sys.argv[1:]:
 @pytest.fixture(scope="module")
 def helps():
     """What every command prints when asked for --help: {module: output}."""
+    shared = [name for name in MODULES if name not in COMMANDS]
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     answer = subprocess.run(
-        [sys.executable, "-c", ASK_FOR_HELP, *COMMANDS],
+        [sys.executable, "-c", ASK_FOR_HELP, ",".join(shared), ",".join(COMMANDS)],
         cwd=ROOT,
         env=environment,
         stdin=subprocess.DEVNULL,
