@@ -107,13 +107,15 @@ def build_backbone(
             f"backbone_stride: expected one of {STRIDES}, and 1x1 where the backbone is not "
             f"resnet50, received {stride!r} for {name}."
         )
-    if name == "tiny":
-        trunk = _tiny(input_shape)
-    else:
-        trunk = _dilated(name, input_shape, stride)
+    trunk = _strided(name, input_shape)
     load_weights(trunk, name, weights)
-    if not trainable:
-        trunk = fold_batch_norm(trunk)
+    deepest = FEATURE_LEVELS[name]["paper"][-1]
+    needed = deepest if last_stage else feature_levels[-1]
+    trunk = keras.Model(trunk.input, trunk.get_layer(needed).output)
+    if name != "tiny":
+        resnet = functools.partial(_dilate_resnet_layer, stride=stride)
+        dilate = {"resnet50": resnet, "vgg16": _dilate_vgg_layer}[name]
+        trunk = _changed(trunk, dilate) if trainable else _folded(trunk, dilate)
     image = keras.Input(input_shape, name="image")
     levels = [trunk.get_layer(level).output for level in feature_levels]
     features = keras.Model(trunk.input, levels, name=name)(
@@ -124,7 +126,6 @@ def build_backbone(
         features = [layers.Concatenate(name="levels")(features)]
     encoder = keras.Model(image, features[0], name="encoder")
     encoder.trainable = trainable
-    deepest = FEATURE_LEVELS[name]["paper"][-1]
     if not last_stage or feature_levels[-1] == deepest:
         return Backbone(encoder, None)
     channels = features[0].shape[-1]
@@ -134,10 +135,7 @@ def build_backbone(
 def _rest(trunk, level, deepest, channels):
     """From features that end with `level` to `deepest`, at every other cell."""
     rest = keras.Model(trunk.get_layer(level).output, trunk.get_layer(deepest).output)
-    rest = keras.models.clone_model(rest, clone_function=_at_every_other_cell)
-    for layer in rest.layers:
-        if layer.weights:
-            layer.set_weights(trunk.get_layer(layer.name).get_weights())
+    rest = _changed(rest, _at_every_other_cell)
     features = keras.Input((None, None, channels), name="features")
     own = features[..., -rest.input_shape[-1] :]
     if not any(isinstance(layer, layers.MaxPooling2D) for layer in rest.layers):
@@ -157,19 +155,21 @@ def _at_every_other_cell(layer):
     return layer.__class__.from_config(config)
 
 
-def _dilated(name, input_shape, stride):
-    """keras.applications network with the last strides turned into dilation."""
-    if name == "resnet50":
-        strided = keras.applications.ResNet50(
-            include_top=False, weights=None, input_shape=input_shape, name=name
-        )
-        clone = functools.partial(_dilate_resnet_layer, stride=stride)
-    else:
-        strided = keras.applications.VGG16(
-            include_top=False, weights=None, input_shape=input_shape, name=name
-        )
-        clone = _dilate_vgg_layer
-    return keras.models.clone_model(strided, clone_function=clone)
+def _strided(name, input_shape):
+    """The network as it was published, of random weights."""
+    if name == "tiny":
+        return _tiny(input_shape)
+    network = {"resnet50": keras.applications.ResNet50, "vgg16": keras.applications.VGG16}
+    return network[name](include_top=False, weights=None, input_shape=input_shape)
+
+
+def _changed(network, change):
+    """A copy with the same weights whose layers are what `change` makes of them."""
+    copy = keras.models.clone_model(network, clone_function=change)
+    for layer in copy.layers:
+        if layer.weights:
+            layer.set_weights(network.get_layer(layer.name).get_weights())
+    return copy
 
 
 def _dilate_resnet_layer(layer, stride):
@@ -207,22 +207,17 @@ class FoldedBatchNorm(layers.Layer):
         return x
 
 
-def fold_batch_norm(trunk: keras.Model) -> keras.Model:
-    """Same network with every `<name>_bn` merged into its `<name>_conv`; names stay."""
-    norms = [layer for layer in trunk.layers if isinstance(layer, layers.BatchNormalization)]
-    if not norms:
-        return trunk
+def _folded(network, change):
+    """`_changed`, with every `<name>_bn` merged into its `<name>_conv`; names stay."""
+
+    def is_norm(layer):
+        return isinstance(layer, layers.BatchNormalization)
 
     def without_norm(layer):
-        if isinstance(layer, layers.BatchNormalization):
-            return FoldedBatchNorm(name=layer.name)
-        return layer.__class__.from_config(layer.get_config())
+        return FoldedBatchNorm(name=layer.name) if is_norm(layer) else change(layer)
 
-    folded = keras.models.clone_model(trunk, clone_function=without_norm)
-    for layer in folded.layers:
-        if layer.weights:
-            layer.set_weights(trunk.get_layer(layer.name).get_weights())
-    for norm in norms:
+    folded = _changed(network, without_norm)
+    for norm in filter(is_norm, network.layers):
         gamma, beta, mean, variance = (w.astype("float64") for w in norm.get_weights())
         scale = gamma / np.sqrt(variance + norm.epsilon)
         convolution = folded.get_layer(norm.name.removesuffix("_bn") + "_conv")
