@@ -15,7 +15,6 @@ import pathlib
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from crnet_tf import photos, records
 from crnet_tf.folds import VOID
@@ -31,6 +30,7 @@ from pipelines.listing import (
 from pipelines.threads import futures_of
 
 SPECIAL = {"background": 0, "void": VOID}
+KEPT_MB = 256  # of label maps that are not read a second time
 
 
 class Table(NamedTuple):
@@ -38,6 +38,14 @@ class Table(NamedTuple):
 
     in_colour: bool
     keys: dict[str, int]
+
+
+class Runs(NamedTuple):
+    """A label map as runs of equal pixels, row after row: most take a hundredth of its room."""
+
+    keys: np.ndarray  # [R], ids or colours as in `Table`
+    lengths: np.ndarray  # int32 [R]
+    shape: tuple[int, int]
 
 
 def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Path) -> Listing:
@@ -70,17 +78,10 @@ def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Pat
             if name not in paths
         ]
     )
-    held = {}  # photo name -> names in its map
-    both = sorted(paths.keys() & maps.keys())
-    find = functools.partial(_names_in, table=table)
-    found = with_progress(futures_of(find, map(maps.get, both)), "label maps", len(both))
-    for name, names in zip(both, found, strict=True):
-        try:
-            held[name] = names.result()
-        except (ValueError, OSError) as error:
-            problems.append(str(error))
+    both = {name: maps[name] for name in sorted(paths.keys() & maps.keys())}
+    held = _read_all(both, table, problems)
     wanted = [name for name in table.keys if name not in SPECIAL]
-    present = [name for name in wanted if any(name in names for names in held.values())]
+    present = [name for name in wanted if any(name in names for names, _ in held.values())]
     notes = [f"{n}: in no label map; not a class." for n in wanted if n not in present]
     ids = {name: i for i, name in enumerate(present, 1)}
     values = {name: records.label_value(c) for name, c in ids.items()} | SPECIAL
@@ -89,8 +90,8 @@ def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Pat
         Photo(
             name,
             paths[name],
-            (maps[name], table.in_colour, drawing),
-            tuple(sorted(ids[n] for n in held[name] if n in ids)),
+            (maps[name], table.in_colour, drawing, held[name][1]),
+            tuple(sorted(ids[n] for n in held[name][0] if n in ids)),
         )
         for name in paths
         if name in held
@@ -100,15 +101,14 @@ def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Pat
 
 def read_label(photo: Photo) -> np.ndarray:
     """Label map uint8 [H,W] of a photo: its own map with the values of our class ids."""
-    path, in_colour, drawing = photo.label
-    if not in_colour:
-        values = np.zeros(256, np.uint8)
-        values[VOID] = VOID
-        values[list(drawing)] = list(drawing.values())
-        return values.take(photos.read_label(path))
-    known = sorted({0: 0} | drawing)
-    values = np.array([drawing.get(key, 0) for key in known], np.uint8)
-    return values[np.searchsorted(known, _colours(photos.read_photo(path)))]
+    path, in_colour, drawing, runs = photo.label
+    if runs is None:
+        runs = _runs(path, in_colour)
+    drawing = {0: 0} | ({} if in_colour else {VOID: VOID}) | drawing
+    known = sorted(drawing)
+    values = np.array([drawing[key] for key in known], np.uint8)
+    drawn = values[np.searchsorted(known, runs.keys)]
+    return np.repeat(drawn, runs.lengths).reshape(runs.shape)
 
 
 def read_table(path: pathlib.Path) -> Table:
@@ -164,25 +164,43 @@ def _csv_rows(text):
     return [(row[0], row[1:]) for row in rows if row[:2] not in (["name", "id"], ["name", "r"])]
 
 
-def _colours(pixels):
-    """int32 [...]: colours uint8 [...,3] as the table has them."""
-    return pixels.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+def _runs(path, in_colour):
+    if in_colour:
+        pixels = photos.read_photo(path).astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+    else:
+        pixels = photos.read_label(path)
+    keys = pixels.ravel()
+    ends = np.append(np.flatnonzero(keys[1:] != keys[:-1]), keys.size - 1)
+    return Runs(keys[ends], np.diff(ends, prepend=-1).astype(np.int32), pixels.shape)
 
 
-def _present(path, in_colour):
-    """What the table would call the ids or colours of a label map, each once."""
-    if not in_colour:
-        return np.flatnonzero(photos.value_counts(photos.read_label(path)))
-    pixels = photos.read_photo(path)
-    counted = Image.fromarray(pixels).getcolors()
-    if counted is None:  # more than 256
-        return np.unique(_colours(pixels))
-    return _colours(np.array([colour for _, colour in counted]))
+def _read_all(maps, table, problems):
+    """{name: (names of the table in its map, `Runs` or None where there is no room)}.
+
+    Args:
+        maps: {name: path}. problems: gets those of maps that are left out.
+    """
+    held, room = {}, KEPT_MB << 20
+    done = futures_of(functools.partial(_read, table=table), maps.values())
+    for name, future in zip(maps, with_progress(done, "label maps", len(maps)), strict=True):
+        try:
+            names, runs = future.result()
+        except (ValueError, OSError) as error:
+            problems.append(str(error))
+            continue
+        size = runs.keys.nbytes + runs.lengths.nbytes
+        held[name] = names, runs if size <= room else None
+        room -= size if size <= room else 0
+    return held
 
 
-def _names_in(path, table):
-    """Names of the table that occur in a label map; all its pixels must have one."""
-    present = set(_present(path, table.in_colour).tolist())
+def _read(path, table):
+    """Names of the table that occur in a label map, and the map as `Runs`.
+
+    All its pixels must have a name.
+    """
+    runs = _runs(path, table.in_colour)
+    present = set(np.unique(runs.keys).tolist())
     known = {0, *table.keys.values()} | (set() if table.in_colour else {VOID})
     if present - known:
         strange = sorted(present - known)
@@ -193,4 +211,4 @@ def _names_in(path, table):
             f"{', '.join(map(str, shown[:5]))}{' ...' if shown[5:] else ''}. Add "
             "them to the table, or export the map without smoothing and compression."
         )
-    return {name for name, key in table.keys.items() if key in present}
+    return {name for name, key in table.keys.items() if key in present}, runs

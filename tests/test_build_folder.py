@@ -448,6 +448,42 @@ def test_reading_all_label_maps_shows_progress(tmp_path, capsys):
     assert "6/6" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("in_colour", [False, True])
+def test_label_maps_are_read_once_while_there_is_room(in_colour, tmp_path, monkeypatch):
+    paths = write_label_maps(tmp_path, in_colour)
+    kept = label_maps.list_photos(*paths).photos
+    monkeypatch.setattr(label_maps, "KEPT_MB", 0)
+    again = label_maps.list_photos(*paths).photos
+    read = [label_maps.read_label(photo) for photo in again]
+    assert len(read) == 6 and all(len(np.unique(label)) > 1 for label in read)
+    for path in paths[1].iterdir():
+        path.unlink()
+    for photo, label in zip(kept, read, strict=True):
+        found = label_maps.read_label(photo)
+        assert found.dtype == np.uint8 and found.shape == label.shape
+        np.testing.assert_array_equal(found, label)
+    with pytest.raises(FileNotFoundError):
+        label_maps.read_label(again[0])
+
+
+def test_255_is_void_as_an_id_and_blue_as_a_colour(tmp_path):
+    for kind, table in {"ids": "name,id\ncat,1\n", "colours": "blue,0,0,255\n"}.items():
+        for folder in ("images", "maps"):
+            (tmp_path / kind / folder).mkdir(parents=True)
+        write_photo(tmp_path / kind / "images" / "p.jpg", 0)
+        (tmp_path / kind / "table.csv").write_text(table)
+        label = np.zeros((HEIGHT, WIDTH), np.uint8)
+        label[:9], label[9:20] = 255, 1
+        if kind == "colours":
+            label = np.where(label[..., None] == 255, np.uint8([0, 0, 255]), np.uint8(0))
+        photos.write_png(tmp_path / kind / "maps" / "p.png", label)
+        paths = (tmp_path / kind / name for name in ("images", "maps", "table.csv"))
+        (photo,) = label_maps.list_photos(*paths).photos
+        read = label_maps.read_label(photo)
+        assert read[0, 0] == (255 if kind == "ids" else 1)
+        assert read[10, 0] == (1 if kind == "ids" else 0) and read[30, 0] == 0
+
+
 def test_a_colour_outside_the_table_is_named(tmp_path):
     images, labels, table = write_label_maps(tmp_path, in_colour=True)
     smooth = np.full((HEIGHT, WIDTH, 3), (1, 2, 3), np.uint8)
