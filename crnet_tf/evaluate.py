@@ -24,11 +24,7 @@ def define_flags():
     text, number = flags.DEFINE_string, flags.DEFINE_integer
     text("checkpoint", None, "A .keras file written by training; default: the one of CRNet-TF.")
     text("records", None, "Folder of records with index.json.", required=True)
-    text(
-        "out",
-        None,
-        "Folder of the results; default: evaluation/, beside your checkpoint.",
-    )
+    text("out", None, "Folder of the results; default: evaluation/, beside your checkpoint.")
     flags.DEFINE_enum(
         "classes",
         "novel",

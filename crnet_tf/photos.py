@@ -99,14 +99,22 @@ def read_label(path: PathLike) -> np.ndarray:
     return np.array(image, dtype=np.uint8)
 
 
+def runs(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values [R] and lengths int64 [R] of the runs of equal values, row after row.
+
+    Label maps are long runs of one value. `array` is not empty.
+    """
+    values = array.ravel()
+    ends = np.append(np.flatnonzero(values[1:] != values[:-1]), values.size - 1)
+    return values[ends], np.diff(ends, prepend=-1)
+
+
 def value_counts(label: np.ndarray) -> np.ndarray:
     """int64 [256]: how often each value occurs in uint8 [H,W]."""
-    pixels = label.ravel()
-    if not pixels.size:
+    if not label.size:
         return np.zeros(256, np.int64)
-    # Label maps are long runs of one value: less than half the time of counting each pixel.
-    ends = np.append(np.flatnonzero(pixels[1:] != pixels[:-1]), pixels.size - 1)
-    return np.bincount(pixels[ends], np.diff(ends, prepend=-1), 256).astype(np.int64)
+    # Less than half the time of counting each pixel.
+    return np.bincount(*runs(label), 256).astype(np.int64)
 
 
 def photo_bytes(path: PathLike, level: int = 6) -> tuple[bytes, str, tuple[int, int]]:

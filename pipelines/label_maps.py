@@ -169,9 +169,8 @@ def _runs(path, in_colour):
         pixels = photos.read_photo(path).astype(np.int32) @ np.array([65536, 256, 1], np.int32)
     else:
         pixels = photos.read_label(path)
-    keys = pixels.ravel()
-    ends = np.append(np.flatnonzero(keys[1:] != keys[:-1]), keys.size - 1)
-    return Runs(keys[ends], np.diff(ends, prepend=-1).astype(np.int32), pixels.shape)
+    keys, lengths = photos.runs(pixels)
+    return Runs(keys, lengths.astype(np.int32), pixels.shape)
 
 
 def _read_all(maps, table, problems):
@@ -189,8 +188,11 @@ def _read_all(maps, table, problems):
             problems.append(str(error))
             continue
         size = runs.keys.nbytes + runs.lengths.nbytes
-        held[name] = names, runs if size <= room else None
-        room -= size if size <= room else 0
+        if size <= room:
+            room -= size
+        else:
+            runs = None
+        held[name] = names, runs
     return held
 
 

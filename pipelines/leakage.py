@@ -94,12 +94,14 @@ def _consequence(photos, ids):
 
 
 def _check_bytes(a, b, where, report):
-    others, same = _by_bytes(b), {}  # in order
-    for photo_id, photo in a.items():
-        for other in others.get(photo.image_sha256, ()):
-            if other != photo_id:
-                same[photo_id, other] = None
-    for pair in itertools.islice(same, MOST_PAIRS):
+    others = _by_bytes(b)
+    same = [
+        (photo_id, other)
+        for photo_id, photo in a.items()
+        for other in others.get(photo.image_sha256, ())
+        if other != photo_id
+    ]
+    for pair in same[:MOST_PAIRS]:
         report.fault("leakage", where, ", ".join(pair), "the same photo, to the byte")
     if len(same) > MOST_PAIRS:
         message = f"{len(same) - MOST_PAIRS:,} more pairs of the same photo, to the byte"

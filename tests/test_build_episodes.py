@@ -275,7 +275,8 @@ def test_what_cannot_be_built(records_dir, tmp_path):
     with pytest.raises(ValueError, match="fold: expected one of 0..3"):
         build_episodes(records_dir, 4, tmp_path / "e")
     for wrong in ("0,-1", "0,x", "3, 3"):
-        with pytest.raises(ValueError, match=f"different whole numbers.*received '{wrong}'"):
+        said = f"--seeds: expected different whole numbers.*received '{wrong}'"
+        with pytest.raises(ValueError, match=said):
             command._seeds(wrong.split(","))
     assert not list(tmp_path.iterdir())
 

@@ -27,7 +27,7 @@ from export import decode
 from export.rest import tensors
 from export.rest.served import Served
 
-CASES = int(os.environ.get("FUZZ_CASES", 1000))
+CASES = int(os.environ.get("FUZZ_CASES", 2000))
 SEED = int(os.environ.get("FUZZ_SEED", 0))
 MAX_GROWTH = 300 * 2**20  # bytes of resident memory, whatever the number of cases
 WELL_FORMED = malformed_images.well_formed()

@@ -208,7 +208,7 @@ def test_more_shots_than_a_class_holds(shared_photos, sampling, shot):
 
 
 def test_what_cannot_be_drawn(archive, shared_photos):
-    with pytest.raises(ValueError, match="expected one of pairs, .*, received 'random'"):
+    with pytest.raises(ValueError, match="of pairs, .*, classes_repeating, received 'random'"):
         drawn(archive, "random")
     with pytest.raises(ValueError, match="shot: expected 1 or more, received 0"):
         drawn(archive, "pairs", shot=0)

@@ -168,8 +168,7 @@ train.define_flags()
 cli.run(train.main)
 """
     arguments = [*SMALL, f"--records={records_dir}", f"--out={tmp_path}", "--steps=2"]
-    arguments += ["--ema=0.9", "--train_refine_steps=1", "--val_episodes=1"]
-    arguments = [sys.executable, "-c", code, *arguments]
+    arguments = [sys.executable, "-c", code, *arguments, "--ema=0.9"]
     run = subprocess.run(arguments, capture_output=True, text=True, env=ENVIRONMENT)
     assert run.returncode == 0, run.stderr[-3000:]
     assert json.loads((tmp_path / "best.json").read_text())["step"] == 2
