@@ -1,8 +1,12 @@
-"""The same photos as each builder wants them, and a plain loop that writes the same records."""
+"""The same photos as each builder wants them, and a plain loop that writes the same records.
+
+The loop is what one would write with TensorFlow, Pillow and pycocotools alone.
+"""
 
 import csv
 import dataclasses
 import functools
+import io
 import json
 import os
 import pathlib
@@ -10,6 +14,8 @@ from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
+from pycocotools.coco import COCO
 
 from crnet_tf import folds, photos, records
 from pipelines import (
@@ -19,7 +25,6 @@ from pipelines import (
     build_fss1000,
     build_voc,
     class_folders,
-    coco,
     label_maps,
 )
 
@@ -34,7 +39,7 @@ class Case:
     name: str
     build: Callable[[pathlib.Path], records.Index]  # folder to make -> its index
     photo: Callable[[str], pathlib.Path]  # id -> file
-    draw: Callable[[str], np.ndarray] | None = None  # id -> label map, where there is no file
+    draw: Callable[[str], np.ndarray] | None = None  # plainly: id -> label map without a file
 
 
 def cases(pairs: list[tuple[pathlib.Path, pathlib.Path]], work: pathlib.Path) -> list[Case]:
@@ -80,7 +85,7 @@ def _coco(pairs, root):
     """Ellipses of random places and classes: drawing costs what COCO's polygons cost."""
     (root / "annotations").mkdir(parents=True)
     categories = [{"id": i, "name": name} for i, name in enumerate(folds.COCO_CLASSES, 1)]
-    drawn = {}
+    found = {}  # id -> photo, function that draws it
     for split, chosen in _halves(pairs).items():
         (root / f"{split}2014").mkdir()
         images, annotations = [], []
@@ -97,14 +102,28 @@ def _coco(pairs, root):
         content = {"images": images, "annotations": annotations, "categories": categories}
         path = root / "annotations" / f"instances_{split}2014.json"
         path.write_text(json.dumps(content))
-        instances = coco.read_instances(path, root / f"{split}2014")
-        drawn |= {photo.file.stem: (photo, instances.class_ids) for photo in instances.photos}
+        annotated = COCO(path)
+        for number, (photo, _) in enumerate(chosen):
+            found[photo.stem] = photo, functools.partial(_painted, annotated, number)
     return Case(
         "build_coco",
         lambda out: build_coco.build_coco(root, out, filter="none"),
-        lambda name: drawn[name][0].file,
-        lambda name: coco.draw_label(*drawn[name]),
+        lambda name: found[name][0],
+        lambda name: found[name][1](),
     )
+
+
+def _painted(annotated, image_id):
+    """Label map of a photo, smaller objects over larger ones."""
+    objects = [
+        (annotated.annToMask(annotation), annotation["category_id"])
+        for annotation in annotated.imgToAnns[image_id]
+    ]
+    objects.sort(key=lambda drawn: -np.count_nonzero(drawn[0]))
+    label = np.zeros_like(objects[0][0])
+    for mask, category_id in objects:
+        label[mask == 1] = category_id
+    return label
 
 
 def _ellipses(height, width, random):
@@ -223,7 +242,11 @@ def sources(index: records.Index, case: Case, folder: pathlib.Path) -> list[Sour
 def _stored(serialized, path):
     features = tf.train.Example.FromString(serialized).features.feature
     path.write_bytes(features[records.LABEL].bytes_list.value[0])
-    return functools.partial(photos.read_label, path)
+    return functools.partial(_read, path)
+
+
+def _read(path):
+    return np.array(Image.open(path))
 
 
 def write_plainly(given: list[Source], folder: pathlib.Path) -> None:
@@ -231,12 +254,35 @@ def write_plainly(given: list[Source], folder: pathlib.Path) -> None:
     folder.mkdir()
     streams = {}
     for source in given:
-        pixels = source.label()
-        image, mask = source.photo.read_bytes(), photos.encode_png(pixels)
-        record = records.serialize(image, "jpeg", mask, source.name, *pixels.shape)
+        record = _example(source.photo.read_bytes(), source.label(), source.name)
         for key in source.streams:
             if key not in streams:
                 streams[key] = tf.io.TFRecordWriter(str(folder / "-".join(key)))
             streams[key].write(record)
     for stream in streams.values():
         stream.close()
+
+
+def _example(image, pixels, name):
+    height, width = pixels.shape
+    label = io.BytesIO()
+    Image.fromarray(pixels).save(label, "PNG")
+    features = {
+        records.IMAGE: image,
+        records.IMAGE_FORMAT: b"jpeg",
+        records.HEIGHT: height,
+        records.WIDTH: width,
+        records.FILENAME: name.encode(),
+        records.LABEL: label.getvalue(),
+        records.LABEL_FORMAT: b"png",
+    }
+    example = tf.train.Example(
+        features=tf.train.Features(feature={key: _feature(v) for key, v in features.items()})
+    )
+    return example.SerializeToString(deterministic=True)
+
+
+def _feature(value):
+    if isinstance(value, bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+    return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))

@@ -8,7 +8,6 @@ truncated one is found here and not in the middle of a training run.
 import contextlib
 import io
 import os
-import pathlib
 import struct
 import zlib
 
@@ -34,6 +33,7 @@ _TURNS = {  # what makes a photo of this orientation upright; it is already with
 }
 _GREY16_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _LABEL_MODES = ("P", "L", "1")
+_BUFFER = 1 << 18  # bytes of a file that are read at once
 _JPEGS = ("JPEG", "MPO")  # an MPO is a JPEG with further ones behind it, as phones write
 _PHOTO = "a photo (JPEG, PNG or another format Pillow reads)"
 # All that Pillow's decoders were seen to raise on damaged files.
@@ -70,7 +70,7 @@ def header_size(path: PathLike) -> tuple[int, int]:
 
     Raises what `read_photo` raises.
     """
-    with _opened(path, _PHOTO) as image:
+    with _opened(path, _PHOTO) as (_, image):
         return image.height, image.width
 
 
@@ -133,18 +133,15 @@ def photo_bytes(path: PathLike, level: int = 6) -> tuple[bytes, str, tuple[int, 
 def photo_content(path: PathLike) -> tuple[bytes | np.ndarray, str, tuple[int, int]]:
     """`photo_bytes`, but what is stored as PNG comes as its pixels uint8 [H,W,3]: to encode the
     turned photo of a phone takes seconds, for nothing where it is shrunk first."""
-    sizes = []
-
-    def coarsely(image):
-        sizes.append((image.height, image.width))
+    with _opened(path, _PHOTO) as (file, image):
+        size = image.height, image.width
         # All of a JPEG's data are still read, but not turned into all of its pixels.
         image.draft(image.mode, (1, 1))
-
-    image = _open(path, _PHOTO, coarsely)
-    upright = _turn(image) is None
-    if image.format in _JPEGS and image.mode in ("RGB", "L") and upright:
-        return pathlib.Path(path).read_bytes(), "jpeg", sizes[0]
-    is_whole = (image.height, image.width) == sizes[0]
+        image.load()
+        if image.format in _JPEGS and image.mode in ("RGB", "L") and _turn(image) is None:
+            file.seek(0)
+            return file.read(), "jpeg", size
+    is_whole = (image.height, image.width) == size
     pixels = _to_rgb(image, path) if is_whole else read_photo(path)
     return pixels, "png", pixels.shape[:2]
 
@@ -190,28 +187,24 @@ def voc_palette() -> bytes:
     return palette.astype(np.uint8).tobytes()
 
 
-def _open(path, expected, before=None):
-    """The decoded Pillow image of a file.
-
-    `before` is called with the image when only its header has been read.
-    """
-    with _opened(path, expected) as image:
-        if before:
-            before(image)
+def _open(path, expected):
+    """The decoded Pillow image of a file."""
+    with _opened(path, expected) as (_, image):
         image.load()  # open() reads the header only
     return image
 
 
 @contextlib.contextmanager
 def _opened(path, expected):
-    """The Pillow image of a file; errors say which file and what to do."""
-    if not pathlib.Path(path).is_file():
+    """A file and its Pillow image; errors say which file and what to do."""
+    if not os.path.isfile(path):
         raise FileNotFoundError(
             f"{path}: expected {expected}, received {_not_a_file(path)}. Check the path."
         )
     try:
-        with Image.open(path) as image:
-            yield image
+        # Threads wait for each other at every read: most files take a single one.
+        with open(path, "rb", buffering=_BUFFER) as file, Image.open(file) as image:
+            yield file, image
     except PermissionError:
         raise
     except _DECODE_ERRORS as error:
@@ -223,7 +216,7 @@ def _opened(path, expected):
 
 
 def _not_a_file(path):
-    return "a folder" if pathlib.Path(path).is_dir() else "nothing: there is no such file"
+    return "a folder" if os.path.isdir(path) else "nothing: there is no such file"
 
 
 def _turn(image):

@@ -4,6 +4,7 @@ Every number is checked before it reaches pycocotools, whose C code crashes on c
 are no finite numbers and shows uninitialised memory where run lengths do not fill a mask.
 """
 
+import math
 import types
 from typing import NamedTuple
 
@@ -61,15 +62,22 @@ def draw_object(segmentation: list | dict, height: int, width: int) -> Drawn:
         return Drawn(0, 0, np.zeros((0, 0), bool))
     # In the box around them: most objects are far smaller than their photo.
     corners = np.concatenate(polygons).reshape(-1, 2)
-    first = np.clip(np.floor(corners.min(axis=0)), 0, (width, height)).astype(int)
-    last = np.clip(np.ceil(corners.max(axis=0)) + 1, first, (width, height)).astype(int)
-    (across, down), (left, top) = (last - first).tolist(), first.tolist()
+    lowest, highest = corners.min(axis=0), corners.max(axis=0)
+    left, across = _span(lowest[0], highest[0], width)
+    top, down = _span(lowest[1], highest[1], height)
     if not across * down:
         return Drawn(top, left, np.zeros((down, across), bool))
-    moved = [(polygon.reshape(-1, 2) - first).ravel().tolist() for polygon in polygons]
+    moved = [(polygon.reshape(-1, 2) - (left, top)).ravel().round(6) for polygon in polygons]
     mask = pycocotools_mask()
     runs = mask.merge(mask.frPyObjects(moved, down, across))
     return Drawn(top, left, mask.decode(runs).view(bool))  # 0 and 1
+
+
+def _span(lowest, highest, size):
+    """First one and number of the pixels around these coordinates, of 0..size-1."""
+    first = min(max(math.floor(lowest), 0), size)
+    end = min(max(math.ceil(highest) + 1, 0), size)
+    return first, end - first
 
 
 def _checked(polygon, height, width):

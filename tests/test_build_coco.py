@@ -235,12 +235,16 @@ def test_what_lies_outside_the_photo_is_cut_off():
     assert not object_mask([box(-50, -50, -10, -10)]).any()
 
 
-def test_objects_are_drawn_as_pycocotools_draws_them():
+@pytest.mark.parametrize("decimals", [1, 2, 15])  # of COCO's: 2
+def test_objects_are_drawn_as_pycocotools_draws_them(decimals):
     rng, differing = np.random.default_rng(2), 0
     for _ in range(300):
         reach = rng.choice([4, 30, 150])
         parts = [
-            (rng.uniform(-20, 120, 2) + rng.uniform(-reach, reach, (5, 2))).ravel().tolist()
+            (rng.uniform(-20, 120, 2) + rng.uniform(-reach, reach, (5, 2)))
+            .ravel()
+            .round(decimals)
+            .tolist()
             for _ in range(rng.integers(1, 4))
         ]
         whole = coco_mask.merge(coco_mask.frPyObjects(parts, HEIGHT, WIDTH))
