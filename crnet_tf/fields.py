@@ -1,6 +1,7 @@
 """Dataclasses whose fields are also flags: help, choices and range stand at the field."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -33,9 +34,14 @@ def check(values) -> None:
             )
 
 
-def define_flags(kind: type, values: flags.FlagValues = flags.FLAGS) -> None:
-    """One absl flag for each field of a dataclass. Call once, in a main module."""
+def define_flags(
+    kind: type, values: flags.FlagValues = flags.FLAGS, only: Sequence[str] | None = None
+) -> None:
+    """One absl flag for each field of a dataclass, or for `only` those of these names. Call
+    once, in a main module."""
     for entry in _flag_fields(kind):
+        if only is not None and entry.name not in only:
+            continue
         name, default, meta = entry.name, entry.default, entry.metadata
         if meta["choices"]:
             flags.DEFINE_enum(name, default, list(meta["choices"]), meta["help"], values)
@@ -50,10 +56,13 @@ def define_flags(kind: type, values: flags.FlagValues = flags.FLAGS) -> None:
 
 
 def from_flags(kind: type, preset: dict, values: flags.FlagValues = flags.FLAGS):
-    """The dataclass of a command line: preset first, explicitly given flags over it."""
+    """The dataclass of a command line: preset first, explicitly given flags over it.
+
+    A field whose flag is not defined here keeps its preset or default.
+    """
     chosen = dict(preset)
     for entry in _flag_fields(kind):
-        if values[entry.name].present or entry.name not in chosen:
+        if entry.name in values and (values[entry.name].present or entry.name not in chosen):
             chosen[entry.name] = values[entry.name].value
     return kind(**chosen)
 

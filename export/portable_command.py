@@ -127,7 +127,8 @@ def compared_on(
 
 
 def define_flags():
-    saved_model.define_flags()
+    saved_model.define_common_flags()
+    fields.define_flags(Settings, only=["threshold"])  # its bounds are a server's
     text, number = flags.DEFINE_string, flags.DEFINE_integer
     text("support_dir", None, "Folder of labelled photos, or of classes, to bake in.")
     number("shot", 1, "Number of labelled photos that enter together.", 1)

@@ -71,6 +71,12 @@ def export(
 
 
 def define_flags():
+    define_common_flags()
+    fields.define_flags(Settings)
+
+
+def define_common_flags() -> None:
+    """Those of every export of a few-shot network."""
     text, number = flags.DEFINE_string, flags.DEFINE_integer
     text("checkpoint", None, "A .keras file written by training; default: the one of CRNet-TF.")
     text("out", None, "Folder above the numbered versions.", required=True)
@@ -79,7 +85,6 @@ def define_flags():
     flags.DEFINE_list("support", [], "Labelled photos to compare on.")
     flags.DEFINE_list("support_mask", [], "Mask of each support photo.")
     text("query", None, "Photo, or folder of photos, to compare on.")
-    fields.define_flags(Settings)
 
 
 def read_examples(

@@ -60,6 +60,15 @@ def test_a_field_without_a_flag_is_set_by_presets_only():
         parsed("--hidden=outside")
 
 
+def test_a_command_may_have_some_of_the_flags():
+    values = flags.FlagValues()
+    fields.define_flags(Example, values, only=["count"])
+    values(["program", "--count=2"])
+    assert fields.from_flags(Example, {"note": "kept"}, values) == Example(count=2, note="kept")
+    with pytest.raises(flags.UnrecognizedFlagError, match="rate"):
+        values(["program", "--rate=1"])
+
+
 def test_the_help_stands_at_the_field():
     values = flags.FlagValues()
     fields.define_flags(Example, values)
