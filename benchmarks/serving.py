@@ -30,7 +30,7 @@ from crnet_tf import cli, model, photo_folder, photos, support
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Learner
 from crnet_tf.options import Options
-from crnet_tf.photos import encode_png
+from crnet_tf.photos import encode_label, encode_png
 from export import saved_model, versions
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -134,7 +134,7 @@ def ways_of(client: Client, folder: pathlib.Path, network, photo: Photo, query: 
     )
     files = {
         "support_image_bytes": tf.constant([encode_png(photo.image)]),
-        "support_mask_bytes": tf.constant([encode_png(photo.mask)]),
+        "support_mask_bytes": tf.constant([encode_label(photo.mask)]),
     }
     query_file = tf.constant([encode_png(query.image)])
     state = encode(**files)
@@ -204,7 +204,7 @@ def main():
     photo = Photo(photos.read_photo(args.photo), support.read_mask(args.mask), args.photo)
     queries = [photos.read_photo(path) for path in photo_folder.query_paths(args.query)]
     network = model.in_float32(model.load_checkpoint(args.checkpoint))
-    files = encode_png(photo.image), encode_png(photo.mask)
+    files = encode_png(photo.image), encode_label(photo.mask)
     with tempfile.TemporaryDirectory() as temporary:
         folder = exported(args.checkpoint, pathlib.Path(args.model or f"{temporary}/crnet"))
         with served(folder.parent) as url:

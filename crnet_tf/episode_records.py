@@ -178,4 +178,4 @@ def _image(record, pixels, frame):
 
 
 def _mask(mask):
-    return photos.encode_png(mask.numpy()[..., 0])
+    return photos.encode_label(mask.numpy()[..., 0])

@@ -115,7 +115,7 @@ def write_mask(
     Args:
         image: uint8 [H,W,3]. mask: uint8 [H,W] of 0 and 1. probability: uint8 [H,W], 0..255.
     """
-    photos.write_png(out / f"{name}_mask.png", 255 * mask)
+    photos.write_label(out / f"{name}_mask.png", 255 * mask)
     photos.write_png(out / f"{name}_probability.png", probability, level=photos.FAST)
     overlay = visualize.overlay(image, mask)
     photos.write_png(out / f"{name}_overlay.png", overlay, level=photos.FAST)
@@ -124,7 +124,7 @@ def write_mask(
 def write_classes(out: pathlib.Path, name: str, image: np.ndarray, classes: np.ndarray) -> None:
     """Writes `NAME_classes.png`, a label map [H,W] in VOC's colours, and `NAME_overlay.png`."""
     palette = photos.voc_palette()
-    photos.write_png(out / f"{name}_classes.png", classes, palette)
+    photos.write_label(out / f"{name}_classes.png", classes, palette)
     overlay = visualize.overlay_classes(image, classes, palette)
     photos.write_png(out / f"{name}_overlay.png", overlay, level=photos.FAST)
 

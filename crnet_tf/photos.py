@@ -146,32 +146,46 @@ def photo_content(path: PathLike) -> tuple[bytes | np.ndarray, str, tuple[int, i
     return pixels, "png", pixels.shape[:2]
 
 
-def encode_png(array: np.ndarray, palette: bytes | None = None, level: int = 6) -> bytes:
-    """uint8 [H,W] (grey, or indices of `palette`) or [H,W,3] (RGB) -> PNG bytes.
+def encode_png(array: np.ndarray, level: int = 6) -> bytes:
+    """uint8 [H,W] (grey) or [H,W,3] (RGB) -> PNG bytes.
 
-    The same array gives the same bytes (with the same Pillow). `palette` is up to 256 RGB
-    triples, such as `voc_palette()`; the file then is of mode P. `level` is deflate's.
+    The same array gives the same bytes (with the same Pillow and zlib). `level` is deflate's.
     """
     array = np.asarray(array)
-    colour = array.ndim == 3 and array.shape[-1] == 3
-    if array.dtype != np.uint8 or not (array.ndim == 2 or (colour and palette is None)):
+    if array.dtype != np.uint8 or not (array.ndim == 2 or array.shape[2:] == (3,)):
         raise ValueError(
-            "encode_png: expected uint8 [H,W], or uint8 [H,W,3] without a palette, received "
-            f"{array.dtype} {list(array.shape)}{' with a palette' if palette else ''}."
+            f"encode_png: expected uint8 [H,W] or [H,W,3], received {array.dtype} "
+            f"{list(array.shape)}."
         )
-    image = Image.fromarray(np.ascontiguousarray(array))
+    return _encoded(Image.fromarray(np.ascontiguousarray(array)), compress_level=level)
+
+
+def encode_label(label: np.ndarray, palette: bytes | None = None) -> bytes:
+    """Label map or mask uint8 [H,W] -> bytes of a PNG, smaller than `encode_png`'s and in less
+    than half its time: deflate is told to look for runs alone, which label maps consist of.
+
+    The same array gives the same bytes (with the same Pillow and zlib). With `palette`, up to
+    256 RGB triples such as `voc_palette()`, the file is of mode P.
+    """
+    label = np.asarray(label)
+    if label.dtype != np.uint8 or label.ndim != 2:
+        raise ValueError(
+            f"encode_label: expected uint8 [H,W], received {label.dtype} {list(label.shape)}."
+        )
+    image = Image.fromarray(np.ascontiguousarray(label))
     if palette is not None:
         image.putpalette(palette)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=level)
-    return buffer.getvalue()
+    return _encoded(image, compress_type=zlib.Z_RLE)
 
 
-def write_png(
-    path: PathLike, array: np.ndarray, palette: bytes | None = None, level: int = 6
-) -> None:
-    """Writes `encode_png(array, palette, level)`, whole or not at all."""
-    files.write_bytes(path, encode_png(array, palette, level))
+def write_png(path: PathLike, array: np.ndarray, level: int = 6) -> None:
+    """Writes `encode_png(array, level)`, whole or not at all."""
+    files.write_bytes(path, encode_png(array, level))
+
+
+def write_label(path: PathLike, label: np.ndarray, palette: bytes | None = None) -> None:
+    """Writes `encode_label(label, palette)`, whole or not at all."""
+    files.write_bytes(path, encode_label(label, palette))
 
 
 def voc_palette() -> bytes:
@@ -185,6 +199,12 @@ def voc_palette() -> bytes:
         for channel in range(3):
             palette[:, channel] |= (np.arange(256) >> (3 * bit + channel) & 1) << (7 - bit)
     return palette.astype(np.uint8).tobytes()
+
+
+def _encoded(image, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **options)
+    return buffer.getvalue()
 
 
 def _open(path, expected):

@@ -13,7 +13,7 @@ import tensorflow as tf
 from crnet_tf.features import Photo
 from crnet_tf.fewshot import Example, Learner
 from crnet_tf.nway import decide
-from crnet_tf.photos import encode_png
+from crnet_tf.photos import encode_label, encode_png
 from export.settings import Settings
 
 TOLERANCE = 1e-3  # of a probability
@@ -79,7 +79,7 @@ def few_shot(
     }
     files = {
         "support_image_bytes": tf.constant([encode_png(photo.image) for photo in supports]),
-        "support_mask_bytes": tf.constant([encode_png(photo.mask) for photo in supports]),
+        "support_mask_bytes": tf.constant([encode_label(photo.mask) for photo in supports]),
     }
     names = "serving_default", "encode_support", "segment_with_support", "query_image"
     encoded = (

@@ -118,7 +118,7 @@ def _draw_voc(root, seed, counts):
             Image.fromarray(photo).save(
                 root / "JPEGImages" / f"{names[number]}.jpg", quality=quality, subsampling=0
             )
-            photos.write_png(
+            photos.write_label(
                 root / "SegmentationClassAug" / f"{names[number]}.png",
                 label,
                 photos.voc_palette(),

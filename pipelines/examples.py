@@ -115,7 +115,7 @@ def shrink(item: Item, short_side: int) -> Item:
 def serialize(item: Item) -> bytes:
     """The item as a serialized Example; the same item gives the same bytes."""
     height, width = item.label.shape
-    image, label = item.image, photos.encode_png(item.label)
+    image, label = item.image, photos.encode_label(item.label)
     if isinstance(image, np.ndarray):
         image = photos.encode_png(image)
     return records.serialize(image, item.image_format, label, item.filename, height, width)

@@ -5,7 +5,7 @@
 
 Built beside `out` and moved into place at the end: by this process and its threads, or by
 Apache Beam on many machines (`beam_writer`). The same input gives the same bytes either way
-(with the same Pillow, which encodes the label maps).
+(with the same Pillow and zlib, which encode the label maps).
 """
 
 import functools

@@ -28,7 +28,7 @@ def write_voc(root: pathlib.Path, train: int, val: int) -> pathlib.Path:
             noise = np.random.default_rng(i).integers(0, 60, (*label.shape, 3))
             photo = np.clip(palette[np.where(label == 255, 0, label)] + noise, 0, 255)
             Image.fromarray(photo.astype(np.uint8)).save(root / "JPEGImages" / f"{name}.jpg")
-            photos.write_png(
+            photos.write_label(
                 root / "SegmentationClassAug" / f"{name}.png", label, photos.voc_palette()
             )
         (root / "ImageSets" / "Segmentation" / file).write_text("\n".join(names) + "\n")

@@ -12,7 +12,7 @@ from live_server import serving
 from PIL import Image
 from test_features import photo
 
-from crnet_tf.photos import encode_png
+from crnet_tf.photos import encode_label, encode_png
 from export.rest.served import Served
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -235,7 +235,7 @@ def masks():
         "white.png": (encode_png(255 * wanted), wanted),
         "ones.png": (encode_png(wanted), wanted),
         "void.png": (encode_png(void), void),
-        "palette.png": (encode_png(wanted, palette), wanted),
+        "palette.png": (encode_label(wanted, palette), wanted),
     }
 
 

@@ -214,18 +214,41 @@ def test_jpeg_label_is_refused(save):
 
 
 @pytest.mark.parametrize("palette", [None, photos.voc_palette()])
-def test_png_round_trip(tmp_path, palette):
+def test_label_round_trip(tmp_path, palette):
     ids = np.array([[0, 1, 20], [7, 255, 15]], np.uint8)
-    photos.write_png(tmp_path / "a.png", ids, palette)
+    photos.write_label(tmp_path / "a.png", ids, palette)
     np.testing.assert_array_equal(photos.read_label(tmp_path / "a.png"), ids)
-    assert photos.encode_png(ids, palette) == (tmp_path / "a.png").read_bytes()
+    assert photos.encode_label(ids, palette) == (tmp_path / "a.png").read_bytes()
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]  # nothing left beside it
 
 
-@pytest.mark.parametrize("array", [np.zeros((4, 4)), np.zeros((4, 4, 4), np.uint8)])
-def test_encode_png_refuses_what_is_no_picture(array):
+@pytest.mark.parametrize("size", [(20, 30), (20, 30, 3)])
+def test_png_round_trip(tmp_path, size):
+    pixels = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    photos.write_png(tmp_path / "a.png", pixels, photos.FAST)
+    np.testing.assert_array_equal(np.array(Image.open(tmp_path / "a.png")), pixels)
+    assert photos.encode_png(pixels, photos.FAST) == (tmp_path / "a.png").read_bytes()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_label_map_takes_less_room_than_as_a_picture():
+    rows, columns = np.indices((300, 400))
+    disc = ((rows - 150) ** 2 + (columns - 180) ** 2 < 90**2).astype(np.uint8)
+    assert len(photos.encode_label(disc)) < len(photos.encode_png(disc))
+
+
+@pytest.mark.parametrize(
+    ("encode", "array"),
+    [
+        (photos.encode_png, np.zeros((4, 4))),
+        (photos.encode_png, np.zeros((4, 4, 4), np.uint8)),
+        (photos.encode_label, np.zeros((4, 4))),
+        (photos.encode_label, np.zeros((4, 4, 3), np.uint8)),
+    ],
+)
+def test_what_is_no_picture_is_refused(encode, array):
     with pytest.raises(ValueError, match=r"expected uint8 \[H,W\].*received"):
-        photos.encode_png(array)
+        encode(array)
 
 
 def test_voc_palette_has_the_known_colours():

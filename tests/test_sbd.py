@@ -51,7 +51,7 @@ def voc(tmp_path):
     write_lists(root / "ImageSets" / "Segmentation", VOC)
     for name in VOC["train"] + VOC["val"]:
         write_photo(root / "JPEGImages", name)
-        photos.write_png(
+        photos.write_label(
             root / "SegmentationClass" / f"{name}.png", two_classes(1, 2), photos.voc_palette()
         )
     return root
@@ -98,7 +98,7 @@ def test_merging_equals_a_ready_made_merge(voc, release, tmp_path):
     labels = voc / "SegmentationClassAug"
     shutil.copytree(voc / "SegmentationClass", labels)
     for name in ("2009_000001", "2010_000003"):
-        photos.write_png(labels / f"{name}.png", sbd_label(name), photos.voc_palette())
+        photos.write_label(labels / f"{name}.png", sbd_label(name), photos.voc_palette())
         shutil.copy(release / "img" / f"{name}.jpg", voc / "JPEGImages")
     trainaug = names(list_pairs(voc, release)["train"])
     write_lists(voc / "ImageSets" / "Segmentation", {"trainaug": trainaug})

@@ -25,7 +25,7 @@ def test_mask_may_be_0_1_or_0_255_or_one_class_of_a_label_map(tmp_path):
     labels = 7 * mask
     labels[0], labels[-1] = 255, 3
     for name, array in {"one": mask, "full": 255 * mask, "labels": labels}.items():
-        photos.write_png(tmp_path / f"{name}.png", array, photos.voc_palette())
+        photos.write_label(tmp_path / f"{name}.png", array, photos.voc_palette())
     photos.write_png(tmp_path / "rgb.png", np.repeat(255 * mask[..., None], 3, axis=-1))
     for name in ("one", "full", "rgb"):
         np.testing.assert_array_equal(support.read_mask(tmp_path / f"{name}.png"), mask)

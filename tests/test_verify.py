@@ -194,7 +194,7 @@ def label_with(value):
     return photos.encode_png(label)
 
 
-palette = photos.encode_png(two_classes(1, 2), photos.voc_palette())
+palette = photos.encode_label(two_classes(1, 2), photos.voc_palette())
 WRONG_WITHIN = {
     "expected label ids 0..20 and 255, received also [21]": {"label": label_with(21)},
     "cannot decode": {"image": jpeg(scene(0))[:900]},

@@ -182,10 +182,9 @@ def test_a_turned_photo_is_encoded_once_and_as_before(tmp_path, monkeypatch):
     label = np.ones((60, 40), np.uint8)
     data, image_format, _ = photos.photo_bytes(path)
     encoded = examples.Item("a", data, image_format, label, [1])
-    sizes, encode = [], photos.encode_png
-    monkeypatch.setattr(
-        photos, "encode_png", lambda array: sizes.append(array.shape) or encode(array)
-    )
+    sizes = []
+    for name in ("encode_png", "encode_label"):
+        monkeypatch.setattr(photos, name, recording(getattr(photos, name), sizes))
     for short_side, size in ((None, (60, 40)), (20, (30, 20))):
         wanted = examples.make_record("a", lambda _: encoded, short_side)
         sizes.clear()
@@ -194,6 +193,10 @@ def test_a_turned_photo_is_encoded_once_and_as_before(tmp_path, monkeypatch):
         )
         assert examples.make_record(path, make, short_side) == wanted
         assert sorted(sizes) == [size, (*size, 3)]  # the label map and the photo
+
+
+def recording(encode, sizes):
+    return lambda array: sizes.append(array.shape) or encode(array)
 
 
 def item(name, classes=(1,), size=(12, 16), image_format="png"):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from crnet_tf.photos import encode_png
+from crnet_tf.photos import encode_label
 from export.remote.errors import RemoteError
 from export.remote.server import Server
 from export.remote.target import Target
@@ -68,7 +68,7 @@ class RemoteSegmenter:
         self.server, self.target = server, target
         self._supports = {
             "support_image_bytes": _strings(photos),
-            "support_mask_bytes": _strings([encode_png(mask) for mask in masks]),
+            "support_mask_bytes": _strings([encode_label(mask) for mask in masks]),
         }
         self._lock = threading.Lock()
         self._pinned = self._pin()
