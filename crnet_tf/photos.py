@@ -5,16 +5,15 @@ own decoder does not do (it paints them RGB). Every file is decoded to its last 
 truncated one is found here and not in the middle of a training run.
 """
 
-import contextlib
 import io
 import os
-import struct
 import zlib
 
 import numpy as np
 from PIL import Image
 
 from crnet_tf import files
+from crnet_tf.image_files import DECODE_ERRORS, JPEGS, load, opened
 
 PathLike = str | os.PathLike
 
@@ -33,14 +32,8 @@ _TURNS = {  # what makes a photo of this orientation upright; it is already with
 }
 _GREY16_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I")
 _LABEL_MODES = ("P", "L", "1")
-_BUFFER = 1 << 18  # bytes of a file that are read at once
-_JPEGS = ("JPEG", "MPO")  # an MPO is a JPEG with further ones behind it, as phones write
+_UNITS = {"L;2": 85, "L;4": 17}  # of grey PNGs of 2 and 4 bits, in what Pillow makes of them
 _PHOTO = "a photo (JPEG, PNG or another format Pillow reads)"
-# All that Pillow's decoders were seen to raise on damaged files.
-_DECODE_ERRORS = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error,
-    Image.DecompressionBombError,
-)  # fmt: skip
 
 
 def read_photo(path: PathLike) -> np.ndarray:
@@ -70,33 +63,37 @@ def header_size(path: PathLike) -> tuple[int, int]:
 
     Raises what `read_photo` raises.
     """
-    with _opened(path, _PHOTO) as (_, image):
+    with opened(path, _PHOTO) as (_, image):
         return image.height, image.width
 
 
 def read_label(path: PathLike) -> np.ndarray:
     """Reads a label map: uint8 [H,W] class ids, 255 void.
 
-    A palette image (mode P, as in PASCAL VOC) gives its indices, an 8-bit grey one its
-    values, a 1-bit one 0 and 1.
+    A palette image (mode P, as in PASCAL VOC) gives its indices, a grey one of 1, 2, 4 or 8
+    bits its values.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged or truncated, not single-channel 8-bit, or a lossy JPEG.
+        ValueError: it is damaged or truncated, has several channels or more than 8 bits, or is
+            a lossy JPEG.
     """
-    image = _open(path, "a label map (PNG)")
+    with opened(path, "a label map (PNG)") as (file, image):
+        unit = _UNITS.get(image.tile[0][3], 1) if image.format == "PNG" else 1
+        load(file, image)
     if image.mode not in _LABEL_MODES:
         raise ValueError(
             f"{path}: expected a label map with one channel of class ids (palette or 8-bit "
             f"grey PNG, mode {', '.join(_LABEL_MODES)}), received mode {image.mode}. "
             f"{_label_remedy(image.mode)}"
         )
-    if image.format in _JPEGS:
+    if image.format in JPEGS:
         raise ValueError(
             f"{path}: expected a label map in a lossless format (PNG), received JPEG, whose "
             "compression changes class ids at every border. Export the labels again as PNG."
         )
-    return np.array(image, dtype=np.uint8)
+    ids = np.array(image, dtype=np.uint8)
+    return ids if unit == 1 else ids // unit
 
 
 def runs(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -133,14 +130,13 @@ def photo_bytes(path: PathLike, level: int = 6) -> tuple[bytes, str, tuple[int, 
 def photo_content(path: PathLike) -> tuple[bytes | np.ndarray, str, tuple[int, int]]:
     """`photo_bytes`, but what is stored as PNG comes as its pixels uint8 [H,W,3]: to encode the
     turned photo of a phone takes seconds, for nothing where it is shrunk first."""
-    with _opened(path, _PHOTO) as (file, image):
+    with opened(path, _PHOTO) as (file, image):
         size = image.height, image.width
         # All of a JPEG's data are still read, but not turned into all of its pixels.
         image.draft(image.mode, (1, 1))
-        image.load()
-        if image.format in _JPEGS and image.mode in ("RGB", "L") and _turn(image) is None:
-            file.seek(0)
-            return file.read(), "jpeg", size
+        jpeg = load(file, image)
+        if jpeg and image.mode in ("RGB", "L") and _turn(image) is None:
+            return jpeg, "jpeg", size
     is_whole = (image.height, image.width) == size
     pixels = _to_rgb(image, path) if is_whole else read_photo(path)
     return pixels, "png", pixels.shape[:2]
@@ -209,41 +205,16 @@ def _encoded(image, **options):
 
 def _open(path, expected):
     """The decoded Pillow image of a file."""
-    with _opened(path, expected) as (_, image):
-        image.load()  # open() reads the header only
+    with opened(path, expected) as (file, image):
+        load(file, image)
     return image
-
-
-@contextlib.contextmanager
-def _opened(path, expected):
-    """A file and its Pillow image; errors say which file and what to do."""
-    if not os.path.isfile(path):
-        raise FileNotFoundError(
-            f"{path}: expected {expected}, received {_not_a_file(path)}. Check the path."
-        )
-    try:
-        # Threads wait for each other at every read: most files take a single one.
-        with open(path, "rb", buffering=_BUFFER) as file, Image.open(file) as image:
-            yield file, image
-    except PermissionError:
-        raise
-    except _DECODE_ERRORS as error:
-        raise ValueError(
-            f"{path}: expected {expected}, received {os.path.getsize(path)} bytes that cannot "
-            f"be decoded ({error}). The file is damaged, truncated or of another kind: copy "
-            "or export it again, or leave it out."
-        ) from error
-
-
-def _not_a_file(path):
-    return "a folder" if os.path.isdir(path) else "nothing: there is no such file"
 
 
 def _turn(image):
     """What makes the photo upright, None where it is."""
     try:
         return _TURNS.get(image.getexif().get(_EXIF_ORIENTATION))
-    except _DECODE_ERRORS:
+    except DECODE_ERRORS:
         return None
 
 

@@ -65,8 +65,9 @@ def check_visible(mask: np.ndarray, frame: Frame, name: str) -> None:
 def read_mask(path: photos.PathLike, class_id: int | None = None) -> np.ndarray:
     """A support mask from a file: uint8 [H,W], 0 background, 1 foreground, 255 void.
 
-    Without `class_id` the file holds 0/1 (255 is void) or 0/255 (255 is foreground); with
-    it, a label map of class ids, such as PASCAL VOC's (255 is void).
+    Without `class_id` the file holds 0/1 (255 is void), 0/255 (255 is foreground), or the
+    black and white of a palette, in any order; with it, a label map of class ids, such as
+    PASCAL VOC's (255 is void).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -87,8 +88,24 @@ def read_mask(path: photos.PathLike, class_id: int | None = None) -> np.ndarray:
             f"{_shorten(values)}. Save the object as 255, the rest as 0. (Of a label map of "
             "class ids, crnet_tf.predict and export.client take one: --class_id=N.)"
         )
+    white = _white_of_two(path, values)
+    if white is not None:
+        return (label == white).astype(np.uint8)
     # Only a mask that has a 1 can mean void by 255.
     return label if 1 in values else (label == 255).astype(np.uint8)
+
+
+def _white_of_two(path, values):
+    """The value that is white in a palette file of black and white, None in any other: tools
+    number colours as they like."""
+    if len(values) != 2:
+        return None
+    with Image.open(path) as image:
+        palette = image.getpalette() if image.mode == "P" else None
+    if palette is None:
+        return None
+    colours = {tuple(palette[3 * value : 3 * value + 3]): value for value in values}
+    return colours[255, 255, 255] if colours.keys() == {(0, 0, 0), (255, 255, 255)} else None
 
 
 def _read_grey(path, class_id):

@@ -80,7 +80,7 @@ def build_coco(
         splits,
         functools.partial(_make_item, class_ids=class_ids, filter=filter),
         dataset=DATASETS[split],
-        source=f"{coco_dir}, COCO {year}",
+        source=f"{root}, COCO {year}",
         filter=filter,
         class_names=folds.COCO_CLASSES,
         on_error=on_error,

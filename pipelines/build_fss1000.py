@@ -66,7 +66,7 @@ def build_fss1000(
         splits,
         functools.partial(_make_item, num_classes=len(names)),
         dataset=DATASET,
-        source=str(fss_dir),
+        source=str(root),
         filter="none",
         class_names=names,
         on_error=on_error,
@@ -81,7 +81,7 @@ def list_classes(root: pathlib.Path) -> list[str]:
     names = [
         folder.name
         for folder in (sorted(root.iterdir()) if root.is_dir() else [])
-        if folder.is_dir() and any(path.stem == "1" for path in _files(folder))
+        if folder.is_dir() and not folder.name.startswith(".") and _files(folder)
     ]
     if not names:
         raise FileNotFoundError(

@@ -66,7 +66,7 @@ def build_voc(
         _check_files(splits)
     filter = filter or DEFAULT_FILTER[list_name]
     class_names = folds.CLASS_NAMES[dataset]
-    folders = " + ".join(str(folder) for folder in (voc_dir, sbd_dir) if folder)
+    folders = " + ".join(str(pathlib.Path(f)) for f in (voc_dir, sbd_dir) if f)
     return writer.write_records(
         out,
         splits,

@@ -50,7 +50,7 @@ def read_instances(path: pathlib.Path, photo_folder: pathlib.Path) -> Instances:
     """
     check_file(path, "COCO's annotations")
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             content = json.load(file, object_hook=packed)
         class_ids = _class_ids(content["categories"], path)
         drawn = collections.defaultdict(list)

@@ -28,7 +28,7 @@ def list_photos(annotations: pathlib.Path, images: pathlib.Path) -> Listing:
     pycocotools_mask()  # before the long work
     if not images.is_dir():
         raise FileNotFoundError(f"--images: expected a folder of photos, received {images}.")
-    photos, categories, drawn = _read(annotations)
+    photos, categories, drawn, bare_objects = _read(annotations)
     files, problems = _files(photos, drawn, annotations, images)
     objects = {name: tuple(drawn[image_id]) for name, (image_id, _) in files.items()}
     held = {a.category_id for of_one in objects.values() for a in of_one if not a.crowd}
@@ -43,6 +43,8 @@ def list_photos(annotations: pathlib.Path, images: pathlib.Path) -> Listing:
         listed.append(Photo(name, path, label, tuple(sorted(classes))))
     bare, absent = len(photos) - len(drawn), len(categories) - len(present)
     notes = [f"{bare} photos without a segmentation; left out."] if bare else []
+    unseen = sum(image_id in drawn for image_id in bare_objects)
+    notes += [f"{unseen} objects without a segmentation; background."] if unseen else []
     notes += [f"{absent} categories without an object; no classes."] if absent else []
     return Listing(tuple(name for _, name in present), listed, problems, notes)
 
@@ -72,13 +74,14 @@ def _files(photos, drawn, annotations, images):
 
 
 def _read(path):
-    """{image id: (file name, height, width)}, {category id: name} and {image id: objects}."""
+    """{image id: (file name, height, width)}, {category id: name}, {image id: objects}, and the
+    image id of each object without a segmentation."""
     check_file(path, "a JSON file in COCO's format")
-    with _format_of(path), open(path, encoding="utf-8") as file:
+    with _format_of(path), open(path, encoding="utf-8-sig") as file:
         content = json.load(file, object_hook=coco.packed)
         photos = {
             image["id"]: (
-                text_in(image, "file_name"),
+                text_in(image, "file_name").replace("\\", "/"),  # as Windows writes it
                 int(image["height"]),
                 int(image["width"]),
             )
@@ -93,30 +96,32 @@ def _read(path):
     for key in ("id", "name"):
         coco.check_once(content["categories"], key, "category", path)
     with _format_of(path):
-        drawn = _objects(content["annotations"], photos, categories)
+        drawn, bare_objects = _objects(content["annotations"], photos, categories)
     if not drawn:
         raise ValueError(
             f"{path}: expected objects with a segmentation, received none. Export it again."
         )
-    return photos, categories, drawn
+    return photos, categories, drawn, bare_objects
 
 
 def _objects(annotations, photos, categories):
-    drawn = {}
+    drawn, bare = {}, []
     for number, given in enumerate(annotations):
         image_id, category_id = given["image_id"], given["category_id"]
         if image_id not in photos or category_id not in categories:
             raise ValueError(f"annotation {number} is of an unknown image or category")
-        if given.get("segmentation"):
-            drawn.setdefault(image_id, []).append(
-                coco.Annotation(
-                    given.get("id", number),
-                    category_id,
-                    given["segmentation"],
-                    bool(given.get("iscrowd")),
-                )
+        if not given.get("segmentation"):
+            bare.append(image_id)
+            continue
+        drawn.setdefault(image_id, []).append(
+            coco.Annotation(
+                given.get("id", number),
+                category_id,
+                given["segmentation"],
+                bool(int(given.get("iscrowd") or 0)),  # some write it as text
             )
-    return drawn
+        )
+    return drawn, bare
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from crnet_tf import cli, photos
+from crnet_tf import cli, files, photos
 from pipelines import fetch
 from pipelines.disk import check_space
 from pipelines.extract import check_python, extract
@@ -130,7 +130,7 @@ def download(
     if unpack:
         check_python()
     out = pathlib.Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(out)
     _check_disk(archives, out, unpack)
     paths = []
     for archive in archives:
@@ -139,7 +139,7 @@ def download(
             addresses.insert(0, _checked_url(f"{mirror.rstrip('/')}/{archive.name}"))
         paths.append(out / archive.name)
         digest = fetch.fetch(addresses, paths[-1], archive.expected, retries=retries)
-        known = "as published" if archive.expected.sha256 else "recorded, not known before"
+        known = "as published" if archive.expected.sha256 else "recorded, none is published"
         print(f"{paths[-1]}: sha256 {digest} ({known})")
     if unpack:
         for path in paths:

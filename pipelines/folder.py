@@ -23,7 +23,7 @@ def locked(out: pathlib.Path) -> Iterator[None]:
     """Holds `.<name>.lock` beside `out`, with this process' id in it.
 
     The lock ends with its process, however that ends: one left by a killed build is taken
-    over.
+    over. What such a build had moved aside, to put its own in the place, stands there again.
 
     Raises:
         RuntimeError: another process is building `out`.
@@ -36,6 +36,7 @@ def locked(out: pathlib.Path) -> Iterator[None]:
             # Unbuffered: what did not fit would be tried again, and raise, when it is closed.
             file.truncate(0)
             os.write(file.fileno(), f"{os.getpid()}\n".encode())
+        _restore(_sibling(out, "old"), out)
         yield
     finally:
         path.unlink(missing_ok=True)
@@ -90,7 +91,6 @@ def replaced(out: pathlib.Path) -> Iterator[pathlib.Path]:
             f"disk. Choose a folder on it: --out={out / 'records'}"
         )
     work, old = _sibling(out, "building"), _sibling(out, "old")
-    _restore(old, out)
     for leftover in (work, old):  # of a killed build
         shutil.rmtree(leftover, ignore_errors=True)
     try:

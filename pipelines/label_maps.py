@@ -4,8 +4,9 @@
     cat,1                     cat,128,0,0
     dog,2                     dog,64,0,128
 
-Ids read palette or grey maps, colours RGB (or palette) ones. "background" and "void" may
-stand in the table; without them background is 0 or black, and 255 is void where ids are given.
+Ids read palette or grey maps, colours RGB (or palette) ones. "background" and "void", in any
+case, may stand in the table; without them background is 0 or black, and 255 is void where ids
+are given.
 """
 
 import csv
@@ -122,6 +123,7 @@ def read_table(path: pathlib.Path) -> Table:
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows = _json_rows(text) if path.suffix.lower() == ".json" else _csv_rows(text)
+        rows = [(_special(name), values) for name, values in rows]
         numbers = {name: [int(number) for number in values] for name, values in rows}
     except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(
@@ -146,6 +148,10 @@ def read_table(path: pathlib.Path) -> Table:
     return Table(lengths == {3}, keys)
 
 
+def _special(name):
+    return name.lower() if name.lower() in SPECIAL else name
+
+
 def _shown(rows, lengths):
     """A line of the table that has the fewest numbers, as it is."""
     fewest = [row for row in rows if len(row[1]) == min(lengths)]
@@ -161,7 +167,8 @@ def _json_rows(text):
 
 def _csv_rows(text):
     rows = [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
-    return [(row[0], row[1:]) for row in rows if row[:2] not in (["name", "id"], ["name", "r"])]
+    heads = ["name", "id"], ["name", "r"]
+    return [(row[0], row[1:]) for row in rows if [c.lower() for c in row[:2]] not in heads]
 
 
 def _runs(path, in_colour):

@@ -94,7 +94,7 @@ def read_label(photo: Photo) -> np.ndarray:
 def _read(path):
     """(photo file, (width, height), [(label, kind, points [n,2])]) of a JSON file."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
         shapes = [
             (
                 str(shape["label"]),

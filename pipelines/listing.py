@@ -102,7 +102,10 @@ def _raise(error):
 
 
 def _leads_back(path):
-    return path.is_symlink() and path.parent.resolve().is_relative_to(path.resolve())
+    """Whether a link leads to a folder that it was reached through, maybe by other links."""
+    return path.is_symlink() and any(
+        parent.resolve().is_relative_to(path.resolve()) for parent in path.parents
+    )
 
 
 def files_by_name(

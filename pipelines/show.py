@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from crnet_tf import cli, files, folds, photos, records
 from crnet_tf.visualize import GREY, INK, PAPER, overlay
+from pipelines.disk import named_when_full
 
 PER_CLASS = 8
 CELL = 160  # px, longer side of a photo
@@ -83,7 +84,8 @@ def show(
     title = f"{index.dataset}, {split}, filter {index.filter}, seed {seed}"
     sheet = _draw(title, rows, per_class, cell)
     files.make_folder(out.parent)
-    photos.write_png(out, sheet)
+    with named_when_full(out.parent):
+        photos.write_png(out, sheet)
     return sheet
 
 

@@ -24,7 +24,7 @@ from absl import flags
 
 from crnet_tf import cli, files, photos, records
 from crnet_tf.progress import with_progress
-from pipelines.disk import sha256_of
+from pipelines.disk import named_when_full, sha256_of
 from pipelines.findings import Report
 from pipelines.inspect_record import Photo, inspect, read_example
 from pipelines.leakage import check_classes, check_splits
@@ -215,7 +215,8 @@ def main():
     report = verify(given.records, given.distance)
     print(report.text())
     if given.out:
-        files.write_text(given.out, report.json())
+        with named_when_full(pathlib.Path(given.out).parent):
+            files.write_text(given.out, report.json())
     if report.faults:
         raise SystemExit(1)
 

@@ -181,8 +181,12 @@ def _build(out, settings, overwrite, splits, write):
     with locked(out):
         if holds_records(out) and not overwrite:
             check_complete(out, settings)
+            index = records.load_index(out)
+            skipped = sum(split["skipped"] for split in index.splits.values())
             print(f"{out} is complete with these settings: left alone (--overwrite rebuilds).")
-            return records.load_index(out)
+            if skipped:
+                print(f"{skipped} bad photos were skipped then; --overwrite tries them again.")
+            return index
         with replaced(out) as work:
             # A key that is not asked for is left out: what earlier versions wrote stays equal.
             index = {key: value for key, value in settings.items() if value is not None}

@@ -283,6 +283,36 @@ def test_json_of_many_brackets(tmp_path):
         coco_json.list_photos(annotations, images)
 
 
+def test_objects_without_a_segmentation_are_counted(tmp_path):
+    pytest.importorskip("pycocotools")
+    annotations, images = write_coco(tmp_path)
+    content = json.loads(annotations.read_text())
+    boxes = [
+        {"image_id": image_id, "category_id": 20, "bbox": [0, 0, 9, 9]} | drawn
+        for image_id, drawn in ((0, {}), (7, {"segmentation": []}))
+    ]
+    content["annotations"] += boxes
+    annotations.write_text(json.dumps(content))
+    notes = coco_json.list_photos(annotations, images).notes
+    assert "2 objects without a segmentation; background." in notes
+
+
+def test_files_as_windows_writes_them(tmp_path):
+    pytest.importorskip("pycocotools")
+    annotations, images = write_coco(tmp_path / "coco")
+    content = json.loads(annotations.read_text())
+    for image in content["images"]:
+        image["file_name"] = f"..\\{images.name}\\{image['file_name']}"
+    content["annotations"][0]["iscrowd"] = "0"
+    annotations.write_text(json.dumps(content), encoding="utf-8-sig")
+    listing = coco_json.list_photos(annotations, images)
+    assert not listing.problems and len(listing.photos) == 6
+    assert not listing.photos[0].label[0].annotations[0].crowd
+    path = write_labelme(tmp_path / "labelme") / "p0.json"
+    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert not labelme.list_photos(path.parent).problems
+
+
 def test_coco_crowds_are_void_and_small_objects_in_front(tmp_path):
     pytest.importorskip("pycocotools")
     annotations, images = write_coco(tmp_path)
@@ -412,6 +442,12 @@ def test_wrong_colour_tables(tmp_path, text, message):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         label_maps.read_table(tmp_path / "t.csv")
+
+
+def test_background_void_and_heads_in_capitals(tmp_path):
+    (tmp_path / "t.csv").write_text("Name,ID\nBackground,0\nCat,1\nVOID,255\n")
+    keys = label_maps.read_table(tmp_path / "t.csv").keys
+    assert keys == {"background": 0, "Cat": 1, "void": 255}
 
 
 def test_colour_table_as_json(tmp_path):

@@ -118,6 +118,14 @@ def test_broken_files_are_counted(tmp_path, capsys):
     assert counts == [2, 2, 2, 4]
     assert "skipped: 6 photos" in build_fss1000.table(index)
     assert "class_003/3.jpg" in capsys.readouterr().out
+    for stem in (1, 2, 3, 4):  # a class of other names is a class
+        for suffix in (".jpg", ".png"):
+            path = data / "class_004" / f"{stem}{suffix}"
+            path.rename(path.with_stem(f"0{stem}"))
+    assert build_fss1000.list_classes(data) == [f"class_00{number}" for number in (1, 2, 3, 4)]
+    build_fss1000.build_fss1000(data, tmp_path / "out", tmp_path / "test.txt", overwrite=True)
+    build_fss1000.build_fss1000(data, tmp_path / "out", tmp_path / "test.txt")
+    assert "6 bad photos were skipped then; --overwrite" in capsys.readouterr().out
     with pytest.raises((ValueError, OSError), match="expected"):
         build_fss1000.build_fss1000(
             data, tmp_path / "strict", tmp_path / "test.txt", on_error="stop"

@@ -310,7 +310,7 @@ def test_download_unpacks(server, tmp_path, capsys):
     paths = download.download("coco2017", tmp_path, urls=[server.url], unpack=True, retries=0)
     assert paths == [tmp_path / "data.zip"]
     assert (tmp_path / "coco2017/train2017/photo.jpg").read_bytes() == b"photo"
-    assert "recorded, not known before" in capsys.readouterr().out
+    assert "recorded, none is published" in capsys.readouterr().out
     download.download("coco2017", tmp_path, urls=[server.url], unpack=True, retries=0)
     assert len(server.requests) == 1
 

@@ -1,4 +1,6 @@
+import os
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -136,11 +138,58 @@ def test_truncated_photo_names_file_and_remedy(save, name, share):
         photos.read_photo(path)
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+def test_a_jpeg_that_ends_in_zeros_is_damaged(save, options, share):
+    smooth = np.repeat(np.repeat(gradient(40, 60), 8, axis=0), 8, axis=1)
+    path = save(Image.fromarray(smooth), "a.jpg", quality=95, **options)
+    content = path.read_bytes()
+    photos.read_photo(path)
+    kept = int(share * len(content))
+    path.write_bytes(content[:kept] + bytes(len(content) - kept))  # an interrupted copy
+    for read in (photos.read_photo, photos.photo_content):
+        with pytest.raises(ValueError, match=r"a.jpg: expected a photo.*copy or export"):
+            read(path)
+
+
+def test_a_jpeg_may_have_anything_behind_its_end(save):
+    path = save(Image.fromarray(gradient()), "a.jpg")
+    for rest in (b"\xff\xda\x00\x08 a video", bytes(100)):
+        content = path.read_bytes() + rest
+        path.write_bytes(content)
+        assert photos.photo_bytes(path)[0] == content
+
+
+def test_a_png_whose_checksums_are_wrong_is_damaged(save):
+    ids = np.random.default_rng(0).integers(0, 20, (64, 64)).astype(np.uint8)
+    path = save(Image.fromarray(ids), "a.png")
+    content = bytearray(path.read_bytes())
+    data = content.index(b"IDAT") + 4
+    for place in np.random.default_rng(0).integers(data, len(content) - 16, 40):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        with pytest.raises(ValueError, match="a.png: expected a label map.*damaged"):
+            photos.read_label(path)
+
+
 def test_text_is_no_photo(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_text("<html>not found</html>")
-    with pytest.raises(ValueError, match="expected a photo .* received 22 bytes .* copy or"):
+    message = r"received 22 bytes that cannot be decoded \(no format that Pillow knows\)"
+    with pytest.raises(ValueError, match=f"expected a photo .* {message}.* copy or"):
         photos.read_photo(path)
+
+
+def test_a_photo_can_be_too_large(save, monkeypatch):
+    path = save(Image.fromarray(gradient()), "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
+    with pytest.raises(ValueError, match="a.png: expected .* no more than 600 pixels.*Shrink"):
+        photos.read_photo(path)
+
+
+def test_a_pipe_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(FileNotFoundError, match="received a pipe, a device or a link"):
+        photos.read_photo(tmp_path / "pipe.jpg")
 
 
 def test_missing_file_and_folder(tmp_path):
@@ -175,6 +224,25 @@ def test_1_bit_label_is_0_and_1(save):
     np.testing.assert_array_equal(
         photos.read_label(save(Image.fromarray(mask), "a.png")), [[1, 0]]
     )
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grey_labels_of_few_bits_are_their_values(tmp_path, bits):
+    ids = np.arange(16, dtype=np.uint8).reshape(2, 8) % 2**bits
+    rows = [np.packbits(np.unpackbits(row[:, None], axis=1)[:, -bits:]) for row in ids]
+    (tmp_path / "a.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 2, bits, 0, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows)))
+        + chunk(b"IEND", b"")
+    )
+    np.testing.assert_array_equal(photos.read_label(tmp_path / "a.png"), ids)
+
+
+def chunk(kind, data):
+    """Of a PNG."""
+    size, checksum = struct.pack(">I", len(data)), struct.pack(">I", zlib.crc32(kind + data))
+    return size + kind + data + checksum
 
 
 @pytest.mark.parametrize(

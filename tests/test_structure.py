@@ -19,7 +19,7 @@ OF_TENSORFLOW = {"ml_dtypes", "google"}  # its numbers and messages, in the vers
 # A module imports from its own row or from rows above, never from one below.
 LEVELS = [
     "fields config options folds cli files index records metrics losses layers refinement "
-    "pretrained optimizers leave_one_out prototypes progress",
+    "pretrained optimizers leave_one_out prototypes progress image_files",
     "backbones",
     "photos results presence paper_tables series charts document",
     "visualize episodes frames protocols sampling manifest parts model runs support report "

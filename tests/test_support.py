@@ -47,6 +47,23 @@ def test_255_is_void_beside_a_1_and_foreground_without(tmp_path):
     np.testing.assert_array_equal(support.read_mask(tmp_path / "full.png"), mask == 255)
 
 
+def test_black_and_white_of_a_palette_go_by_colour(tmp_path):
+    _, mask = labelled()
+    picture = Image.fromarray(255 * mask)
+    files = {
+        "adaptive": picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=2),
+        "quantized": picture.convert("RGB").quantize(2),
+        "web": picture.convert("P"),
+    }
+    for number, (first, second) in enumerate([(0, 255), (255, 0)]):  # the grey of 0 and of 1
+        files[f"own{number}"] = Image.fromarray(mask if second else 1 - mask)
+        files[f"own{number}"].putpalette([first] * 3 + [second] * 3)
+    for name, image in files.items():
+        image.save(tmp_path / f"{name}.png")
+        np.testing.assert_array_equal(support.read_mask(tmp_path / f"{name}.png"), mask)
+    assert np.array(files["adaptive"]).max() == 1  # and white is not the 1
+
+
 def test_a_photo_or_a_coloured_mask_is_refused_as_a_mask(tmp_path):
     photos.write_png(tmp_path / "colour.png", labelled()[0])
     Image.fromarray(labelled()[0]).save(tmp_path / "photo.jpg")

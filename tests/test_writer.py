@@ -304,6 +304,19 @@ def test_killed_between_the_renames(tmp_path):
     assert contents(out) == before and [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
+def test_what_a_killed_build_moved_aside_is_not_replaced_unasked(tmp_path):
+    out = tmp_path / "out"
+    write_items(out, [item("one")])
+    before = contents(out)
+    out.rename(tmp_path / ".out.old")
+    with pytest.raises(FileExistsError, match="other settings"):
+        write_items(out, [item("two")])
+    assert contents(out) == before
+    out.rename(tmp_path / ".out.old")
+    write_items(out, [item("one")])
+    assert contents(out) == before and [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
 @pytest.mark.parametrize("image_format", ["png", "jpeg"])
 def test_photos_are_stored_smaller_on_request(tmp_path, image_format):
     label = np.zeros((60, 90), np.uint8)
