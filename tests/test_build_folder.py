@@ -21,7 +21,7 @@ from pipelines import (
     labelme,
     own_splits,
 )
-from pipelines.listing import Photo, read_lines
+from pipelines.listing import Photo, files_of, read_lines
 
 HEIGHT, WIDTH = 36, 48
 CLASSES = ("cat", "dog", "élan")
@@ -755,6 +755,15 @@ def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
     assert not listing.problems
     names = {photo.name for photo in listing.photos if photo.classes == (1,)}
     assert names == {"cat/more/cat0", *(f"cat/cat{i}" for i in range(1, 5))}
+
+
+def test_folders_that_lead_to_each_other_end(tmp_path):
+    for name, other in ("ab", "ba"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.jpg").touch()
+        os.symlink(tmp_path / other, tmp_path / name / "other")
+    found = files_of(tmp_path / "a", (".jpg",))
+    assert [str(path.relative_to(tmp_path)) for path in found] == ["a/a.jpg", "a/other/b.jpg"]
 
 
 def test_links_that_lead_nowhere_are_named(tmp_path, capsys):
