@@ -44,10 +44,11 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _hush_libraries():
-    """TensorFlow tells of its own steps, as of saving; absl shows them unless told not to."""
+    """TensorFlow tells of its own steps, as of saving, and warns of graphs that it traces
+    again, as for other numbers of supports; absl shows both unless told not to."""
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
-        standard_logging.getLogger("tensorflow").setLevel(standard_logging.WARNING)
+        standard_logging.getLogger("tensorflow").setLevel(standard_logging.ERROR)
 
 
 def integers(name: str, values: list[str]) -> list[int]:

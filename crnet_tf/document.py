@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from crnet_tf import photos
+from crnet_tf.results import departures
 from crnet_tf.series import ABOVE, STEP, final, method_name
 
 STYLE = """
@@ -111,24 +112,20 @@ def what_was_run(evaluation: dict) -> list[tuple[str, str]]:
     rows = evaluation["rows"]
     rules = dict.fromkeys(row["select_on"] for row in rows)
     names = ", ".join(evaluation["class_names"].values())
-    protocols = {}
-    for row in rows:
-        changes = protocols.setdefault(row["protocol"], {})
-        changes.update(dict.fromkeys(row["deviations"]))
     seconds = round(evaluation.get("seconds", 0))
     pairs = [
         ("checkpoint", evaluation["checkpoint"]),
         ("data set", f"{evaluation['dataset']}, records {evaluation.get('records_sha256')}"),
         ("classes", f"{evaluation['classes']}: {names}"),
         ("selection", " ".join(SELECTION.get(rule, str(rule)) for rule in rules)),
-        *((f"protocol {name}", _departures(changes)) for name, changes in protocols.items()),
+        *((f"protocol {name}", _departed(c)) for name, c in departures(rows).items()),
         ("time", f"{seconds // 3600} h {seconds // 60 % 60} min {seconds % 60} s"),
     ]
     ways = sorted({row.get("way", 1) for row in rows} - {1})
     return pairs + [("classes at once", ", ".join(map(str, ways)))] * bool(ways)
 
 
-def _departures(changes):
+def _departed(changes):
     return "followed" if not changes else "departed from: " + "; ".join(changes)
 
 

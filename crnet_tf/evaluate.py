@@ -65,7 +65,7 @@ def main():
         evaluation = run.report(scored)
         episodes = [line for one in scored for line in one.episodes]
         results.write(run.out, evaluation, episodes)
-    print(f"\n{results.table(evaluation['rows'], evaluation['class_names'])}\n")
+    print(f"\n{results.text(evaluation)}\n")
     report.illustrate(run.out, evaluation, run.panels(episodes))
     print(f"Written to {run.out}: evaluation.json, scores.md, report.html, episodes.jsonl ...")
 

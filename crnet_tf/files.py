@@ -73,8 +73,8 @@ def replaced(path: pathlib.Path, name: str):
 
 
 def write_text(path: str | os.PathLike, content: str) -> None:
-    """`write_bytes` of UTF-8 text."""
-    write_bytes(path, content.encode())
+    """`write_bytes` of UTF-8 text; in names of files other bytes stay as they are."""
+    write_bytes(path, content.encode(errors="surrogateescape"))
 
 
 def read_json(path: str | os.PathLike):

@@ -12,6 +12,7 @@ from crnet_tf import folds
 
 FORMAT_VERSION = 1
 INDEX_NAME = "index.json"
+SPLITS = ("train", "val")
 
 
 def label_value(class_id):
@@ -129,12 +130,12 @@ class Index:
         return [str(path) for path in paths]
 
     def _stream(self, split, class_id):
-        if split not in self.splits:
+        if split not in SPLITS:
             raise ValueError(
-                f"split: expected one of {sorted(self.splits)} in {self.directory}, "
-                f"received {split!r}."
+                f"split: expected one of {SPLITS} in {self.directory}, received {split!r}."
             )
-        return self.splits[split]["classes"].get(str(class_id), {"records": 0, "files": []})
+        classes = self.splits[split]["classes"] if split in self.splits else {}
+        return classes.get(str(class_id), {"records": 0, "files": []})
 
 
 def load_index(directory) -> Index:

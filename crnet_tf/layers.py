@@ -130,11 +130,15 @@ class MaskedAverage(layers.Layer):
     """Foreground average pooling (Sec. 4.4, feature level).
 
     Call: features [B,h,w,C], mask [B,H,W,1] in {0,1,255} -> [B,1,1,C]. The mask is resized
-    bilinearly, so cells on its border weigh less; sums are float32 in any precision.
+    bilinearly, so cells on its border weigh less, or by area where it lies between the centres
+    of the cells; sums are float32 in any precision.
     """
 
     def call(self, features, mask):
-        weights = resize_align_corners(as_foreground(mask), features.shape[1:3])  # [B,h,w,1]
+        foreground, size = as_foreground(mask), features.shape[1:3]
+        weights = resize_align_corners(foreground, size)  # [B,h,w,1]
+        missed = ops.sum(weights, axis=(1, 2), keepdims=True) == 0
+        weights = ops.where(missed, resize_area(foreground, size), weights)
         total = ops.sum(ops.cast(features, "float32") * weights, axis=(1, 2), keepdims=True)
         area = ops.sum(weights, axis=(1, 2), keepdims=True)
         return ops.cast(total / ops.maximum(area, 1e-3), self.compute_dtype)

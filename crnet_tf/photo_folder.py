@@ -7,6 +7,7 @@ import collections
 import concurrent.futures
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import os
@@ -17,6 +18,8 @@ import numpy as np
 
 from crnet_tf import files, photos, visualize
 from crnet_tf.progress import with_progress
+
+_LONGEST = 200  # bytes of a name, of the 255 that file systems take
 
 TABLE = "photos.csv"
 
@@ -56,17 +59,27 @@ def check_apart(out: photos.PathLike, *given: photos.PathLike) -> None:
 
 def output_names(paths: list[pathlib.Path]) -> list[str]:
     """A name for the results of each file of a folder: its stem, or where two share that
-    (in any case: some file systems ignore it) its whole name."""
-    names = [path.stem for path in paths]
+    (in any case: some file systems ignore it) its whole name. Of a very long one, its beginning
+    and a hash."""
+    names = [_short(path.stem) for path in paths]
     while True:
         counts = collections.Counter(name.casefold() for name in names)
         longer = [
-            path.name if counts[name.casefold()] > 1 else name
+            _short(path.name) if counts[name.casefold()] > 1 else name
             for path, name in zip(paths, names, strict=True)
         ]
         if longer == names:
             return names
         names = longer
+
+
+def _short(name):
+    """At most `_LONGEST` bytes: the files' own suffixes must fit behind it."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= _LONGEST:
+        return name
+    digest = hashlib.sha256(encoded).hexdigest()[:8]
+    return encoded[: _LONGEST - 9].decode(errors="ignore") + "-" + digest
 
 
 def each_photo(

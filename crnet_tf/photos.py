@@ -68,7 +68,7 @@ def header_size(path: PathLike) -> tuple[int, int]:
 
 
 def read_label(path: PathLike) -> np.ndarray:
-    """Reads a label map: uint8 [H,W] class ids, 255 void.
+    """Reads a label map: uint8 [H,W] class ids, 255 void; turned upright, as its photo is.
 
     A palette image (mode P, as in PASCAL VOC) gives its indices, a grey one of 1, 2, 4 or 8
     bits its values.
@@ -92,7 +92,7 @@ def read_label(path: PathLike) -> np.ndarray:
             f"{path}: expected a label map in a lossless format (PNG), received JPEG, whose "
             "compression changes class ids at every border. Export the labels again as PNG."
         )
-    ids = np.array(image, dtype=np.uint8)
+    ids = np.array(_upright(image), dtype=np.uint8)
     return ids if unit == 1 else ids // unit
 
 

@@ -212,6 +212,11 @@ def run(args, options: Options | None = None) -> None:
             "Expected as many --support_class as --support, received "
             f"{len(args.support_class)} and {len(args.support)}."
         )
+    if args.support_class and not all(name.strip() for name in args.support_class):
+        raise ValueError(
+            "--support_class: expected a name for each support, received an empty one in "
+            f"{','.join(args.support_class)!r}."
+        )
     out, queries = pathlib.Path(args.out), query_paths(args.query)
     check_apart(out, args.query, *args.support, *args.support_mask)
     images = [photos.read_photo(path) for path in args.support]

@@ -69,9 +69,28 @@ def _row(method, by_seed, about):
 def write(out: pathlib.Path, evaluation: dict, episodes: list[dict]) -> None:
     """`evaluation.json`, its rows as `scores.md`, and `episodes.jsonl`."""
     files.write_text(out / "episodes.jsonl", "".join(json.dumps(e) + "\n" for e in episodes))
-    text = table(evaluation["rows"], evaluation["class_names"])
-    files.write_text(out / "scores.md", text + "\n")
+    files.write_text(out / "scores.md", text(evaluation) + "\n")
     files.write_text(out / "evaluation.json", json.dumps(evaluation, indent=1))
+
+
+def text(evaluation: dict) -> str:
+    """Markdown: the table, and below it how each protocol was followed."""
+    rows, lines = evaluation["rows"], [""]
+    for protocol, changes in departures(rows).items():
+        counts = sorted({row["episodes"] for row in rows if row["protocol"] == protocol})
+        lines.append(
+            f"{protocol}: {' and '.join(map(str, counts))} episodes a seed; "
+            f"{'; '.join(changes) or 'followed'}."
+        )
+    return "\n".join([table(rows, evaluation["class_names"]), *lines])
+
+
+def departures(rows: list[dict]) -> dict[str, list[str]]:
+    """{protocol: what its rows did otherwise, each thing once}."""
+    found = {}
+    for row in rows:
+        found.setdefault(row["protocol"], {}).update(dict.fromkeys(row["deviations"]))
+    return {protocol: list(changes) for protocol, changes in found.items()}
 
 
 def table(rows: list[dict], class_names: dict[str, str]) -> str:

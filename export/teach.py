@@ -10,6 +10,7 @@ labelled photos (or of `--query`); one that answers otherwise is removed. With
 `--tflite=float16,int8` the same in TFLite files lies in its `assets.extra`, for phones.
 """
 
+import dataclasses
 import itertools
 import os
 import pathlib
@@ -85,8 +86,8 @@ def teach(
             class_names=list(classes),
             refine_steps=exported.steps,
             supports={name: len(photos) for name, photos in classes.items()},
-            kshot=options.kshot,
-            test_scales=list(options.scales),
+            thresholds={one.name: one.example.threshold for one in learnt},
+            options=dataclasses.asdict(options),
         )
         archive = signatures.archive(exported.signatures(), text)
         archive.write_out(str(work), verbose=False)

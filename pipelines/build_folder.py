@@ -54,6 +54,7 @@ def build_folder(
     val_share: float = VAL_SHARE,
     val_list: photos.PathLike | None = None,
     train_list: photos.PathLike | None = None,
+    evaluation_only: bool = False,
     name: str | None = None,
     filter: str = "none",
     on_error: str = "stop",
@@ -70,6 +71,7 @@ def build_folder(
             classes of the only one. Default: 4 folds, or as many as there are classes.
         val_share: share of a class' photos that are held out; or `val_list`, `train_list`:
             files that name them.
+        evaluation_only: instead: no photo trains, the only fold tests on all classes.
         name: of the data set, in index.json and in checkpoints; default: the name of `out`.
         on_error: `stop` at what cannot be used, or `skip` it and say so.
         filter: which classes of a photo are listed, see `filters.listed_classes`.
@@ -79,14 +81,17 @@ def build_folder(
         ValueError: the photos, classes or options are not as they should be.
         FileExistsError, RuntimeError, OSError: see `writer.write_records`.
     """
-    _check_listing(listing, on_error, source)
+    _check_listing(listing, on_error, source, fewest=1 if evaluation_only else 2)
     class_names = listing.class_names
-    held_out = _held_out(class_names, folds, test_classes)
-    # Of several folds, each trains on what another one tests on.
-    never_trained_on = set(held_out[0]) if len(held_out) == 1 else set()
+    if evaluation_only:
+        held_out = _all_held_out(class_names, folds, test_classes, val_list, train_list)
+        splits = {"val": listing.photos}
+    else:
+        held_out = _held_out(class_names, folds, test_classes)
+        splits = _split(listing.photos, val_share, val_list, train_list, held_out)
     return writer.write_records(
         out,
-        _split(listing.photos, val_share, val_list, train_list, never_trained_on),
+        splits,
         functools.partial(
             _make_item, read_label=read_label, filter=filter, num_classes=len(class_names)
         ),
@@ -135,6 +140,15 @@ def list_photos(given) -> tuple[Listing, str]:
     return module.list_photos(*paths), f"{given.format}: {', '.join(map(str, paths))}"
 
 
+def _all_held_out(class_names, *others):
+    if any(others):
+        raise ValueError(
+            "--evaluation_only: expected no --folds, --test_classes, --val_list or "
+            "--train_list with it, received one. It takes all photos, to evaluate on."
+        )
+    return [list(range(1, len(class_names) + 1))]
+
+
 def _held_out(class_names, folds, test_classes):
     if folds and test_classes:
         raise ValueError("--folds, --test_classes: expected one of them, received both.")
@@ -145,19 +159,21 @@ def _held_out(class_names, folds, test_classes):
     )
 
 
-def _split(photos, val_share, val_list, train_list, never_trained_on):
+def _split(photos, val_share, val_list, train_list, held_out):
     if train_list and not val_list:
         raise ValueError(
             "--train_list: expected --val_list with it, received it alone. Name the test "
             "photos too, or leave it out."
         )
+    # Of several folds, each trains on what another one tests on.
+    never_trained_on = set(held_out[0]) if len(held_out) == 1 else set()
     if val_list:
         return own_splits.split_by_lists(photos, val_list, train_list, never_trained_on)
     same = own_splits.copies(photos)
     return own_splits.split_by_share(photos, val_share, never_trained_on, same)
 
 
-def _check_listing(listing, on_error, source):
+def _check_listing(listing, on_error, source, fewest):
     if listing.problems and on_error == "stop":
         more = len(listing.problems) - 1
         raise ValueError(
@@ -170,11 +186,12 @@ def _check_listing(listing, on_error, source):
         print(f"{len(listing.problems)} files skipped:")
         for problem in listing.problems:
             print(f"  {problem}")
-    if len(listing.class_names) < 2:
+    if len(listing.class_names) < fewest:
         raise ValueError(
             f"{source}: expected at least 2 classes, one to train on and one to test on, "
             f"received {len(listing.class_names)} ({', '.join(listing.class_names) or 'none'}) "
-            f"on {len(listing.photos)} photos. Add photos of other classes."
+            f"on {len(listing.photos)} photos. Add photos of other classes, or build records "
+            "to evaluate on alone: --evaluation_only."
         )
 
 
@@ -215,6 +232,7 @@ def define_flags() -> None:
     flags.DEFINE_float("val_share", VAL_SHARE, "Share of a class' photos held out.")
     text("val_list", None, "Instead: file of the photos held out, one a line.")
     text("train_list", None, "File of the others; default: all others.")
+    flags.DEFINE_bool("evaluation_only", False, "Instead: all photos to evaluate on.")
     flags.DEFINE_enum("filter", "none", filters.FILTERS, "Small-object filter.")
     writer.define_flags()
 
@@ -232,6 +250,7 @@ def main():
         val_share=given.val_share,
         val_list=given.val_list and pathlib.Path(given.val_list),
         train_list=given.train_list and pathlib.Path(given.train_list),
+        evaluation_only=given.evaluation_only,
         name=given.name,
         filter=given.filter,
         **writer.options_of(given),

@@ -1,6 +1,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tracemalloc
@@ -20,6 +21,7 @@ from pipelines import (
     label_maps,
     labelme,
     own_splits,
+    verify,
 )
 from pipelines.listing import Photo, files_of, read_lines
 
@@ -448,6 +450,23 @@ def test_background_void_and_heads_in_capitals(tmp_path):
     (tmp_path / "t.csv").write_text("Name,ID\nBackground,0\nCat,1\nVOID,255\n")
     keys = label_maps.read_table(tmp_path / "t.csv").keys
     assert keys == {"background": 0, "Cat": 1, "void": 255}
+
+
+def test_a_single_class_can_be_evaluated_on(tmp_path):
+    source = write_folders(tmp_path / "in")
+    shutil.rmtree(source / "élan")
+    shutil.rmtree(source / "dog")
+    listing = class_folders.list_photos(source)
+    assert listing.class_names == ("cat",)
+    with pytest.raises(ValueError, match="at least 2 classes.*--evaluation_only"):
+        build(class_folders, listing, tmp_path / "out")
+    with pytest.raises(ValueError, match="no --folds, --test_classes"):
+        build(class_folders, listing, tmp_path / "out", folds=2, evaluation_only=True)
+    index = build(class_folders, listing, tmp_path / "out", evaluation_only=True)
+    assert (index.count("train", 1), index.count("val", 1)) == (0, len(listing.photos))
+    assert index.test_classes(0) == (1,) and index.train_classes(0) == ()
+    assert build_folder.table(index).splitlines()[-1] == "fold 0 tests on cat"
+    assert not verify.verify(tmp_path / "out").faults
 
 
 def test_colour_table_as_json(tmp_path):

@@ -66,6 +66,7 @@ def test_libraries_do_not_tell_of_their_steps(caplog):
     def main():
         logging.info("Assets written to: .1.building")
         tensorflow.info("Assets written to: .1.building")
+        tensorflow.warning("5 out of the last 5 calls triggered retracing")
         logging.warning("Something is wrong")
 
     try:

@@ -212,8 +212,10 @@ def test_the_folder_holds_table_charts_panels_page_and_log(whole):
     assert not any(".partial" in name or name.startswith(".") for name in names)
     for path in whole.glob("*.png"):
         assert photos.read_photo(path).std() > 1
-    table = (whole / "scores.md").read_text().splitlines()
-    assert len(table) == 2 + len(tabled(whole))
+    lines = (whole / "scores.md").read_text().splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 2 + len(tabled(whole)) and lines[len(table)] == ""
+    assert "crnet: 4 episodes a seed; " in lines[len(table) + 1]
     for line in table[2:]:
         assert " 0, 1 |" in line and " base |" in line and " ± " in line
         assert content(whole)["rows"][0]["manifest_sha256"][0][:12] in line or "| 2 |" in line

@@ -98,7 +98,8 @@ def test_two_finetuned_classes_at_another_scale(checkpoint, network, tmp_path):
     assert tf.io.decode_png(answer["mask_png_bytes"][1]).shape == (61, 35, 1)
     said = json.loads((folder / "assets.extra" / "metadata.json").read_text())
     assert said["class_names"] == ["cup", "mug"] and said["supports"] == {"cup": 2, "mug": 3}
-    assert said["kshot"] == "finetune+fusion" and said["test_scales"] == [1.25]
+    assert said["options"] == dataclasses.asdict(FINETUNED)
+    assert said["thresholds"] == {"cup": 0.5, "mug": 0.5}
 
 
 def test_finetuning_makes_a_difference_and_leaves_the_network_as_it_was(network):

@@ -69,6 +69,15 @@ def test_masked_average_sees_the_foreground_only():
     np.testing.assert_allclose(average[:, 0, 0], features[:, 1:3, 1:3].mean((1, 2)), rtol=1e-5)
 
 
+def test_masked_average_of_what_lies_between_the_cells_goes_by_area():
+    features, mask = noise(2, 4, 4, 3), np.zeros((2, 9, 9, 1), "uint8")
+    mask[0, 4, 4] = 1  # the centres of the cells are at 0, 2.7, 5.3 and 8
+    mask[1, 8, 8] = 1
+    average = ops.convert_to_numpy(layers.MaskedAverage()(features, mask))[:, 0, 0]
+    np.testing.assert_allclose(average[0], features[0, 1:3, 1:3].mean((0, 1)), rtol=1e-5)
+    np.testing.assert_allclose(average[1], features[1, 3, 3], rtol=1e-5)
+
+
 def test_masked_average_of_an_empty_mask_is_zero():
     average = layers.MaskedAverage()(noise(1, 4, 4, 3), np.zeros((1, 9, 9, 1), "uint8"))
     assert np.all(ops.convert_to_numpy(average) == 0)

@@ -1,12 +1,13 @@
 """Photos of a folder: names of results, order, what is left out, and how many at a time."""
 
 import json
+import os
 import pathlib
 import threading
 
 import pytest
 
-from crnet_tf import photo_folder
+from crnet_tf import files, photo_folder
 
 
 def test_output_names_never_collide():
@@ -64,3 +65,18 @@ def test_a_legend_can_be_read_by_people(tmp_path):
     photo_folder.write_legend(tmp_path, ["Kätzchen", "Hund"])
     text = (tmp_path / "classes.json").read_text(encoding="utf-8")
     assert '"1": "Kätzchen"' in text and json.loads(text)["2"] == "Hund"
+
+
+def test_very_long_names_leave_room_for_what_is_put_behind_them():
+    paths = [pathlib.Path("猫" * 80 + f"{i}.jpg") for i in range(2)] + [pathlib.Path("a.jpg")]
+    names = photo_folder.output_names(paths)
+    assert len(set(names)) == 3 and names[2] == "a"
+    assert all(
+        len(os.fsencode(name)) <= 200 and name.startswith("猫" * 60) for name in names[:2]
+    )
+
+
+def test_a_table_names_files_whose_names_are_no_text(tmp_path):
+    name = os.fsdecode(b"caf\xe9.jpg")
+    files.write_text(tmp_path / "photos.csv", f"{name},0.5\n")
+    assert (tmp_path / "photos.csv").read_bytes() == b"caf\xe9.jpg,0.5\n"

@@ -219,6 +219,14 @@ def test_label_is_read_as_indices_whatever_the_palette(save):
     np.testing.assert_array_equal(photos.read_label(save(Image.fromarray(ids), "l.png")), ids)
 
 
+def test_a_label_map_is_turned_as_its_photo_is(save):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    ids = np.array([[0, 1, 20], [7, 255, 15]], np.uint8)
+    read = photos.read_label(save(Image.fromarray(ids), "a.png", exif=exif))
+    np.testing.assert_array_equal(read, np.rot90(ids, -1))
+
+
 def test_1_bit_label_is_0_and_1(save):
     mask = np.array([[True, False]])
     np.testing.assert_array_equal(

@@ -175,6 +175,8 @@ def test_classes_are_told_apart(folder, colours):
 def test_each_support_needs_its_class(folder, colours):
     with pytest.raises(ValueError, match="as many --support_class.*received 1 and 2"):
         command(folder, "--support_class=fire", supports=("red", "blue"))
+    with pytest.raises(ValueError, match="expected a name for each support.*'fire,'"):
+        command(folder, "--support_class=fire,", supports=("red", "blue"))
 
 
 def test_threshold_moves_the_mask(folder, colours):

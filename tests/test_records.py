@@ -82,7 +82,7 @@ def test_missing_stream_and_unknown_split(tmp_path):
     with pytest.raises(FileNotFoundError, match="class_01.*missing. Build the records again"):
         index.files("train", 1)
     with pytest.raises(
-        ValueError, match=r"split: expected one of \['train'\].*received 'test'"
+        ValueError, match=r"split: expected one of \('train', 'val'\).*received 'test'"
     ):
         index.count("test", 1)
 

@@ -125,4 +125,19 @@ def test_what_is_written_can_be_read_again(tmp_path):
     read = json.loads((tmp_path / "evaluation.json").read_text())
     assert read["rows"][0]["class_iou"] == {"6": 0.375} and read["class_names"] == NAMES
     text = (tmp_path / "scores.md").read_text(encoding="utf-8")
-    assert text == results.table(evaluation["rows"], NAMES) + "\n"
+    assert text == results.text(evaluation) + "\n"
+    assert text.startswith(results.table(evaluation["rows"], NAMES))
+
+
+def test_the_table_is_followed_by_what_departs_from_each_protocol():
+    rows = [
+        row
+        for protocol, deviations in (
+            ("crnet", ["way 2"]), ("crnet", ["way 2", "seed 9"]), ("hsnet", []),
+        )
+        for row in rows_of({6: areas(1, 2)}, protocol=protocol, deviations=deviations)
+    ]  # fmt: skip
+    said = results.text({"rows": rows, "class_names": NAMES}).split("\n\n")[1].splitlines()
+    count = ABOUT["episodes"]
+    assert said[0] == f"crnet: {count} episodes a seed; way 2; seed 9."
+    assert said[1] == f"hsnet: {count} episodes a seed; followed."
