@@ -221,8 +221,12 @@ def run(args, options: Options | None = None) -> None:
     check_apart(out, args.query, *args.support, *args.support_mask)
     images = [photos.read_photo(path) for path in args.support]
     masks = [support.read_mask(path, args.class_id) for path in args.support_mask]
-    for example in zip(images, masks, args.support_mask, strict=True):
-        support.check_support(*example)  # before a network is loaded, which takes long
+    for image, mask, name in zip(images, masks, args.support_mask, strict=True):
+        support.check_support(image, mask, name)  # before a network is loaded, which takes long
+        if np.all(mask):
+            print(f"{name}: everything is marked. Is it inverted, or does it hold void only?")
+    if options and options.leave_one_out and len(images) == 1:
+        print("--leave_one_out: of a single support nothing is left; it does nothing.")
     files.make_folder(out)
     network = model.load_checkpoint(model.checkpoint_or_start(args.checkpoint))
     if args.support_class:

@@ -16,9 +16,10 @@ def check_support(image: np.ndarray, mask: np.ndarray, name: str) -> None:
     The mask must have the photo's size, the values 0, 1 and 255 (void), and foreground.
     """
     check_photo(image, name)
-    if mask.ndim != 2:
+    if getattr(mask, "ndim", None) != 2:
+        received = list(mask.shape) if hasattr(mask, "shape") else type(mask).__name__
         raise ValueError(
-            f"{name}: expected a mask [H,W], received {list(mask.shape)}. Take one channel: "
+            f"{name}: expected a mask [H,W], received {received}. Take one channel: "
             "mask[..., 0]."
         )
     if mask.shape != image.shape[:2]:
@@ -143,11 +144,15 @@ def _colours(path):
 
 def check_photo(image: np.ndarray, name: str) -> None:
     """Raises ValueError unless `image` is a photo uint8 [H,W,3]."""
-    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8 or not image.size:
+    is_array = hasattr(image, "ndim")  # no Pillow image, no list
+    if not is_array or image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
+        received = f"{image.dtype} {list(image.shape)}" if is_array else type(image).__name__
         raise ValueError(
-            f"{name}: expected a photo uint8 [H,W,3] RGB, received {image.dtype} "
-            f"{list(image.shape)}. photos.read_photo makes one of any file."
+            f"{name}: expected a photo uint8 [H,W,3] RGB, received {received}. "
+            "photos.read_photo makes one of any file, np.array(image) of a Pillow image."
         )
+    if not image.size:
+        raise ValueError(f"{name}: expected a photo, received {list(image.shape)}.")
 
 
 def _pixels(shape):

@@ -143,6 +143,16 @@ def test_results_have_the_size_of_each_query_and_names_of_their_own(folder, colo
     assert ColourLearner.learnt == 1  # once for all queries
 
 
+def test_what_is_given_in_vain_or_by_mistake_is_said(folder, colours, capsys):
+    mask = photos.read_label(folder / "red_mask.png")
+    command(folder, "--noleave_one_out")
+    assert "everything" not in (said := capsys.readouterr().out) and "does nothing" not in said
+    photos.write_label(folder / "red_mask.png", np.full_like(mask, 255))
+    command(folder, "--leave_one_out", out="full")
+    said = capsys.readouterr().out
+    assert "red_mask.png: everything is marked." in said and "single support" in said
+
+
 def test_every_support_is_learnt_from(folder, colours):
     command(folder, supports=("red", "blue"))
     assert photos.read_label(folder / "out" / "a.png_mask.png").any()

@@ -104,6 +104,8 @@ def unusable():
         "received 0, 2": (image, 2 * mask),
         "expected a photo uint8 .* received float64": (image / 255, mask),
         r"expected a photo uint8 .* \[40, 60\]": (image[..., 0], mask),
+        r"received Image.*np.array\(image\) of a Pillow": (Image.fromarray(image), mask),
+        r"expected a mask \[H,W\], received list": (image, mask.tolist()),
     }
 
 
