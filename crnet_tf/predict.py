@@ -84,6 +84,18 @@ class Segmenter:
         """Probabilities float32 [T,H,W] after each refinement step, at the photo's size."""
         return np.clip(self._example.segment(_query(image)), 0, 1)
 
+    def segment_and_steps(
+        self, image: np.ndarray | Photo, longest: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`segment`, and `steps` [T,h,w] of a longer side of at most `longest` px: those of a
+        large photo at its own size take gigabytes."""
+        query = _query(image)
+        maps, size = self._example.maps(query), query.image.shape[:2]
+        scale = min(1, longest / max(size))
+        small = tuple(max(1, round(side * scale)) for side in size)
+        probability = self.learner.restore([steps[-1:] for steps in maps], size)[0]
+        return np.clip(probability, 0, 1), np.clip(self.learner.restore(maps, small), 0, 1)
+
     def presence(self, image: np.ndarray | Photo) -> float:
         """How sure it is that the object is in a photo at all, up to 1 (`presence.py`)."""
         return self._example.presence(_query(image))
@@ -137,15 +149,16 @@ def predict(
     with table(out) as rows:
         rows.append(["photo", "presence", "share"])
         for path, name, image in each_photo(queries, photos.read_photo, skipped):
-            query, shown = Photo(image, name=name), len(panels) < MAX_PANELS
-            # Every step at the size of the photo is only worth its while for the panel.
-            steps = segmenter.steps(query) if shown else segmenter.segment(query)[None]
-            mask = (steps[-1] > threshold).astype(np.uint8)
-            write_mask(out, name, image, mask, np.uint8(np.round(255 * steps[-1])))
-            rows.append([path.name, f"{segmenter.presence(query):.3f}", f"{mask.mean():.4f}"])
-            if shown:
+            query = Photo(image, name=name)
+            if len(panels) < MAX_PANELS:
+                found, steps = segmenter.segment_and_steps(query, 2 * visualize.CELL)
                 panel = visualize.panel(*example, image, None, list(steps), threshold=threshold)
                 panels.append(panel)
+            else:
+                found = segmenter.segment(query)
+            mask = (found > threshold).astype(np.uint8)
+            write_mask(out, name, image, mask, np.uint8(np.round(255 * found)))
+            rows.append([path.name, f"{segmenter.presence(query):.3f}", f"{mask.mean():.4f}"])
             segmenter.forget(query)
     photos.write_png(out / "panel.png", visualize.contact_sheet(panels))
     return skipped

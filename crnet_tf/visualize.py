@@ -15,6 +15,7 @@ GREY = (128, 128, 128)
 PAPER, INK = (255, 255, 255), (30, 30, 30)
 OPACITY = 0.5
 CAPTION, GAP = 16, 4  # px
+CELL = 160  # side of a photo in a panel, px
 
 
 def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -62,7 +63,7 @@ def panel(
     query_mask: np.ndarray | None,
     step_probabilities: list[np.ndarray],
     *,
-    cell: int = 160,
+    cell: int = CELL,
     threshold: float = 0.5,
 ) -> np.ndarray:
     """One episode in a row: support, query, truth, and each refinement step (Sec. 4.5).

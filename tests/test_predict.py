@@ -42,6 +42,13 @@ class ColourLearner:
     def answer(self, query):
         return self.segment(query)[-1]
 
+    def maps(self, query):
+        return [self.segment(query)]
+
+    def restore(self, maps, size):
+        large = [Image.fromarray(step).resize(size[::-1]) for step in maps[0]]
+        return np.stack(list(map(np.asarray, large)))
+
     def presence(self, query):
         return float(self.segment(query).max())
 
@@ -338,6 +345,11 @@ def test_the_answer_is_the_last_step(network):
     segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))
     query = photo(BLUE, 51, 47)[0]
     np.testing.assert_array_equal(segmenter.segment(query), segmenter.steps(query)[-1])
+    probability, steps = segmenter.segment_and_steps(query, 20)
+    np.testing.assert_array_equal(probability, segmenter.segment(query))
+    assert max(steps.shape[1:]) == 20 and len(steps) == len(segmenter.steps(query))
+    _, whole = segmenter.segment_and_steps(query, 1000)
+    np.testing.assert_array_equal(whole, segmenter.steps(query))
     shared = features.Photo(query)
     np.testing.assert_array_equal(segmenter.segment(shared), segmenter.segment(query))
     assert segmenter.presence(shared) == segmenter.presence(query)
