@@ -188,10 +188,10 @@ def _check_listing(listing, on_error, source, fewest):
             print(f"  {problem}")
     if len(listing.class_names) < fewest:
         raise ValueError(
-            f"{source}: expected at least 2 classes, one to train on and one to test on, "
-            f"received {len(listing.class_names)} ({', '.join(listing.class_names) or 'none'}) "
-            f"on {len(listing.photos)} photos. Add photos of other classes, or build records "
-            "to evaluate on alone: --evaluation_only."
+            f"{source}: expected at least 2 classes, one to train on and one to test on (or "
+            "one and --evaluation_only, to test on alone), received "
+            f"{len(listing.class_names)} ({', '.join(listing.class_names) or 'none'}) on "
+            f"{len(listing.photos)} photos. Add photos of other classes."
         )
 
 
