@@ -10,7 +10,7 @@ from PIL import Image
 from test_features import photo
 
 from crnet_tf import frames, nway, support
-from crnet_tf.photos import encode_png
+from crnet_tf.photos import encode_label, encode_png
 from export import answers, decode, framing
 
 SIZE = 33
@@ -96,7 +96,7 @@ def test_masks_mean_what_they_mean_to_predict(values, tmp_path):
 
 @pytest.mark.parametrize(
     "content, message",
-    [(jpeg(photo(0).image), "PNG"), (encode_png(photo(0).mask, bytes(range(6))), "palette"),
+    [(jpeg(photo(0).image), "PNG"), (encode_label(photo(0).mask, bytes(range(6))), "palette"),
      (png_that_promises(60000, 60000), "at most 5000")],
 )  # fmt: skip
 def test_what_is_no_mask_is_refused(content, message):
