@@ -105,6 +105,15 @@ def as_foreground(mask):
     return ops.cast(ops.equal(mask, 1), "float32")
 
 
+def resize_foreground(mask, size: tuple[int, int]):
+    """Foreground of a mask [...,h,w,1] in {0,1,255} -> float32 [...,H,W,1]: bilinearly, corners
+    on corners, or by area where it lies between the centres of the cells."""
+    foreground = as_foreground(mask)
+    weights = resize_align_corners(foreground, size)
+    missed = ops.sum(weights, axis=(-3, -2), keepdims=True) == 0
+    return ops.where(missed, resize_area(foreground, size), weights)
+
+
 @register
 class MaskBackground(layers.Layer):
     """Paints everything but the foreground in the mean colour (Sec. 4.4, input level).
@@ -129,16 +138,12 @@ class MaskBackground(layers.Layer):
 class MaskedAverage(layers.Layer):
     """Foreground average pooling (Sec. 4.4, feature level).
 
-    Call: features [B,h,w,C], mask [B,H,W,1] in {0,1,255} -> [B,1,1,C]. The mask is resized
-    bilinearly, so cells on its border weigh less, or by area where it lies between the centres
-    of the cells; sums are float32 in any precision.
+    Call: features [B,h,w,C], mask [B,H,W,1] in {0,1,255} -> [B,1,1,C]. The mask is resized by
+    `resize_foreground`, so cells on its border weigh less; sums are float32 in any precision.
     """
 
     def call(self, features, mask):
-        foreground, size = as_foreground(mask), features.shape[1:3]
-        weights = resize_align_corners(foreground, size)  # [B,h,w,1]
-        missed = ops.sum(weights, axis=(1, 2), keepdims=True) == 0
-        weights = ops.where(missed, resize_area(foreground, size), weights)
+        weights = resize_foreground(mask, features.shape[1:3])  # [B,h,w,1]
         total = ops.sum(ops.cast(features, "float32") * weights, axis=(1, 2), keepdims=True)
         area = ops.sum(weights, axis=(1, 2), keepdims=True)
         return ops.cast(total / ops.maximum(area, 1e-3), self.compute_dtype)

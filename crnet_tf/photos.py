@@ -78,6 +78,11 @@ def read_label(path: PathLike) -> np.ndarray:
         ValueError: it is damaged or truncated, has several channels or more than 8 bits, or is
             a lossy JPEG.
     """
+    return read_indexed(path)[0]
+
+
+def read_indexed(path: PathLike) -> tuple[np.ndarray, list[int] | None]:
+    """`read_label`, and the palette [r, g, b, r ...] of a file of mode P, None of any other."""
     with opened(path, "a label map (PNG)") as (file, image):
         unit = _UNITS.get(image.tile[0][3], 1) if image.format == "PNG" else 1
         load(file, image)
@@ -93,7 +98,8 @@ def read_label(path: PathLike) -> np.ndarray:
             "compression changes class ids at every border. Export the labels again as PNG."
         )
     ids = np.array(_upright(image), dtype=np.uint8)
-    return ids if unit == 1 else ids // unit
+    palette = image.getpalette() if image.mode == "P" else None
+    return (ids if unit == 1 else ids // unit), palette
 
 
 def runs(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -91,8 +91,7 @@ class Segmenter:
         large photo at its own size take gigabytes."""
         query = _query(image)
         maps, size = self._example.maps(query), query.image.shape[:2]
-        scale = min(1, longest / max(size))
-        small = tuple(max(1, round(side * scale)) for side in size)
+        small = visualize.fitted_size(size, min(longest, max(size)))[::-1]
         probability = self.learner.restore([steps[-1:] for steps in maps], size)[0]
         return np.clip(probability, 0, 1), np.clip(self.learner.restore(maps, small), 0, 1)
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from crnet_tf.features import Photo, PhotoEncoder
 from crnet_tf.frames import Frame
-from crnet_tf.layers import as_foreground, resize_align_corners, resize_area
+from crnet_tf.layers import as_foreground, resize_area, resize_foreground
 
 # Cosines that differ by less differ by rounding, which must not be stretched to a prior.
 LEAST_SPREAD = 1e-5
@@ -39,12 +39,8 @@ def prior_mask(
 
 @tf.function
 def _stretched(support, mask, query):
-    size = support.shape[:2]
-    foreground = as_foreground(mask)
-    share = resize_area(foreground, tuple(size))[..., 0]
-    foreground = resize_align_corners(foreground, tuple(size))[..., 0]
-    # A thin object may fill no cell to the half, or lie between the centres of the cells.
-    foreground = tf.where(tf.reduce_max(foreground) > 0, foreground, share)
+    foreground = resize_foreground(mask, tuple(support.shape[:2]))[..., 0]
+    # A thin object may fill no cell to the half.
     cells = foreground >= tf.minimum(0.5, tf.reduce_max(foreground))
     wanted = tf.boolean_mask(support, cells)
     channels = query.shape[-1]

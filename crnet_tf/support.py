@@ -74,7 +74,7 @@ def read_mask(path: photos.PathLike, class_id: int | None = None) -> np.ndarray:
         FileNotFoundError: there is no such file.
         ValueError: it is no label map, has other values, or lacks the class.
     """
-    label = _read_grey(path, class_id)
+    label, palette = _read_grey(path, class_id)
     values = np.flatnonzero(photos.value_counts(label))
     if class_id is not None:
         if class_id not in values:
@@ -89,30 +89,26 @@ def read_mask(path: photos.PathLike, class_id: int | None = None) -> np.ndarray:
             f"{_shorten(values)}. Save the object as 255, the rest as 0. (Of a label map of "
             "class ids, crnet_tf.predict and export.client take one: --class_id=N.)"
         )
-    white = _white_of_two(path, values)
+    white = _white_of_two(values, palette)
     if white is not None:
         return (label == white).astype(np.uint8)
     # Only a mask that has a 1 can mean void by 255.
     return label if 1 in values else (label == 255).astype(np.uint8)
 
 
-def _white_of_two(path, values):
+def _white_of_two(values, palette):
     """The value that is white in a palette file of black and white, None in any other: tools
     number colours as they like."""
-    if len(values) != 2:
-        return None
-    with Image.open(path) as image:
-        palette = image.getpalette() if image.mode == "P" else None
-    if palette is None:
+    if len(values) != 2 or palette is None:
         return None
     colours = {tuple(palette[3 * value : 3 * value + 3]): value for value in values}
     return colours[255, 255, 255] if colours.keys() == {(0, 0, 0), (255, 255, 255)} else None
 
 
 def _read_grey(path, class_id):
-    """`photos.read_label`, and files whose three channels are equal, which tools write."""
+    """`photos.read_indexed`, and files whose three channels are equal, which tools write."""
     try:
-        return photos.read_label(path)
+        return photos.read_indexed(path)
     except ValueError as error:
         kind, channels = _colours(path)
         if channels is None:
@@ -121,7 +117,7 @@ def _read_grey(path, class_id):
         plain = np.all(channels[..., :3] == grey) and np.all(channels[..., 3] == 255)
         # A lossy WebP shows by its values, but not in a label map.
         if plain and (kind in _LOSSLESS or (kind == "WEBP" and class_id is None)):
-            return grey[..., 0]
+            return grey[..., 0], None
         if class_id is not None:
             raise
         raise ValueError(
@@ -145,14 +141,13 @@ def _colours(path):
 def check_photo(image: np.ndarray, name: str) -> None:
     """Raises ValueError unless `image` is a photo uint8 [H,W,3]."""
     is_array = hasattr(image, "ndim")  # no Pillow image, no list
-    if not is_array or image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
+    rgb = is_array and image.ndim == 3 and image.shape[-1] == 3 and image.dtype == np.uint8
+    if not rgb or not image.size:
         received = f"{image.dtype} {list(image.shape)}" if is_array else type(image).__name__
         raise ValueError(
             f"{name}: expected a photo uint8 [H,W,3] RGB, received {received}. "
             "photos.read_photo makes one of any file, np.array(image) of a Pillow image."
         )
-    if not image.size:
-        raise ValueError(f"{name}: expected a photo, received {list(image.shape)}.")
 
 
 def _pixels(shape):

@@ -88,7 +88,7 @@ def panel(
         cells.append(("truth", query_image, query_mask))
     for step, probability in enumerate(step_probabilities, 1):
         # Resized as a probability and thresholded after, which keeps the border smooth.
-        size = _fitted_size(query_image.shape[:2], cell)
+        size = fitted_size(query_image.shape[:2], cell)
         fitted = Image.fromarray(np.float32(probability))
         fitted = fitted.resize(size, Image.Resampling.BILINEAR)
         mask = (np.asarray(fitted) > threshold).astype(np.uint8)
@@ -117,7 +117,7 @@ def contact_sheet(panels: list[np.ndarray]) -> np.ndarray:
     return sheet
 
 
-def _fitted_size(shape, cell):
+def fitted_size(shape: tuple[int, int], cell: int) -> tuple[int, int]:
     """(width, height), Pillow's order, of a photo (H, W) scaled into a square."""
     scale = cell / max(shape)
     return max(1, round(shape[1] * scale)), max(1, round(shape[0] * scale))
@@ -125,7 +125,7 @@ def _fitted_size(shape, cell):
 
 def _captioned_cell(caption, image, mask, cell):
     """Photo and mask fitted into a square below a caption: uint8 [CAPTION + cell, cell, 3]."""
-    size = _fitted_size(image.shape[:2], cell)
+    size = fitted_size(image.shape[:2], cell)
     image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
     mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
     canvas = Image.new("RGB", (cell, CAPTION + cell), PAPER)
