@@ -20,7 +20,10 @@ setup(
     author="The CRNet-TF authors",
     license="MIT",
     packages=find_namespace_packages(include=["crnet_tf*", "pipelines*", "export*"]),
-    package_data={"crnet_tf": ["start.keras"], "export.rest.page": ["*.html", "*.css", "*.js"]},
+    package_data={
+        "crnet_tf": ["start.keras"],
+        "export.server.page": ["*.html", "*.css", "*.js"],
+    },
     python_requires=">=3.10,<3.14",
     install_requires=requirements("requirements.txt"),
     extras_require={

@@ -17,16 +17,11 @@ import tensorflow as tf
 from PIL import Image
 from pycocotools.coco import COCO
 
-from crnet_tf import folds, photos, records
-from pipelines import (
-    build_coco,
-    build_demo,
-    build_folder,
-    build_fss1000,
-    build_voc,
-    class_folders,
-    label_maps,
-)
+from crnet_tf.annotations import class_folders, label_maps
+from crnet_tf.data import folds, records
+from crnet_tf.images import photos
+from crnet_tf.images.mask_values import VOID
+from pipelines import build_coco, build_demo, build_folder, build_fss1000, build_voc
 
 OBJECTS = 7  # polygons a photo, as in COCO 2014
 CORNERS = 24  # of a polygon
@@ -155,7 +150,7 @@ def _folders(pairs, root):
     """Photos of one class each, the first one in their label map."""
     for photo, label in pairs:
         ids = np.unique(photos.read_label(label))
-        folder = root / folds.PASCAL_CLASSES[min(set(ids.tolist()) - {0, folds.VOID}) - 1]
+        folder = root / folds.PASCAL_CLASSES[min(set(ids.tolist()) - {0, VOID}) - 1]
         for kind in ("images", "masks"):
             (folder / kind).mkdir(parents=True, exist_ok=True)
         os.symlink(photo, folder / "images" / photo.name)
@@ -203,7 +198,7 @@ def _demo(count):
 
 def _write_mask(path, label):
     ids = photos.read_label(label)
-    mask = np.where((ids > 0) & (ids < folds.VOID), 255, 0).astype(np.uint8)
+    mask = np.where((ids > 0) & (ids < VOID), 255, 0).astype(np.uint8)
     photos.write_png(path, mask)
 
 

@@ -23,7 +23,8 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks import builders, torch_episodes
-from crnet_tf import cli, episodes, records
+from crnet_tf.common import cli
+from crnet_tf.data import episodes, records
 from pipelines import build_voc
 
 FOLD = 1

@@ -14,10 +14,13 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from crnet_tf import cli, manifest, model, parts, records, scoring
-from crnet_tf.features import base_frame
-from crnet_tf.fewshot import Learner
-from crnet_tf.finetune import Finetuner, holding
+from crnet_tf.common import cli
+from crnet_tf.data import records
+from crnet_tf.evaluation import manifest, scoring
+from crnet_tf.fewshot.features import base_frame
+from crnet_tf.fewshot.finetune import Finetuner, holding
+from crnet_tf.fewshot.learner import Learner
+from crnet_tf.network import model, parts
 from crnet_tf.options import Options
 
 

@@ -21,11 +21,17 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from crnet_tf import cli, draws, manifest, metrics, model, records, scoring
-from crnet_tf.fewshot import Learner
-from export import fixed, metadata, onnx, portable_command, saved_model, tflite
-from export.fixed import Sizes
-from export.portable_command import Photos
+from crnet_tf.common import cli
+from crnet_tf.common.errors import BlockedError, InputError
+from crnet_tf.data import records
+from crnet_tf.evaluation import draws, manifest, scoring
+from crnet_tf.fewshot.learner import Learner
+from crnet_tf.network import metrics, model
+from export import onnx, saved_model, tflite
+from export.graph import fixed
+from export.graph.fixed import Sizes
+from export.package import metadata, portable_command
+from export.package.portable_command import Photos
 
 RUN_FILE = pathlib.Path(__file__).with_name("run_file.py")
 COMPARED = 3  # episodes that an export is compared on
@@ -139,7 +145,7 @@ def is_exported(folder: pathlib.Path, checkpoint: str) -> bool:
     found = json.loads(path.read_text())["checkpoint"]
     expected = metadata.sha256(checkpoint)
     if found["sha256"] != expected:
-        raise ValueError(
+        raise InputError(
             f"{folder}: expected an export of {checkpoint} (sha256 {expected[:12]}), received "
             f"one of {found['name']} ({found['sha256'][:12]}). Give another --out, or remove "
             "that folder."
@@ -162,7 +168,7 @@ def measured(row: Row, given: dict, args) -> dict:
         ]
         answer = subprocess.run(list(map(str, command)), capture_output=True, text=True)
         if answer.returncode:
-            raise RuntimeError(f"{path}: expected it to run, received {answer.stderr[-1000:]}")
+            raise BlockedError(f"{path}: expected it to run, received {answer.stderr[-1000:]}")
         said[part] = json.loads(answer.stdout.splitlines()[-1])
     return said
 

@@ -26,12 +26,16 @@ import requests
 import tensorflow as tf
 from absl import flags
 
-from crnet_tf import cli, model, photo_folder, photos, support
-from crnet_tf.features import Photo
-from crnet_tf.fewshot import Learner
+from crnet_tf.common import cli
+from crnet_tf.common.errors import BlockedError
+from crnet_tf.fewshot.learner import Learner
+from crnet_tf.images import mask_files, photo_folder, photos
+from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.images.photos import encode_label, encode_png
+from crnet_tf.network import model
 from crnet_tf.options import Options
-from crnet_tf.photos import encode_label, encode_png
-from export import saved_model, versions
+from export import saved_model
+from export.package import versions
 
 ROOT = pathlib.Path(__file__).parents[1]
 CLIENTS = (1, 4, 16)
@@ -60,7 +64,7 @@ def _wait(url, server):
             if requests.get(url, timeout=START_S).ok:
                 return
         time.sleep(0.2)
-    raise RuntimeError(f"The server did not start within {START_S} s; see its output above.")
+    raise BlockedError(f"The server did not start within {START_S} s; see its output above.")
 
 
 class Client:
@@ -126,7 +130,9 @@ def in_turn(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, flo
     return {name: statistics.median(seconds) for name, seconds in found.items()}
 
 
-def ways_of(client: Client, folder: pathlib.Path, network, photo: Photo, query: Photo) -> dict:
+def ways_of(
+    client: Client, folder: pathlib.Path, network, photo: LabelledPhoto, query: LabelledPhoto
+) -> dict:
     """The same question, 1-shot, asked in every way."""
     loaded = tf.saved_model.load(str(folder))
     whole, cached, encode = (
@@ -194,14 +200,16 @@ def define_flags():
     text("model", None, "Folder of its export; default: exported for this run.")
     text("photo", None, "The support.", required=True)
     text("mask", None, "Its mask.", required=True)
-    text("query", None, "Photo, or folder of photos.", required=True)
+    text("query", None, "LabelledPhoto, or folder of photos.", required=True)
     flags.DEFINE_integer("questions", 48, "Questions of each number of clients.", 1)
     flags.DEFINE_integer("rounds", 9, "Rounds of the ways that take turns.", lower_bound=1)
 
 
 def main():
     args = flags.FLAGS
-    photo = Photo(photos.read_photo(args.photo), support.read_mask(args.mask), args.photo)
+    photo = LabelledPhoto(
+        photos.read_photo(args.photo), mask_files.read_mask(args.mask), args.photo
+    )
     queries = [photos.read_photo(path) for path in photo_folder.query_paths(args.query)]
     network = model.in_float32(model.load_checkpoint(args.checkpoint))
     files = encode_png(photo.image), encode_label(photo.mask)
@@ -213,7 +221,9 @@ def main():
                 clients: load(lambda n: client.ask(CACHED, n), clients, args.questions)
                 for clients in CLIENTS
             }
-            ways = ways_of(client, folder, network, photo, Photo(queries[0], name="query"))
+            ways = ways_of(
+                client, folder, network, photo, LabelledPhoto(queries[0], name="query")
+            )
             medians = in_turn(ways, args.rounds)
     config = network.config
     print(

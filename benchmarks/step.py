@@ -17,8 +17,11 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from crnet_tf import cli, episodes, feature_store, losses, model, parts, records, stored_views
+from crnet_tf.common import cli
 from crnet_tf.config import Config
+from crnet_tf.data import episodes, records
+from crnet_tf.network import losses, model, parts
+from crnet_tf.training import feature_store, stored_views
 from pipelines.build_demo import build_demo
 
 INPUT_BATCHES = 40  # enough that what was prefetched at the start does not count

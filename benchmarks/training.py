@@ -15,8 +15,10 @@ import tensorflow as tf
 from absl import flags
 
 from benchmarks import step
-from crnet_tf import cli, losses, model, parts, records
+from crnet_tf.common import cli
 from crnet_tf.config import Config
+from crnet_tf.data import records
+from crnet_tf.network import losses, model, parts
 from pipelines.build_demo import build_demo
 
 

@@ -19,11 +19,15 @@ import pathlib
 
 from absl import flags
 
-from crnet_tf import cli, files, manifest, model, pretrained, records, results, scoring
-from crnet_tf.checkpoints import check_out, save_calibrated
-from crnet_tf.draws import chosen_classes
-from crnet_tf.fewshot import Learner
+from crnet_tf.common import cli, files
+from crnet_tf.common.errors import InputError
+from crnet_tf.data import records
+from crnet_tf.evaluation import manifest, results, scoring
+from crnet_tf.evaluation.draws import chosen_classes
+from crnet_tf.fewshot.learner import Learner
+from crnet_tf.network import model, pretrained
 from crnet_tf.options import Options
+from crnet_tf.training.checkpoints import check_out, save_calibrated
 
 
 def measure(
@@ -48,7 +52,7 @@ def measure(
     """
     options = Options(kshot="mean" if shot > 1 else "fusion", test_scales=test_scales)
     if len(options.scales) > 1:
-        raise ValueError(
+        raise InputError(
             "test_scales: expected one scale, because what a threshold does to each of several "
             f"answers is not what it does to their mean, received {test_scales}. Give the "
             "largest."
@@ -93,7 +97,7 @@ def with_prototypes(
         twin = model.build_crnet(config)
         found, wanted = (pretrained.sums(one.parts.encoder) for one in (twin, network))
         if not pretrained.same_weights(found, wanted):
-            raise ValueError(
+            raise InputError(
                 "backbone_weights: expected those that the network was trained on, received "
                 f"others in {source!r}. Give the file that its run.json names."
             )
@@ -132,18 +136,18 @@ def define_flags():
 def main():
     args = flags.FLAGS
     if bool(args.records) == (args.threshold is not None):
-        raise ValueError(
+        raise InputError(
             "Expected one of --records, to find a threshold, and --threshold, to set it; "
             f"received {'both' if args.records else 'none'}."
         )
     idle = [n for n in ("episodes", "shot", "test_scales", "seed") if args[n].present]
     if args.threshold is not None and idle:
-        raise ValueError(
+        raise InputError(
             "--threshold: expected it alone, because then nothing is measured, received "
             f"--{idle[0]} beside it. Leave one of them out."
         )
     if args.prototype_weight is None and (args.prototype_levels or args.backbone_weights):
-        raise ValueError(
+        raise InputError(
             "prototype_weight: expected a weight such as 7 beside --prototype_levels and "
             "--backbone_weights, received none."
         )

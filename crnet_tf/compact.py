@@ -18,8 +18,9 @@ import keras
 import numpy as np
 from absl import flags
 
-from crnet_tf import cli, files, model
-from crnet_tf.checkpoints import check_out
+from crnet_tf.common import cli, files
+from crnet_tf.network import model
+from crnet_tf.training.checkpoints import check_out
 
 WEIGHTS = "model.weights.h5"  # in the zip archive that a .keras file is
 

@@ -9,8 +9,9 @@ import re
 
 from absl import flags
 
-from crnet_tf import fields
-from crnet_tf.fields import field
+from crnet_tf.common import fields
+from crnet_tf.common.errors import InputError
+from crnet_tf.common.fields import field
 
 # `fields.define_flags` needs types to be classes: no `from __future__ import annotations`.
 
@@ -172,40 +173,40 @@ class Config:
     def __post_init__(self):
         fields.check(self)
         if not (self.condition or self.cross_reference):
-            raise ValueError(
+            raise InputError(
                 "condition and cross_reference are both off: expected at least one, without "
                 "them the query never meets the support. Leave one of them on."
             )
         if self.calibration_fold == self.fold:
-            raise ValueError(
+            raise InputError(
                 f"calibration_fold: expected another fold than --fold, received "
                 f"{self.fold} for both: its classes are what settings must not be chosen on."
             )
         if self.train_backbone and self.prototype_levels == "deep":
-            raise ValueError(
+            raise InputError(
                 "prototype_levels: expected own with --train_backbone, because the last stage "
                 "would be left behind by those before it, received deep. Leave one of them out."
             )
         rates = self.aspp_rates.split(",")
         # Two of one rate would have one name, by which `heads` and `calibrate` know weights.
         if not all(re.fullmatch(r"[1-9]\d*", r) for r in rates) or len({*rates}) < len(rates):
-            raise ValueError(
+            raise InputError(
                 "aspp_rates: expected dilations such as 6,12,18, each once, received "
                 f"{self.aspp_rates!r}."
             )
         if not 0 < self.calibrated_threshold < 1:
-            raise ValueError(
+            raise InputError(
                 "calibrated_threshold: expected a number between 0 and 1, received "
                 f"{self.calibrated_threshold}."
             )
         if self.feature_views and (self.train_backbone or self.colour_rotation):
-            raise ValueError(
+            raise InputError(
                 "feature_views: expected a frozen backbone and no --colour_rotation, because "
                 "features are computed once for fixed views; received one of them. Use "
                 "--feature_views=0."
             )
         if self.steps % self.steps_per_epoch:
-            raise ValueError(
+            raise InputError(
                 f"steps: expected a multiple of steps_per_epoch ({self.steps_per_epoch}), "
                 f"received {self.steps}."
             )
@@ -221,7 +222,7 @@ class Config:
         known = {entry.name for entry in dataclasses.fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
-            raise ValueError(
+            raise InputError(
                 f"Configuration fields {unknown} are unknown to this version: the checkpoint "
                 "was written by another version of crnet_tf. Use that version to read it."
             )

@@ -13,11 +13,12 @@ import itertools
 
 from absl import flags
 
-from crnet_tf import baselines, cli, fields, files, report, results
-from crnet_tf.evaluation import Run, together
+from crnet_tf.common import cli, fields, files
+from crnet_tf.evaluation import baselines, results
+from crnet_tf.evaluation.protocols import PROTOCOLS
+from crnet_tf.evaluation.run import Run, together
 from crnet_tf.options import KSHOT, Options
-from crnet_tf.protocols import PROTOCOLS
-from crnet_tf.scoring import evaluate as evaluate
+from crnet_tf.reporting import pages
 
 
 def define_flags():
@@ -53,7 +54,7 @@ def main():
     compared = baselines.BASELINES if args.baselines else ()
     combinations = run.combinations()
     files.make_folder(run.out)
-    report.clear(run.out)
+    pages.clear(run.out)
     before = None
     for (shot, group, _), some in itertools.groupby(combinations, key=together):
         # Baselines know no k-shot method.
@@ -66,7 +67,7 @@ def main():
         episodes = [line for one in scored for line in one.episodes]
         results.write(run.out, evaluation, episodes)
     print(f"\n{results.text(evaluation)}\n")
-    report.illustrate(run.out, evaluation, run.panels(episodes))
+    pages.illustrate(run.out, evaluation, run.panels(episodes))
     print(f"Written to {run.out}: evaluation.json, scores.md, report.html, episodes.jsonl ...")
 
 

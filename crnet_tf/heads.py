@@ -15,9 +15,11 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from crnet_tf import cli, files, model, pretrained
-from crnet_tf.checkpoints import check_out, save_atomically
+from crnet_tf.common import cli, files
+from crnet_tf.common.errors import InputError
 from crnet_tf.config import Config
+from crnet_tf.network import model, pretrained
+from crnet_tf.training.checkpoints import check_out, save_atomically
 
 CONFIG, ENCODER = "config", "encoder"  # entries beside the arrays by path of the variable
 MAX_FLOAT16 = np.finfo(np.float16).max
@@ -34,7 +36,7 @@ def take(network: model.CRNet, path, dtype: str = "float32") -> None:
     """
     arrays = {v.path: np.asarray(v) for v in network.trainable_variables}
     if dtype == "float16" and any(np.abs(a).max() > MAX_FLOAT16 for a in arrays.values()):
-        raise ValueError(f"dtype: expected weights up to {MAX_FLOAT16}. Use float32.")
+        raise InputError(f"dtype: expected weights up to {MAX_FLOAT16}. Use float32.")
     arrays = {name: values.astype(dtype) for name, values in arrays.items()}
     arrays[CONFIG] = np.array(json.dumps(dataclasses.asdict(network.config)))
     arrays[ENCODER] = pretrained.sums(network.parts.encoder)
@@ -52,7 +54,7 @@ def join(path, backbone_weights: str) -> model.CRNet:
     """
     with files.open_npz(path) as arrays:
         if CONFIG not in arrays:
-            raise ValueError(
+            raise InputError(
                 f"{path}: expected a file of crnet_tf.heads, received another one."
             )
         config = Config.from_dict(json.loads(str(arrays[CONFIG])))
@@ -61,7 +63,7 @@ def join(path, backbone_weights: str) -> model.CRNet:
         )
         found = pretrained.sums(network.parts.encoder)
         if not pretrained.same_weights(found, arrays[ENCODER]):
-            raise ValueError(
+            raise InputError(
                 f"{path} was trained on other backbone weights than {backbone_weights}: give "
                 f"those of its run.json, which it knew as {config.backbone_weights!r}."
             )
@@ -81,10 +83,10 @@ def define_flags():
 def main():
     args = flags.FLAGS
     if bool(args.checkpoint) == bool(args.heads):
-        raise ValueError("Expected one of --checkpoint and --heads, received both or neither.")
+        raise InputError("Expected one of --checkpoint and --heads, received both or neither.")
     out = pathlib.Path(args.out)
     if args.checkpoint and out.suffix != ".npz":
-        raise ValueError(f"out: expected a name that ends in .npz, received {args.out!r}.")
+        raise InputError(f"out: expected a name that ends in .npz, received {args.out!r}.")
     if args.heads:
         check_out(out)
     files.make_folder(out.parent)

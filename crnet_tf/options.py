@@ -6,8 +6,9 @@ are chosen anew whenever a checkpoint is evaluated, used or exported.
 
 import dataclasses
 
-from crnet_tf import fields
-from crnet_tf.fields import field
+from crnet_tf.common import fields
+from crnet_tf.common.errors import InputError
+from crnet_tf.common.fields import field
 
 # `fields.define_flags` needs types to be classes: no `from __future__ import annotations`.
 
@@ -85,12 +86,12 @@ class Options:
         fields.check(self)
         self.scales  # noqa: B018 — checked here
         if self.leave_one_out and self.finetunes:
-            raise ValueError(
+            raise InputError(
                 "leave_one_out: expected --kshot=fusion or mean, because fine-tuned weights "
                 f"have seen what is left out, received {self.kshot}. Leave it off."
             )
         if self.averages and (self.weighted_fusion or self.early_stop):
-            raise ValueError(
+            raise InputError(
                 "kshot: expected fusion or finetune+fusion with weighted_fusion or early_stop, "
                 f"which tell the supports' answers apart, received {self.kshot}: one answer. "
                 "Leave them off."
@@ -104,7 +105,7 @@ class Options:
         except ValueError:
             scales = ()
         if not scales or not all(0.1 <= scale <= 4 for scale in scales):
-            raise ValueError(
+            raise InputError(
                 "test_scales: expected numbers from 0.1 to 4 such as 0.75,1,1.25, received "
                 f"{self.test_scales!r}."
             )

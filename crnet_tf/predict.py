@@ -14,11 +14,13 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from crnet_tf import cli, fields, files, model, nway, photos, support, visualize
-from crnet_tf.features import Photo
-from crnet_tf.fewshot import Learner
-from crnet_tf.options import KSHOT, Options
-from crnet_tf.photo_folder import (
+from crnet_tf.common import cli, fields, files
+from crnet_tf.common.errors import InputError
+from crnet_tf.evaluation import nway
+from crnet_tf.fewshot.segmenter import Segmenter
+from crnet_tf.images import drawing, mask_files, photos
+from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.images.photo_folder import (
     TABLE,
     check_apart,
     each_photo,
@@ -28,99 +30,10 @@ from crnet_tf.photo_folder import (
     write_legend,
     write_mask,
 )
+from crnet_tf.network import model
+from crnet_tf.options import KSHOT, Options
 
 MAX_PANELS = 16  # rows of panel.png
-
-
-class Segmenter:
-    """Segments photos after the example of k labelled ones; those are encoded only once.
-
-    Args:
-        network: `crnet_tf.model.load_checkpoint(path)`.
-        support_images: k photos, uint8 [H,W,3] RGB, of any sizes.
-        support_masks: k masks, uint8 [H,W], 0 background, 1 foreground, 255 void.
-        names: what errors call the supports; default "support 1", "support 2" ...
-        options: how several supports are used, test scales and more (`Options`); by default
-            the probabilities of the k one-shot answers are averaged.
-        learner: of another segmenter with the same network and options: a query is then
-            encoded once for both.
-
-    Queries are uint8 [H,W,3] RGB, or `features.Photo`s of such, whose pixels are hashed once
-    however often they are asked about.
-
-    Raises:
-        ValueError: no support, another number of masks, the same support twice, or what
-            `support.check_support` and `Learner.learn` raise.
-    """
-
-    def __init__(
-        self,
-        network,
-        support_images,
-        support_masks,
-        names=None,
-        options: Options | None = None,
-        learner: Learner | None = None,
-    ):
-        if len(support_images) != len(support_masks) or not len(support_images):
-            raise ValueError(
-                "Segmenter: expected one mask for each of one or more support photos, received "
-                f"{len(support_images)} photos and {len(support_masks)} masks."
-            )
-        names = names or [f"support {i + 1}" for i in range(len(support_images))]
-        supports = []
-        for image, mask, name in zip(support_images, support_masks, names, strict=True):
-            support.check_support(image, mask, name)
-            supports.append(Photo(image, mask, name))
-        _check_distinct(supports)
-        self.learner = learner or Learner(network, options, keep_features=True)
-        self._example = self.learner.learn(supports)
-
-    def segment(self, image: np.ndarray | Photo) -> np.ndarray:
-        """Probability of the foreground, float32 [H,W], at the photo's size."""
-        return np.clip(self._example.answer(_query(image)), 0, 1)
-
-    def steps(self, image: np.ndarray | Photo) -> np.ndarray:
-        """Probabilities float32 [T,H,W] after each refinement step, at the photo's size."""
-        return np.clip(self._example.segment(_query(image)), 0, 1)
-
-    def segment_and_steps(
-        self, image: np.ndarray | Photo, longest: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """`segment`, and `steps` [T,h,w] of a longer side of at most `longest` px: those of a
-        large photo at its own size take gigabytes."""
-        query = _query(image)
-        maps, size = self._example.maps(query), query.image.shape[:2]
-        small = visualize.fitted_size(size, min(longest, max(size)))[::-1]
-        probability = self.learner.restore([steps[-1:] for steps in maps], size)[0]
-        return np.clip(probability, 0, 1), np.clip(self.learner.restore(maps, small), 0, 1)
-
-    def presence(self, image: np.ndarray | Photo) -> float:
-        """How sure it is that the object is in a photo at all, up to 1 (`presence.py`)."""
-        return self._example.presence(_query(image))
-
-    def forget(self, image: np.ndarray | Photo) -> None:
-        """Lets go of a photo's features, which otherwise stay for another question about it, up
-        to `Options.feature_cache_gb`."""
-        self.learner.cache.forget(_query(image))
-
-
-def _query(image):
-    if isinstance(image, Photo):
-        return image
-    support.check_photo(image, "query")
-    return Photo(image, name="query")
-
-
-def _check_distinct(supports):
-    first = {}
-    for photo in supports:
-        other = first.setdefault(photo.masked_key, photo)
-        if other is not photo:
-            raise ValueError(
-                f"{photo.name}: expected different supports, received the photo and mask of "
-                f"{other.name} again. Leave one of them out."
-            )
 
 
 def predict(
@@ -148,10 +61,10 @@ def predict(
     with table(out) as rows:
         rows.append(["photo", "presence", "share"])
         for path, name, image in each_photo(queries, photos.read_photo, skipped):
-            query = Photo(image, name=name)
+            query = LabelledPhoto(image, name=name)
             if len(panels) < MAX_PANELS:
-                found, steps = segmenter.segment_and_steps(query, 2 * visualize.CELL)
-                panel = visualize.panel(*example, image, None, list(steps), threshold=threshold)
+                found, steps = segmenter.segment_and_steps(query, 2 * drawing.CELL)
+                panel = drawing.panel(*example, image, None, list(steps), threshold=threshold)
                 panels.append(panel)
             else:
                 found = segmenter.segment(query)
@@ -159,7 +72,7 @@ def predict(
             write_mask(out, name, image, mask, np.uint8(np.round(255 * found)))
             rows.append([path.name, f"{segmenter.presence(query):.3f}", f"{mask.mean():.4f}"])
             segmenter.forget(query)
-    photos.write_png(out / "panel.png", visualize.contact_sheet(panels))
+    photos.write_png(out / "panel.png", drawing.contact_sheet(panels))
     return skipped
 
 
@@ -183,7 +96,7 @@ def predict_classes(
     with table(out) as rows:
         rows.append(["photo", *(f"presence of {name}" for name in segmenters)])
         for path, name, image in each_photo(queries, photos.read_photo, skipped):
-            query = Photo(image, name=name)
+            query = LabelledPhoto(image, name=name)
             found = np.stack([segmenter.segment(query) for segmenter in segmenters.values()])
             sure = [segmenter.presence(query) for segmenter in segmenters.values()]
             classes = nway.decide(found, threshold)
@@ -205,7 +118,7 @@ def define_flags():
     flags.DEFINE_list(
         "support_class", None, "Class name of each support, to tell several apart: cat,cat,dog."
     )
-    text("query", None, "Photo, or folder of photos, to segment.", required=True)
+    text("query", None, "LabelledPhoto, or folder of photos, to segment.", required=True)
     text("out", None, "Folder for the results.", required=True)
     number("threshold", 0.5, "Foreground is what is more probable.", 0, upper_bound=1)
     flags.DEFINE_enum("kshot", "fusion", KSHOT, "Use of several supports.")
@@ -215,26 +128,28 @@ def define_flags():
 def run(args, options: Options | None = None) -> None:
     """The command line: `args` has its flags as attributes."""
     if len(args.support) != len(args.support_mask):
-        raise ValueError(
+        raise InputError(
             "Expected as many --support_mask as --support, received "
             f"{len(args.support_mask)} and {len(args.support)}."
         )
     if args.support_class and len(args.support_class) != len(args.support):
-        raise ValueError(
+        raise InputError(
             "Expected as many --support_class as --support, received "
             f"{len(args.support_class)} and {len(args.support)}."
         )
     if args.support_class and not all(name.strip() for name in args.support_class):
-        raise ValueError(
+        raise InputError(
             "--support_class: expected a name for each support, received an empty one in "
             f"{','.join(args.support_class)!r}."
         )
     out, queries = pathlib.Path(args.out), query_paths(args.query)
     check_apart(out, args.query, *args.support, *args.support_mask)
     images = [photos.read_photo(path) for path in args.support]
-    masks = [support.read_mask(path, args.class_id) for path in args.support_mask]
+    masks = [mask_files.read_mask(path, args.class_id) for path in args.support_mask]
     for image, mask, name in zip(images, masks, args.support_mask, strict=True):
-        support.check_support(image, mask, name)  # before a network is loaded, which takes long
+        mask_files.check_support(
+            image, mask, name
+        )  # before a network is loaded, which takes long
         if np.all(mask):
             print(f"{name}: everything is marked. Is it inverted, or does it hold void only?")
     if options and options.leave_one_out and len(images) == 1:

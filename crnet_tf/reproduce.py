@@ -22,11 +22,14 @@ from collections.abc import Callable
 
 from absl import flags
 
-from crnet_tf import cli, files, records
-from crnet_tf.paper_report import render
-from crnet_tf.paper_runs import Workplace
-from crnet_tf.paper_tables import TABLES, Column, Row, Table
+from crnet_tf.common import cli, files
+from crnet_tf.common.errors import BlockedError, InputError
+from crnet_tf.data import records
+from crnet_tf.paper.report import render
+from crnet_tf.paper.runs import Workplace
+from crnet_tf.paper.tables import TABLES, Column, Row, Table
 
+ROOT = pathlib.Path(__file__).parents[1]
 Runner = Callable[[list[str], pathlib.Path], int]
 
 
@@ -118,7 +121,7 @@ def run_logged(command: list[str], log: pathlib.Path) -> int:
     """Runs a command with its output appended to a file; returns its exit status."""
     log.parent.mkdir(parents=True, exist_ok=True)
     # The command may be given in any folder.
-    paths = os.pathsep.join(filter(None, [str(cli.ROOT), os.environ.get("PYTHONPATH")]))
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with open(log, "ab", buffering=0) as file:
         # The command inherits the lock: it also keeps off who comes after a killed process.
         try:
@@ -157,7 +160,7 @@ def chosen_cells(table: Table, folds: list[int], only: list[str]) -> list[Cell]:
     for what, given, known in (("folds", folds, table.folds), ("only", only, names)):
         unknown = [value for value in given if value not in known]
         if unknown:
-            raise ValueError(
+            raise InputError(
                 f"{what}: expected some of {', '.join(map(str, known))} for table "
                 f"{table.number}, received {unknown[0]!r}. --list shows the rows."
             )
@@ -182,13 +185,13 @@ def taken_checkpoints(table: Table, given: list[str]) -> dict:
     for text in given:
         match = re.fullmatch(r"(.+?):(\d+)=(.+)", text)
         if not match or match[1] not in rows or int(match[2]) not in table.folds:
-            raise ValueError(
+            raise InputError(
                 f"checkpoints: expected ROW:FOLD=path with a row of {', '.join(rows)} and a "
                 f"fold of {', '.join(map(str, table.folds))}, received {text!r}."
             )
         network, path = (rows[match[1]].network, int(match[2])), pathlib.Path(match[3])
         if taken.setdefault(network, path) != path:
-            raise ValueError(
+            raise InputError(
                 f"checkpoints: row {match[1]!r}, fold {match[2]} shares its network with a row "
                 f"given {taken[network]}, received {path}. Give one of them."
             )
@@ -240,10 +243,10 @@ def main():
         print(listing(table))
         return
     if not args.records:
-        raise ValueError("records: expected a folder of records. Give --records=records/voc.")
+        raise InputError("records: expected a folder of records. Give --records=records/voc.")
     index = records.load_index(args.records)
     if index.dataset != table.dataset:
-        raise ValueError(
+        raise InputError(
             f"records: table {table.number} is of {table.dataset}, received records of "
             f"{index.dataset} in {args.records}. Give --records of that data set."
         )
@@ -267,7 +270,7 @@ def main():
     failures = reproduce(place, index, cells, out)
     print(f"Table: {out}/table{table.number}.md")
     if failures:
-        raise RuntimeError(f"{len(failures)} of {len(cells)} cells failed; the table says why.")
+        raise BlockedError(f"{len(failures)} of {len(cells)} cells failed; the table says why.")
 
 
 def _number(text):

@@ -11,7 +11,6 @@ trains on the embedded demo set.
 import dataclasses
 import pathlib
 import resource
-import subprocess
 import sys
 import time
 
@@ -19,21 +18,15 @@ import keras
 import tensorflow as tf
 from absl import flags
 
-from crnet_tf import (
-    callbacks,
-    checkpoints,
-    cli,
-    config,
-    episodes,
-    feature_store,
-    fields,
-    manifest,
-    model,
-    optimizers,
-    records,
-    runs,
-)
+from crnet_tf import config
+from crnet_tf.common import cli, fields
+from crnet_tf.common.errors import InputError
 from crnet_tf.config import Config
+from crnet_tf.data import episodes, records
+from crnet_tf.data.demo.build import build_demo
+from crnet_tf.evaluation import manifest
+from crnet_tf.network import model
+from crnet_tf.training import callbacks, checkpoints, feature_store, optimizers, runs
 
 DEMO_DIR = pathlib.Path("data/demo")
 DEMO_NOTICE = (
@@ -158,17 +151,17 @@ def _strategy(settings: Config) -> tf.distribute.Strategy:
     if devices < 2:
         return tf.distribute.get_strategy()
     if settings.batch_size % devices:
-        raise ValueError(
+        raise InputError(
             f"batch_size: expected a multiple of the {devices} visible GPUs, received "
             f"{settings.batch_size}. Change it, or hide GPUs with CUDA_VISIBLE_DEVICES."
         )
     if settings.clip_norm:
-        raise ValueError(
+        raise InputError(
             f"clip_norm: expected 0 on {devices} GPUs, received {settings.clip_norm}: Keras "
             "clips each device's share, not their sum. Leave it off, or use one GPU."
         )
     if settings.precision == "mixed_float16":
-        raise ValueError(
+        raise InputError(
             f"precision: expected float32 or mixed_bfloat16 on {devices} GPUs, received "
             "mixed_float16: Keras looks for overflow on the first of them alone. Choose one of "
             "those, or use one GPU."
@@ -180,13 +173,7 @@ def demo_records() -> pathlib.Path:
     """Records of the embedded demo set, built when missing."""
     directory = DEMO_DIR / "records"
     if not (directory / records.INDEX_NAME).exists():
-        # A command of its own: crnet_tf imports nothing from pipelines.
-        command = [sys.executable, "-m", "pipelines.build_demo", f"--out={DEMO_DIR}"]
-        if subprocess.run(command).returncode:
-            raise RuntimeError(
-                f"The demo set could not be built in {DEMO_DIR}; its message is above. Remove "
-                "that folder and try again, or give your own --records."
-            )
+        build_demo(DEMO_DIR)
     return directory
 
 
@@ -211,7 +198,7 @@ def main():
         print(notice, flush=True)
     settings = config.from_flags("paper" if args.records else "demo")
     if args.feature_store and not settings.feature_views:
-        raise ValueError(
+        raise InputError(
             "feature_store: expected --feature_views beside it, which says how many views of "
             "each photo to keep, received none. Give --feature_views=2, or leave it out."
         )

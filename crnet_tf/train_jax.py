@@ -18,19 +18,13 @@ import keras
 import numpy as np
 from absl import flags
 
-from crnet_tf import (
-    checkpoints,
-    cli,
-    config,
-    fields,
-    files,
-    metrics,
-    model,
-    optimizers,
-    photo_pack,
-    runs,
-)
+from crnet_tf import config
+from crnet_tf.common import cli, fields, files
+from crnet_tf.common.errors import DivergedError, InputError
 from crnet_tf.config import Config
+from crnet_tf.data import photo_pack
+from crnet_tf.network import metrics, model
+from crnet_tf.training import checkpoints, optimizers, runs
 
 CALL = 50  # steps a compiled call runs at most
 VALIDATION_BATCH = 20
@@ -71,12 +65,12 @@ def _check(settings):
     }
     for name, given in refused.items():
         if given:
-            raise ValueError(
+            raise InputError(
                 f"{name}: expected it off, train_jax has no such training. Leave it out, or "
                 "use python -m crnet_tf.train."
             )
     if keras.config.backend() != "jax":
-        raise ValueError(
+        raise InputError(
             f"Expected Keras on JAX, received {keras.config.backend()}. Give KERAS_BACKEND=jax "
             "before the command."
         )
@@ -84,7 +78,7 @@ def _check(settings):
 
 def _check_finite(values, what):
     if not np.all(np.isfinite(values)):
-        raise FloatingPointError(
+        raise DivergedError(
             f"Expected finite numbers, received NaN or infinity as {what}. The last checkpoint "
             "is from before. Lower --learning_rate or set --clip_norm=1, and start again in a "
             "new --out."
@@ -98,7 +92,7 @@ class _Run:
         # Only here: `--help` and the check of the back end need no JAX.
         import jax
 
-        from crnet_tf import jax_steps
+        from crnet_tf.training import jax_steps
 
         self.jax, self.steps = jax, jax_steps
         self.network, self.settings, self.out = network, network.config, out

@@ -16,15 +16,16 @@ import socket
 
 from absl import flags, logging
 
-from crnet_tf import cli, fields
-from export.rest.limits import Limits
-from export.rest.served import Served
-from export.versions import SAVED_MODEL
+from crnet_tf.common import cli, fields
+from crnet_tf.common.errors import InputError
+from export.package.versions import SAVED_MODEL
+from export.server.limits import Limits
+from export.server.served import Served
 
 try:
     import uvicorn
 
-    from export.rest import app
+    from export.server import app
 except ModuleNotFoundError as missing:
     if __name__ != "__main__":
         raise
@@ -44,7 +45,7 @@ def served_models(models: list[str], version: int | None = None) -> list[Served]
         ValueError: a name twice, or one that no URL can hold; a version of several models.
     """
     if version and len(models) > 1:
-        raise ValueError(
+        raise InputError(
             f"--version: expected one --model, received {len(models)}. Start a server for each."
         )
     found = {}
@@ -54,7 +55,7 @@ def served_models(models: list[str], version: int | None = None) -> list[Served]
         path = pathlib.Path(folder)
         name = name or os.path.basename(os.path.abspath(path))
         if not re.fullmatch(r"[\w.-]+", name, re.ASCII) or name in found:
-            raise ValueError(
+            raise InputError(
                 f"--model: expected names of letters, digits, '_', '.' and '-', each once, "
                 f"received {name!r}. Give NAME=FOLDER."
             )
@@ -97,7 +98,7 @@ def bound_socket(host: str, port: int) -> socket.socket:
         ValueError: no address, which to a socket means all.
     """
     if not host:
-        raise ValueError(
+        raise InputError(
             "--host: expected an address of this machine, received none. Leave it out for this "
             "machine alone; 0.0.0.0 lets others in."
         )

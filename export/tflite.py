@@ -5,127 +5,18 @@
 
 Writes `OUT/1/GRAPH-FORMAT.tflite`, next time `OUT/2/...`: the graphs `whole`, `encode_support`
 and `query`, or with `--support_dir=mugs` the single graph `taught`: photo in, mask of a mug
-out (`export/fixed.py`). Sizes are fixed, preprocessing is inside, no operation is needed that
+out (`graph/fixed.py`). Sizes are fixed, preprocessing is inside, no operation is needed that
 LiteRT does not bring. Every file is compared with the checkpoint; when one answers otherwise
 nothing is left. int8 is calibrated on episodes of `--records`, or on the photos given as
 `--support`, `--support_mask` and `--query`.
 """
 
-import pathlib
-import warnings
-from collections.abc import Callable
-
-import tensorflow as tf
 from absl import flags
 
-from crnet_tf import cli, fields
-from export import parity, portable_command, saved_model
-from export.portable import Format
-
-# Share of the pixels that may be decided otherwise though the network is sure: enough for
-# rounding (ResNet-50 on VOC: none), far too little for lost weights or wrong preprocessing.
-FEW_BITS = 0.02
-# Resizing and cosines (matrix products), averages, probabilities: a small part of the time, and
-# where 8 bits hurt. In 8 bits the presence of the ResNet-50 network was off by up to 0.16.
-FLOAT_OPERATIONS = (
-    *("FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE", "RESHAPE", "STRIDED_SLICE", "PACK"),
-    *("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "BROADCAST_TO", "CAST"),
-    *("SUM", "MEAN", "SQRT", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "REDUCE_MAX"),
-    *("SOFTMAX", "LOGISTIC", "GREATER", "ARG_MAX", "SELECT_V2"),
-)
-
-
-def interpreter():
-    """The class `Interpreter` of LiteRT.
-
-    Raises:
-        RuntimeError: the optional package is missing.
-    """
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise RuntimeError(
-            "TFLite: expected the package ai-edge-litert, which runs the files to compare "
-            f"them, received none ({error}). Install the extra: pip install -e '.[tflite]'"
-        ) from error
-    return Interpreter
-
-
-def load(content: bytes, threads: int | None = None) -> Callable:
-    """A file of one graph as a function of named arrays that gives named arrays."""
-    return interpreter()(model_content=content, num_threads=threads).get_signature_runner()
-
-
-def float32(saved: pathlib.Path, graph: str, representatives=None) -> bytes:
-    """Weights and arithmetic of 32 bits."""
-    return _converter(saved, graph).convert()
-
-
-def float16(saved: pathlib.Path, graph: str, representatives=None) -> bytes:
-    """Weights of 16 bits, arithmetic of 32 (of 16 where a delegate has it)."""
-    converter = _converter(saved, graph)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_types = [tf.float16]
-    return converter.convert()
-
-
-def dynamic(saved: pathlib.Path, graph: str, representatives=None) -> bytes:
-    """Weights of 8 bits; activations are rounded to 8 bits by their range in each photo."""
-    converter = _converter(saved, graph)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    return converter.convert()
-
-
-def int8(saved: pathlib.Path, graph: str, representatives: Callable) -> bytes:
-    """Weights and activations of convolutions of 8 bits, by ranges found on representative
-    inputs; the rest in 32 bits (`FLOAT_OPERATIONS`)."""
-    converter = _converter(saved, graph)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = representatives
-    options = tf.lite.experimental.QuantizationDebugOptions(
-        denylisted_ops=list(FLOAT_OPERATIONS)
-    )
-    with warnings.catch_warnings():
-        # The converter itself still calibrates with the interpreter it advises against.
-        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter", UserWarning)
-        # No converter option names operations to leave alone; the debugger's do.
-        debugger = tf.lite.experimental.QuantizationDebugger(
-            converter=converter, debug_options=options
-        )
-    return debugger.get_nondebug_quantized_model()
-
-
-def _converter(saved, graph):
-    return tf.lite.TFLiteConverter.from_saved_model(str(saved), signature_keys=[graph])
-
-
-_EXACT, _SHARE = parity.answer_difference, parity.share_decided_otherwise
-_REMEDY = "Give photos like yours to compare and calibrate on, or choose float16."
-FORMATS = {
-    kind.name: kind
-    for kind in (
-        Format("float32", ".tflite", float32, load, _EXACT, 1e-3),
-        Format("float16", ".tflite", float16, load, _EXACT, 5e-3),
-        Format("dynamic", ".tflite", dynamic, load, _SHARE, FEW_BITS, _REMEDY),
-        Format("int8", ".tflite", int8, load, _SHARE, FEW_BITS, _REMEDY, calibrated=True),
-    )
-}
-
-
-def named(names: list[str]) -> list[Format]:
-    """The formats of these names.
-
-    Raises:
-        ValueError: there is no such one. RuntimeError: LiteRT is missing.
-    """
-    for name in names:
-        if name not in FORMATS:
-            raise ValueError(
-                f"formats: expected some of {', '.join(FORMATS)}, received {name!r}."
-            )
-    if names:
-        interpreter()
-    return [FORMATS[name] for name in dict.fromkeys(names)]
+from crnet_tf.common import cli, fields
+from crnet_tf.common.errors import InputError
+from export.package import inputs, portable_command
+from export.package.tflite import FORMATS, named
 
 
 def define_flags():
@@ -135,12 +26,12 @@ def define_flags():
 
 def main():
     if not flags.FLAGS.formats:
-        raise ValueError(f"--formats: expected some of {', '.join(FORMATS)}, received none.")
+        raise InputError(f"--formats: expected some of {', '.join(FORMATS)}, received none.")
     portable_command.run(flags.FLAGS, named(flags.FLAGS.formats))
 
 
 if __name__ == "__main__":
     define_flags()
-    for module in (fields, saved_model, portable_command):
+    for module in (fields, inputs, portable_command):
         flags.adopt_module_key_flags(module)
     cli.run(main)

@@ -25,12 +25,18 @@ import pathlib
 
 from absl import flags
 
-from crnet_tf import cli, folds, photos
-from crnet_tf.records import Index
-from pipelines import coco, filters, writer
-from pipelines.audit import audit
-from pipelines.coco_masks import pycocotools_mask
-from pipelines.examples import check_size, make_example
+from crnet_tf.annotations import coco
+from crnet_tf.annotations.coco_masks import pycocotools_mask
+from crnet_tf.common import cli
+from crnet_tf.common.errors import InputError
+from crnet_tf.data import folds
+from crnet_tf.data.records import Index
+from crnet_tf.data.writing import filters, writer
+from crnet_tf.data.writing.examples import make_example
+from crnet_tf.images import photos
+from crnet_tf.images.photos import check_size
+from pipelines.checking.audit import audit
+from pipelines.writing import flags as writing_flags
 
 DATASETS = {
     "interleaved": "coco20i",
@@ -66,7 +72,7 @@ def build_coco(
     """
     pycocotools_mask()  # before the long work
     if split not in DATASETS:
-        raise ValueError(f"--split: expected one of {[*DATASETS]}, received {split!r}.")
+        raise InputError(f"--split: expected one of {[*DATASETS]}, received {split!r}.")
     root = pathlib.Path(coco_dir)
     year = find_year(root, year)
     splits, class_ids = {}, {}
@@ -92,7 +98,7 @@ def find_year(root: pathlib.Path, year: str | None = None) -> str:
     """The release whose annotations are in `root`: "2014" or "2017"."""
     found = [y for y in YEARS if _annotations(root, f"train{y}").is_file()]
     if year is None and len(found) > 1:
-        raise ValueError(
+        raise InputError(
             f"--coco_dir: expected one release of COCO in {str(root)!r}, received "
             f"{' and '.join(found)}. Choose with --year."
         )
@@ -110,7 +116,7 @@ def _annotations(root, name):
 
 
 def _read(root, name):
-    instances = coco.read_instances(_annotations(root, name), root / name)
+    instances = coco.read_instances(_annotations(root, name), root / name, folds.COCO_CLASSES)
     print(
         f"{name}: {len(instances.photos):,} photos with annotations; {instances.bare:,} "
         "without, left out",
@@ -144,7 +150,7 @@ def define_flags() -> None:
     flags.DEFINE_enum("split", "interleaved", [*DATASETS], "Classes of a fold.")
     flags.DEFINE_enum("filter", "area2048", filters.FILTERS, "Small-object filter.")
     flags.DEFINE_enum("year", None, YEARS, "Release; default: the one that is there.")
-    writer.define_flags()
+    writing_flags.define_flags()
 
 
 def main():
@@ -155,12 +161,12 @@ def main():
         given.split,
         given.filter,
         given.year,
-        **writer.options_of(given),
+        **writing_flags.options_of(given),
     )
     print(audit(index))
 
 
 if __name__ == "__main__":
     define_flags()
-    flags.adopt_module_key_flags(writer)
+    flags.adopt_module_key_flags(writing_flags)
     cli.run(main)

@@ -5,7 +5,7 @@
 Writes `manifest-seed0.jsonl` for every seed of the protocol, one JSON object an episode, and
 `episodes.json` with their hashes. `python -m crnet_tf.evaluate --manifest=` scores one. With
 --tfrecords also `episodes-seed0.tfrecord`, which holds the photos and masks themselves and
-which other frameworks can read (crnet_tf/episode_records.py says how).
+which other frameworks can read (crnet_tf/evaluation/episode_records.py says how).
 """
 
 import json
@@ -13,21 +13,17 @@ import pathlib
 
 from absl import flags
 
-from crnet_tf import (
-    backbones,
-    cli,
-    episode_records,
-    files,
-    manifest,
-    photos,
-    protocols,
-    records,
-)
-from crnet_tf.frames import Frame
-from crnet_tf.progress import with_progress
-from pipelines.disk import sha256_of
-from pipelines.folder import locked, real, replaced
-from pipelines.shards import RecordFile
+from crnet_tf.common import cli, files
+from crnet_tf.common.disk import sha256_of
+from crnet_tf.common.errors import InputError
+from crnet_tf.common.folders import locked, real, replaced
+from crnet_tf.common.progress import with_progress
+from crnet_tf.data import records
+from crnet_tf.data.frames import Frame
+from crnet_tf.data.writing.shards import RecordFile
+from crnet_tf.evaluation import episode_records, manifest, protocols
+from crnet_tf.images import photos
+from crnet_tf.network import backbones
 
 FORMAT_VERSION = 1
 INDEX_NAME = "episodes.json"
@@ -68,7 +64,7 @@ def build_episodes(
         OSError: it cannot be written, as on a full disk.
     """
     if image_size and not tfrecords:
-        raise ValueError("--image_size: expected --tfrecords with it, received it alone.")
+        raise InputError("--image_size: expected --tfrecords with it, received it alone.")
     index = records.load_index(records_dir)
     rules = protocols.protocol(protocol, index.dataset)
     episodes, seeds = episodes or rules.episodes, tuple(seeds or rules.seeds)
@@ -164,7 +160,7 @@ def _episodes_in(out):
     try:
         return json.loads((out / INDEX_NAME).read_bytes())
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f"{out / INDEX_NAME} is damaged ({error}). Remove the folder, and build it again."
         ) from error
 
@@ -218,7 +214,7 @@ def _seeds(values):
     whole = all(value.strip().isdecimal() for value in values)
     seeds = tuple(int(value) for value in values) if whole else ()
     if len(set(seeds)) < len(values):
-        raise ValueError(
+        raise InputError(
             "--seeds: expected different whole numbers such as 0,1,2, received "
             f"{','.join(values)!r}."
         )

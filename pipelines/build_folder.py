@@ -19,20 +19,17 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from absl import flags
 
-from crnet_tf import cli, photos
-from crnet_tf import folds as known_folds
-from crnet_tf.records import Index
-from pipelines import (
-    class_folders,
-    coco_json,
-    filters,
-    label_maps,
-    labelme,
-    own_splits,
-    writer,
-)
-from pipelines.examples import make_example
-from pipelines.listing import Listing, Photo
+from crnet_tf.annotations import class_folders, coco_json, label_maps, labelme
+from crnet_tf.annotations.listing import Listing, Photo
+from crnet_tf.common import cli
+from crnet_tf.common.errors import InputError
+from crnet_tf.data import folds as known_folds
+from crnet_tf.data.records import Index
+from crnet_tf.data.writing import filters, writer
+from crnet_tf.data.writing.examples import make_example
+from crnet_tf.images import photos
+from pipelines.sources import own_splits
+from pipelines.writing import flags as writing_flags
 
 FORMATS = {
     "folders": class_folders,
@@ -131,7 +128,7 @@ def list_photos(given) -> tuple[Listing, str]:
     }[given.format]
     missing = [f"--{name}" for name in wanted if not getattr(given, name)]
     if missing:
-        raise ValueError(
+        raise InputError(
             f"--format={given.format}: expected {', '.join(f'--{name}' for name in wanted)}, "
             f"received no {', '.join(missing)}."
         )
@@ -142,7 +139,7 @@ def list_photos(given) -> tuple[Listing, str]:
 
 def _all_held_out(class_names, *others):
     if any(others):
-        raise ValueError(
+        raise InputError(
             "--evaluation_only: expected no --folds, --test_classes, --val_list or "
             "--train_list with it, received one. It takes all photos, to evaluate on."
         )
@@ -151,7 +148,7 @@ def _all_held_out(class_names, *others):
 
 def _held_out(class_names, folds, test_classes):
     if folds and test_classes:
-        raise ValueError("--folds, --test_classes: expected one of them, received both.")
+        raise InputError("--folds, --test_classes: expected one of them, received both.")
     if test_classes:
         return own_splits.named_fold(class_names, test_classes)
     return own_splits.deal_folds(
@@ -161,7 +158,7 @@ def _held_out(class_names, folds, test_classes):
 
 def _split(photos, val_share, val_list, train_list, held_out):
     if train_list and not val_list:
-        raise ValueError(
+        raise InputError(
             "--train_list: expected --val_list with it, received it alone. Name the test "
             "photos too, or leave it out."
         )
@@ -176,7 +173,7 @@ def _split(photos, val_share, val_list, train_list, held_out):
 def _check_listing(listing, on_error, source, fewest):
     if listing.problems and on_error == "stop":
         more = len(listing.problems) - 1
-        raise ValueError(
+        raise InputError(
             f"{listing.problems[0]}{f' And {more} more.' if more else ''} --on_error=skip "
             "leaves such files out."
         )
@@ -187,7 +184,7 @@ def _check_listing(listing, on_error, source, fewest):
         for problem in listing.problems:
             print(f"  {problem}")
     if len(listing.class_names) < fewest:
-        raise ValueError(
+        raise InputError(
             f"{source}: expected at least 2 classes, one to train on and one to test on (or "
             "one and --evaluation_only, to test on alone), received "
             f"{len(listing.class_names)} ({', '.join(listing.class_names) or 'none'}) on "
@@ -198,7 +195,7 @@ def _check_listing(listing, on_error, source, fewest):
 def _dataset_name(given):
     name = pathlib.Path(given).absolute().name
     if name in known_folds.CLASS_NAMES:
-        raise ValueError(
+        raise InputError(
             f"--name: expected another name than those of known data sets "
             f"({', '.join(known_folds.CLASS_NAMES)}), received {name!r}."
         )
@@ -234,7 +231,7 @@ def define_flags() -> None:
     text("train_list", None, "File of the others; default: all others.")
     flags.DEFINE_bool("evaluation_only", False, "Instead: all photos to evaluate on.")
     flags.DEFINE_enum("filter", "none", filters.FILTERS, "Small-object filter.")
-    writer.define_flags()
+    writing_flags.define_flags()
 
 
 def main():
@@ -253,12 +250,12 @@ def main():
         evaluation_only=given.evaluation_only,
         name=given.name,
         filter=given.filter,
-        **writer.options_of(given),
+        **writing_flags.options_of(given),
     )
     print(table(index))
 
 
 if __name__ == "__main__":
     define_flags()
-    flags.adopt_module_key_flags(writer)
+    flags.adopt_module_key_flags(writing_flags)
     cli.run(main)

@@ -18,11 +18,15 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from crnet_tf import cli, photos, records, support
-from crnet_tf.records import Index
-from pipelines import writer
-from pipelines.examples import make_example
-from pipelines.listing import Photo, read_lines
+from crnet_tf.annotations.listing import Photo, read_lines
+from crnet_tf.common import cli
+from crnet_tf.common.errors import InputError
+from crnet_tf.data.records import Index
+from crnet_tf.data.writing import writer
+from crnet_tf.data.writing.examples import make_example
+from crnet_tf.images import mask_files, photos
+from crnet_tf.images.mask_values import label_value
+from pipelines.writing import flags as writing_flags
 
 DATASET = "fss1000"
 NUM_VALIDATION = 240
@@ -125,7 +129,7 @@ def read_names(path: photos.PathLike, known: list[str]) -> set[str]:
     names = {line.strip("/").rpartition("/")[2] for line in read_lines(path)} - {""}
     unknown = sorted(names - set(known))
     if unknown or not names or len(names) == len(known):
-        raise ValueError(
+        raise InputError(
             f"{path}: expected names of some class folders, one a line, received {len(names)}, "
             f"{len(unknown)} of them unknown or used otherwise "
             f"({', '.join(unknown[:3]) or 'none'}). Complete the folders, or correct the list."
@@ -136,8 +140,8 @@ def read_names(path: photos.PathLike, known: list[str]) -> set[str]:
 def read_label(photo: Photo) -> np.ndarray:
     """Label map uint8 [H,W]: the class where the grey mask is at least 128."""
     foreground = photos.read_grey(photo.label) >= THRESHOLD
-    support.check_foreground(foreground, photo.label)
-    return foreground * np.uint8(records.label_value(photo.classes[0]))
+    mask_files.check_foreground(foreground, photo.label)
+    return foreground * np.uint8(label_value(photo.classes[0]))
 
 
 def table(index: Index) -> str:
@@ -181,7 +185,7 @@ def define_flags() -> None:
     text("test_list", None, "fss_test_set.txt: test classes, a name a line.", required=True)
     text("val_list", None, "Classes to select checkpoints on; default: 240 by a hash.")
     text("out", None, "Folder of records to make.", required=True)
-    writer.define_flags(on_error="skip")
+    writing_flags.define_flags(on_error="skip")
 
 
 def main():
@@ -191,12 +195,12 @@ def main():
         given.out,
         given.test_list,
         given.val_list,
-        **writer.options_of(given),
+        **writing_flags.options_of(given),
     )
     print(table(index))
 
 
 if __name__ == "__main__":
     define_flags()
-    flags.adopt_module_key_flags(writer)
+    flags.adopt_module_key_flags(writing_flags)
     cli.run(main)

@@ -21,12 +21,17 @@ import pathlib
 
 from absl import flags
 
-from crnet_tf import cli, folds, photos
-from crnet_tf.records import Index
-from pipelines import filters, sbd, writer
-from pipelines.audit import audit
-from pipelines.examples import make_example
-from pipelines.listing import read_lines
+from crnet_tf.annotations.listing import read_lines
+from crnet_tf.common import cli
+from crnet_tf.common.errors import InputError
+from crnet_tf.data import folds
+from crnet_tf.data.records import Index
+from crnet_tf.data.writing import filters, writer
+from crnet_tf.data.writing.examples import make_example
+from crnet_tf.images import photos
+from pipelines.checking.audit import audit
+from pipelines.sources import sbd
+from pipelines.writing import flags as writing_flags
 
 DATASET = "pascal5i"
 DEFAULT_FILTER = {"pairs": "oslsm", "pfenet": "area2048"}
@@ -98,7 +103,7 @@ def find_voc(voc_dir: photos.PathLike) -> pathlib.Path:
             "no ImageSets/Segmentation in it. Point it to the folder that holds JPEGImages."
         )
     if len(found) > 1:
-        raise ValueError(
+        raise InputError(
             f"--voc_dir: expected one VOC year in {str(given)!r}, received "
             f"{', '.join(map(str, found))}. Name one of them."
         )
@@ -116,11 +121,11 @@ def list_pairs(
         list_name: `pairs` or `pfenet`.
     """
     if list_name not in LISTS:
-        raise ValueError(f"--list: expected one of {LISTS}, received {list_name!r}.")
+        raise InputError(f"--list: expected one of {LISTS}, received {list_name!r}.")
     if sbd_root is not None:
         return _merged_pairs(root, sbd_root, list_name)
     if list_name == "pfenet":
-        raise ValueError(
+        raise InputError(
             "--list=pfenet: expected --sbd_dir, received none. This list is made of SBD's own "
             "train.txt, which trainaug.txt no longer shows."
         )
@@ -170,7 +175,7 @@ def _read_lists(root, train):
     names = {"train": _read_list(lists / train), "val": _read_list(lists / "val.txt")}
     both = sorted(set(names["train"]) & set(names["val"]))
     if both:
-        raise ValueError(
+        raise InputError(
             f"{root}: expected every photo in one list, received {len(both)} in both "
             f"{train} and val.txt ({', '.join(both[:3])}). Remove them from one."
         )
@@ -187,7 +192,7 @@ def _read_list(path):
     ids = [_photo_id(line.split()[0]) for line in read_lines(path)]
     twice = sorted({i for i in ids if ids.count(i) > 1}) if len(set(ids)) < len(ids) else []
     if not ids or twice:
-        raise ValueError(
+        raise InputError(
             f"{path}: expected one photo id a line, each once, received "
             f"{'twice: ' + ', '.join(twice[:3]) if twice else 'an empty list'}. "
             f"{'Remove the repetitions.' if twice else 'Copy the list again.'}"
@@ -229,7 +234,7 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "filter", None, filters.FILTERS, "Small-object filter; default that of the list."
     )
-    writer.define_flags()
+    writing_flags.define_flags()
 
 
 def main():
@@ -240,12 +245,12 @@ def main():
         given.filter,
         given.sbd_dir,
         given.list,
-        **writer.options_of(given),
+        **writing_flags.options_of(given),
     )
     print(audit(index, given.list))
 
 
 if __name__ == "__main__":
     define_flags()
-    flags.adopt_module_key_flags(writer)
+    flags.adopt_module_key_flags(writing_flags)
     cli.run(main)

@@ -20,11 +20,13 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from crnet_tf import cli, files, photos
-from pipelines import fetch
-from pipelines.disk import check_space
-from pipelines.extract import check_python, extract
-from pipelines.transfer import Expected
+from crnet_tf.common import cli, files
+from crnet_tf.common.disk import check_space
+from crnet_tf.common.errors import InputError
+from crnet_tf.images import photos
+from pipelines.downloading import fetch
+from pipelines.downloading.extract import check_python, extract
+from pipelines.downloading.transfer import Expected
 
 _COCO = "http://images.cocodataset.org"  # its certificate names another host: no https
 
@@ -150,7 +152,7 @@ def download(
 
 def _archives(dataset, urls):
     if dataset not in DATASETS:
-        raise ValueError(
+        raise InputError(
             f"--dataset: expected one of {', '.join(DATASETS)}, received {dataset!r}."
         )
     if not urls:
@@ -159,7 +161,7 @@ def _archives(dataset, urls):
     given = [Archive(_checked_url(url), Expected()) for url in urls]
     names = [archive.name for archive in given]
     if len(set(names)) < len(names):
-        raise ValueError(
+        raise InputError(
             f"--urls: expected files of different names, received {', '.join(names)}. For "
             "several sources of one file, run again with the next one."
         )
@@ -170,12 +172,12 @@ def _checked_url(url):
     parts = urllib.parse.urlsplit(url)
     name = Archive(url, Expected()).name
     if parts.scheme not in ("http", "https") or not parts.hostname or not name.strip("."):
-        raise ValueError(
+        raise InputError(
             f"--urls, --mirror: expected addresses like https://host/path/file.zip, received "
             f"{url!r}."
         )
     if "/" in name or "\\" in name or "\0" in name or name.startswith("."):
-        raise ValueError(f"--urls: expected a plain file name at the end, received {name!r}.")
+        raise InputError(f"--urls: expected a plain file name at the end, received {name!r}.")
     return url
 
 

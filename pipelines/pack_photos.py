@@ -12,10 +12,13 @@ from collections.abc import Iterator
 
 from absl import flags
 
-from crnet_tf import cli, files, manifest, photo_pack, records
-from crnet_tf.photo_pack import PackedPhoto
-from pipelines.folder import locked, real, replaced
-from pipelines.inspect_record import read_example
+from crnet_tf.common import cli, files
+from crnet_tf.common.errors import InputError
+from crnet_tf.common.folders import locked, real, replaced
+from crnet_tf.data import photo_pack, records
+from crnet_tf.data.photo_pack import PackedPhoto
+from crnet_tf.evaluation import manifest
+from pipelines.checking.inspect_record import read_example
 
 
 def photos_of(index: records.Index, split: str) -> Iterator[PackedPhoto]:
@@ -29,7 +32,7 @@ def photos_of(index: records.Index, split: str) -> Iterator[PackedPhoto]:
     for name in sorted(archive.by_name):
         example = read_example(archive.by_name[name])
         if example is None:
-            raise ValueError(
+            raise InputError(
                 f"{name}: expected a record of a photo, received another one. Check the "
                 f"records: python -m pipelines.verify --records={index.directory}"
             )

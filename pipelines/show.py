@@ -15,9 +15,13 @@ import numpy as np
 from absl import flags
 from PIL import Image, ImageDraw, ImageFont
 
-from crnet_tf import cli, files, folds, photos, records
-from crnet_tf.visualize import GREY, INK, PAPER, overlay
-from pipelines.disk import named_when_full
+from crnet_tf.common import cli, files
+from crnet_tf.common.disk import named_when_full
+from crnet_tf.common.errors import InputError
+from crnet_tf.data import records
+from crnet_tf.images import photos
+from crnet_tf.images.drawing import GREY, INK, PAPER, overlay
+from crnet_tf.images.mask_values import VOID, label_value
 
 PER_CLASS = 8
 CELL = 160  # px, longer side of a photo
@@ -63,19 +67,19 @@ def show(
     """
     out = pathlib.Path(out)
     if out.suffix.lower() != ".png" or out.is_dir():
-        raise ValueError(
+        raise InputError(
             f"--out: expected the name of a PNG file, such as sheet.png, received '{out}'."
         )
     index = records.load_index(directory)
     ids = _class_ids(index, split, classes)
     if per_class < 1 or cell < 32 or seed < 0:
-        raise ValueError(
+        raise InputError(
             "expected --per_class from 1, --cell from 32 and --seed from 0, received "
             f"{per_class}, {cell} and {seed}."
         )
     widest = per_class * (cell + _GAP) + 300
     if len(ids) * (cell + 3 * _ID) * widest > _MOST_PIXELS:
-        raise ValueError(
+        raise InputError(
             f"expected a sheet of at most {_MOST_PIXELS // 10**6} million pixels, received "
             f"{len(ids)} classes of {per_class} photos of {cell} px. Name fewer --classes, or "
             "make --per_class or --cell smaller."
@@ -95,7 +99,7 @@ def _class_ids(index, split, wanted):
     unknown = [name for name in wanted if str(name) not in by_name]
     if unknown or not there:
         names = ", ".join(f"{c} {index.class_names[c - 1]}" for c in there[:100])
-        raise ValueError(
+        raise InputError(
             f"--classes: expected names or ids of classes with photos in split {split!r} "
             f"({names or 'it has none'}), received {', '.join(map(str, unknown)) or 'none'}."
         )
@@ -119,8 +123,8 @@ def _cell(serialized, class_id, cell):
     """(id, the photo with its label over it, its longer side `cell` px)."""
     parsed = records.parse(serialized)
     image, label = parsed["image"].numpy(), parsed["label"].numpy()[..., 0]
-    mask = np.where(label == records.label_value(class_id), 1, 0).astype(np.uint8)
-    mask[label == folds.VOID] = folds.VOID
+    mask = np.where(label == label_value(class_id), 1, 0).astype(np.uint8)
+    mask[label == VOID] = VOID
     height, width = label.shape
     scale = cell / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))

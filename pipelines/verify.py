@@ -22,13 +22,17 @@ from collections.abc import Iterator
 import tensorflow as tf
 from absl import flags
 
-from crnet_tf import cli, files, photos, records
-from crnet_tf.progress import with_progress
-from pipelines.disk import named_when_full, sha256_of
-from pipelines.findings import Report
-from pipelines.inspect_record import Photo, inspect, read_example
-from pipelines.leakage import check_classes, check_splits
-from pipelines.perceptual_hash import DISTANCE
+from crnet_tf.common import cli, files
+from crnet_tf.common.disk import named_when_full, sha256_of
+from crnet_tf.common.errors import InputError
+from crnet_tf.common.progress import with_progress
+from crnet_tf.data import records
+from crnet_tf.images import photos
+from crnet_tf.images.mask_values import label_value
+from pipelines.checking.findings import Report
+from pipelines.checking.inspect_record import Photo, inspect, read_example
+from pipelines.checking.leakage import check_classes, check_splits
+from pipelines.checking.perceptual_hash import DISTANCE
 
 _BATCH = 64  # records in memory at once
 
@@ -67,7 +71,7 @@ def _listed(index, split):
         for _, file in entries:
             _ = f"{file['name']:s}{file['sha256']:s}{file['records']:d}"  # raises for others
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise ValueError(
+        raise InputError(
             f"{index.directory / records.INDEX_NAME} is damaged in split {split!r} "
             f"({type(error).__name__}: {error}). Build the records again."
         ) from error
@@ -163,7 +167,7 @@ class _SplitReader:
         self._check_class(named, class_id, name)
 
     def _check_class(self, ids, class_id, name):
-        value = records.label_value(class_id)
+        value = label_value(class_id)
         for photo_id in ids:
             photo = self._photos.get(photo_id)
             if photo and value not in photo.values:

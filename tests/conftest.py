@@ -5,43 +5,13 @@ import os
 import pathlib
 import types
 
-import numpy as np
 import pytest
-from PIL import Image
+from helpers.voc import write_voc
 
-from crnet_tf import photos
 from pipelines.build_voc import build_voc
 
 SHARED = pathlib.Path(__file__).parents[2] / "shared"
 TRAIN_PHOTOS, VAL_PHOTOS = 40, 20  # 4 and 2 records of each of the 20 classes
-
-
-def write_voc(root: pathlib.Path, train: int, val: int) -> pathlib.Path:
-    """A tree in VOC layout: every photo 140x110 px holds two classes in two rectangles."""
-    for folder in ("JPEGImages", "SegmentationClassAug", "ImageSets/Segmentation"):
-        (root / folder).mkdir(parents=True)
-    palette = np.frombuffer(photos.voc_palette(), np.uint8).reshape(256, 3)
-    for split, file, count in (("train", "trainaug.txt", train), ("val", "val.txt", val)):
-        names = [f"2007_{split}_{i:03d}" for i in range(count)]
-        for i, name in enumerate(names):
-            label = two_classes(i % 20 + 1, (i % 20 + 5 + i // 20) % 20 + 1)
-            noise = np.random.default_rng(i).integers(0, 60, (*label.shape, 3))
-            photo = np.clip(palette[np.where(label == 255, 0, label)] + noise, 0, 255)
-            Image.fromarray(photo.astype(np.uint8)).save(root / "JPEGImages" / f"{name}.jpg")
-            photos.write_label(
-                root / "SegmentationClassAug" / f"{name}.png", label, photos.voc_palette()
-            )
-        (root / "ImageSets" / "Segmentation" / file).write_text("\n".join(names) + "\n")
-    return root
-
-
-def two_classes(left: int, right: int) -> np.ndarray:
-    """uint8 [110,140]: two rectangles with a void border, both kept by OSLSM's filter."""
-    label = np.zeros((110, 140), np.uint8)
-    for class_id, x in ((left, 4), (right, 72)):
-        label[8:102, x : x + 64] = 255
-        label[10:100, x + 2 : x + 62] = class_id
-    return label
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +43,7 @@ def shared():
 @pytest.fixture(scope="module")
 def network():
     """A tiny network, calibrated, with prototypes and answers that are not all about a half."""
-    from test_features import lively  # not above: most tests need none of it
+    from helpers.networks import lively  # not above: most tests need none of it
 
     return lively(calibrated_threshold=0.45, prototype_weight=2.0)
 
@@ -107,11 +77,12 @@ def exports(tmp_path_factory):
 
 def export_tiny(root: pathlib.Path) -> pathlib.Path:
     # Not above: most tests need none of it.
-    from test_features import lively, photo
+    from helpers.networks import lively, photo
 
     from crnet_tf.options import Options
-    from export import parity, saved_model, teach
-    from export.settings import Settings
+    from export import saved_model, teach
+    from export.graph.settings import Settings
+    from export.package import parity
 
     root.mkdir()
     checkpoint, settings = root / "best.keras", Settings(max_pixels=2**21)

@@ -26,7 +26,7 @@ from official.vision.modeling.backbones import resnet
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
-from crnet_tf import backbones
+from crnet_tf.network import backbones
 
 BLOCKS = {2: 3, 3: 4, 4: 6, 5: 3}
 KERAS_EPSILON = 1.001e-5

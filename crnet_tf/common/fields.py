@@ -1,0 +1,73 @@
+"""Dataclasses whose fields are also flags: help, choices and range stand at the field."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from absl import flags
+
+from crnet_tf.common.errors import InputError
+
+
+def field(default, help, choices=None, minimum=None, below=None, flag=True):
+    """A field with its help text; `flag=False` keeps it off the command line.
+
+    A number is at least `minimum` and less than `below`, where given.
+    """
+    metadata = {"help": help, "choices": choices, "minimum": minimum, "flag": flag}
+    metadata["below"] = below
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check(values) -> None:
+    """Raises ValueError when a field is outside its choices or range."""
+    for entry in dataclasses.fields(values):
+        value, rule = getattr(values, entry.name), entry.metadata
+        if rule["choices"] and value not in rule["choices"]:
+            raise InputError(
+                f"{entry.name}: expected one of {rule['choices']}, received {value!r}."
+            )
+        if rule["minimum"] is not None and not value >= rule["minimum"]:  # NaN neither
+            raise InputError(
+                f"{entry.name}: expected at least {rule['minimum']}, received {value!r}."
+            )
+        if rule["below"] is not None and not value < rule["below"]:
+            raise InputError(
+                f"{entry.name}: expected less than {rule['below']}, received {value!r}."
+            )
+
+
+def define_flags(
+    kind: type, values: flags.FlagValues = flags.FLAGS, only: Sequence[str] | None = None
+) -> None:
+    """One absl flag for each field of a dataclass, or for `only` those of these names. Call
+    once, in a main module."""
+    for entry in _flag_fields(kind):
+        if only is not None and entry.name not in only:
+            continue
+        name, default, meta = entry.name, entry.default, entry.metadata
+        if meta["choices"]:
+            flags.DEFINE_enum(name, default, list(meta["choices"]), meta["help"], values)
+            continue
+        define = {
+            bool: flags.DEFINE_bool,
+            int: flags.DEFINE_integer,
+            float: flags.DEFINE_float,
+            str: flags.DEFINE_string,
+        }[entry.type]
+        define(name, default, meta["help"], flag_values=values)
+
+
+def from_flags(kind: type, preset: dict, values: flags.FlagValues = flags.FLAGS):
+    """The dataclass of a command line: preset first, explicitly given flags over it.
+
+    A field whose flag is not defined here keeps its preset or default.
+    """
+    chosen = dict(preset)
+    for entry in _flag_fields(kind):
+        if entry.name in values and (values[entry.name].present or entry.name not in chosen):
+            chosen[entry.name] = values[entry.name].value
+    return kind(**chosen)
+
+
+def _flag_fields(kind):
+    return [entry for entry in dataclasses.fields(kind) if entry.metadata["flag"]]

@@ -1,0 +1,142 @@
+"""Files that are whole or not there: written beside their place and renamed; open ones."""
+
+import contextlib
+import json
+import math
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+
+from crnet_tf.common.errors import BlockedError, InputError
+
+
+def make_folder(path: str | os.PathLike) -> None:
+    """Makes a folder for results, and those it lies in, where they are not there yet.
+
+    Raises:
+        OSError: it cannot be made, or nothing can be written into it.
+    """
+    path = pathlib.Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        problem = "" if os.access(path, os.W_OK | os.X_OK) else "one that is read-only"
+    except FileExistsError:
+        problem = "a file of that name"
+    except OSError as error:
+        problem = str(error)
+    if problem:
+        raise OSError(
+            f"{path}: expected a folder that results can be written to, received {problem}. "
+            "Choose another --out."
+        )
+
+
+def allow_open(count: int) -> float:
+    """Raises this process's bound on open files to `count` where it is lower, as far as it may
+    be: many systems start with 1,024, macOS with 256. Returns the bound."""
+    import resource  # only here: all else runs where it is not there
+
+    given = resource.getrlimit(resource.RLIMIT_NOFILE)
+    bound, highest = (math.inf if n == resource.RLIM_INFINITY else n for n in given)
+    if bound < count:
+        bound = min(count, highest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (bound, given[1]))
+    return bound
+
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+    """Writes `content` to `path`; a killed or failed write leaves what was there before."""
+    path = pathlib.Path(path)
+    with replaced(path, f".{path.name}.{os.getpid()}") as beside:
+        beside.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replaced(path: pathlib.Path, name: str):
+    """Gives a file called `name` beside `path` to write; when the block ends well, it becomes
+    `path`, and else nothing of it is left.
+
+    Raises:
+        IsADirectoryError: `path` is a folder.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"{path}: expected the name of a file to write, received a folder. Name a file in "
+            "it."
+        )
+    beside = path.with_name(name)
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, content: str) -> None:
+    """`write_bytes` of UTF-8 text; in names of files other bytes stay as they are."""
+    write_bytes(path, content.encode(errors="surrogateescape"))
+
+
+def read_json(path: str | os.PathLike):
+    """What a JSON file of this project holds.
+
+    Raises:
+        FileNotFoundError: there is none. ValueError: it is damaged.
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            f"{path}: expected the JSON that was written there, received a damaged file "
+            f"({error}). Copy it again, or remove what it belongs to."
+        ) from error
+
+
+def open_npz(path: str | os.PathLike):
+    """The arrays of an .npz file, as `np.load` gives them; to be closed.
+
+    Raises:
+        FileNotFoundError: there is none. ValueError: it is no such archive, or damaged.
+    """
+    try:
+        arrays = np.load(path, allow_pickle=False)
+        if isinstance(arrays, np.ndarray):
+            raise InputError("a single array")
+        return arrays
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} cannot be read as an .npz archive ({error}). It is damaged or of another "
+            "kind: copy it again."
+        ) from error
+
+
+@contextlib.contextmanager
+def alone(folder: str | os.PathLike, others: str):
+    """Keeps other processes that ask for the same out of a folder (POSIX: flock).
+
+    It ends with this process, however that ends.
+
+    Args:
+        others: what another process does there, for the error.
+
+    Raises:
+        RuntimeError: another process is there.
+    """
+    import fcntl  # only here: all else runs where it is not there
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockedError(
+                f"{folder}: expected to write alone, but another process {others} it. Wait "
+                "for it, stop it, or choose another --out."
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)

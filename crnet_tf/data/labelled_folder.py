@@ -1,0 +1,121 @@
+"""A folder of labelled photos, as people make one by hand -> supports by class.
+
+    DIR/NAME.jpg (or .jpeg, .png)
+    DIR/NAME_mask.png, or DIR/masks/NAME.png
+
+or as for `pipelines.build_folder`, DIR/images/NAME.jpg and DIR/masks/NAME.png. The class is
+called as the folder is. Folders within DIR are several classes.
+"""
+
+import os
+import pathlib
+
+from crnet_tf.common.errors import InputError
+from crnet_tf.images.mask_values import VOID
+from crnet_tf.images import photos, mask_files
+from crnet_tf.images.labelled import LabelledPhoto
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+IMAGES, MASKS, MASK_END = "images", "masks", "_mask"
+LAYOUT = f"NAME.jpg or NAME.png, with NAME{MASK_END}.png beside it or in {MASKS}/NAME.png"
+
+
+def read_classes(directory: photos.PathLike) -> dict[str, list[LabelledPhoto]]:
+    """Labelled photos by class, both in the order of their names.
+
+    Raises:
+        FileNotFoundError: no such folder, no photo in it, or a photo without mask.
+        ValueError: photos beside folders of classes, a mask without photo, two photos or
+            masks of one name, or a mask that cannot serve (`mask_files.check_support`).
+    """
+    directory = pathlib.Path(directory)
+    if not directory.is_dir():
+        raise FileNotFoundError(
+            f"No folder {str(directory)!r}: expected one of photos and masks ({LAYOUT})."
+        )
+    visible = [path for path in directory.iterdir() if not path.name.startswith(".")]
+    pictures = _pictures(directory)
+    own = {MASKS, IMAGES} if _has_images(directory) else {MASKS}
+    folders = sorted(path for path in visible if path.is_dir() and path.name not in own)
+    if folders and pictures:
+        raise InputError(
+            f"{directory}: expected either photos of one class or one folder a class, received "
+            f"both ({pictures[0].name}, {folders[0].name}/). Move the photos into folders."
+        )
+    if len(folders) >= VOID:
+        raise InputError(
+            f"{directory}: expected at most {VOID - 1} classes, received {len(folders)}."
+        )
+    # As the folders are called, whatever links point to.
+    named = {folder.name: folder for folder in folders}
+    named = named or {os.path.basename(os.path.abspath(directory)): directory}
+    return {name: read_class(folder) for name, folder in named.items()}
+
+
+def read_class(folder: pathlib.Path) -> list[LabelledPhoto]:
+    """Labelled photos of one class; errors as of `read_classes`."""
+    found = _pictures(folder)
+    files = [path for path in found if not path.stem.endswith(MASK_END)]
+    masks = {}
+    for path in found:
+        if path.stem.endswith(MASK_END):
+            _put(masks, path.stem.removesuffix(MASK_END), path)
+    if (folder / MASKS).is_dir():
+        for path in sorted((folder / MASKS).iterdir()):
+            if _is_picture(path):
+                _put(masks, path.stem, path)
+    if not files:
+        raise FileNotFoundError(
+            f"{folder}: expected at least one labelled photo, received none. Put photos there "
+            f"({LAYOUT})."
+        )
+    named = {}
+    for path in files:
+        _put(named, path.stem, path)
+    _check_pairs(named, masks)
+    return [_read(path, masks[name]) for name, path in named.items()]
+
+
+def _check_pairs(named, masks):
+    for name, path in named.items():
+        if name not in masks:
+            raise FileNotFoundError(
+                f"{path}: expected its mask, {name}{MASK_END}.png beside it or {MASKS}/"
+                f"{name}.png, received neither. Mark the object there, or move the photo away."
+            )
+    for name, path in masks.items():
+        if name not in named:
+            raise InputError(
+                f"{path}: expected the photo of this mask, {name} with one of "
+                f"{', '.join(SUFFIXES)}, received none. Add it, or move the mask away."
+            )
+
+
+def _read(path, mask_path):
+    photo = LabelledPhoto(photos.read_photo(path), mask_files.read_mask(mask_path), str(path))
+    mask_files.check_support(photo.image, photo.mask, photo.name)
+    return photo
+
+
+def _put(named, name, path):
+    other = named.setdefault(name, path)
+    if other is not path:
+        raise InputError(
+            f"{path}: expected one file for {name!r}, received {other} as well. Rename or "
+            "remove one of them."
+        )
+
+
+def _pictures(folder):
+    """The photos of a class, and the masks beside them."""
+    places = [folder, folder / IMAGES] if _has_images(folder) else [folder]
+    return sorted(path for place in places for path in place.iterdir() if _is_picture(path))
+
+
+def _has_images(folder):
+    return (folder / IMAGES).is_dir() and (folder / MASKS).is_dir()
+
+
+def _is_picture(path):
+    hidden = path.name.startswith(".")
+    return path.is_file() and not hidden and path.suffix.lower() in SUFFIXES

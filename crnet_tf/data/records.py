@@ -1,0 +1,163 @@
+"""The on-disk contract: one (photo, label map) <-> one tf.train.Example, and the index.
+
+    records/index.json                                   counts, sha256, source, filter, names
+    records/<split>/class_07-00000-of-00001.tfrecord     every photo that holds class 7
+
+The keys are those of the TensorFlow Model Garden, whose segmentation decoder can read
+these files. A photo that holds two classes stands in two streams.
+
+Label maps have 8 bits: class c is drawn as `label_value(c)`, which is c itself up to 254
+classes. Beyond (FSS-1000) values repeat, and no photo may hold two classes of one value.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+
+import tensorflow as tf
+
+from crnet_tf.common.errors import InputError
+from crnet_tf.data.index import FORMAT_VERSION, INDEX_NAME, Index, load_index
+
+__all__ = [
+    "FORMAT_VERSION", "INDEX_NAME", "Index", "Stream", "decoded", "filename",
+    "load_index", "parse", "serialize", "stored", "whole",
+]  # fmt: skip
+
+IMAGE = "image/encoded"
+IMAGE_FORMAT = "image/format"
+HEIGHT = "image/height"
+WIDTH = "image/width"
+FILENAME = "image/filename"
+LABEL = "image/segmentation/class/encoded"
+LABEL_FORMAT = "image/segmentation/class/format"
+
+
+def serialize(
+    image: bytes, image_format: str, label: bytes, filename: str, height: int, width: int
+) -> bytes:
+    """One photo with its label map as a serialized Example; same input, same bytes.
+
+    Args:
+        image: encoded RGB (or grey) photo.
+        image_format: "jpeg" or "png".
+        label: single-channel PNG of class ids (`label_value`), 255 void, of the photo's size.
+        filename: source id of the photo, without folder or extension.
+        height, width: size of the photo in pixels.
+    """
+    example = tf.train.Example()
+    feature = example.features.feature
+    feature[IMAGE].bytes_list.value.append(image)
+    feature[IMAGE_FORMAT].bytes_list.value.append(image_format.encode())
+    feature[HEIGHT].int64_list.value.append(height)
+    feature[WIDTH].int64_list.value.append(width)
+    feature[FILENAME].bytes_list.value.append(filename.encode())
+    feature[LABEL].bytes_list.value.append(label)
+    feature[LABEL_FORMAT].bytes_list.value.append(b"png")
+    return example.SerializeToString(deterministic=True)
+
+
+def parse(serialized) -> dict:
+    """Inverse of `serialize`, as TensorFlow ops (eager and inside tf.data).
+
+    Returns:
+        dict: `image` uint8 [H,W,3] RGB, `label` uint8 [H,W,1], `filename` string scalar.
+    """
+    features = tf.io.parse_single_example(
+        serialized,
+        {key: tf.io.FixedLenFeature([], tf.string) for key in (IMAGE, LABEL, FILENAME)},
+    )
+    return {
+        "image": decoded(features[IMAGE]),
+        "label": tf.io.decode_png(features[LABEL], channels=1),
+        "filename": features[FILENAME],
+    }
+
+
+def decoded(image):
+    """Bytes of a JPEG or PNG (string scalar) -> uint8 [H,W,3] RGB."""
+    # decode_jpeg reads PNG as well; the default DCT is fast and inexact.
+    return tf.io.decode_jpeg(image, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def filename(serialized: bytes) -> str:
+    """Source id of a serialized record, without decoding its pictures."""
+    example = tf.train.Example.FromString(serialized)
+    return example.features.feature[FILENAME].bytes_list.value[0].decode()
+
+
+@contextlib.contextmanager
+def whole(source):
+    """Around what reads records: a file that is cut off or damaged becomes a ValueError that
+    names `source`, which may be the folder of several."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        # The graph is named before and after what is wrong.
+        said = error.message.partition("\n\t [[")[0].split("\n")[-1]
+        # Lengths and checksums in a file, or the number of records (`episodes.class_groups`).
+        if not isinstance(error, tf.errors.DataLossError) and "to contain" not in said:
+            raise
+        raise InputError(
+            f"{source}: expected whole records, received {said}. Copy them again, or build "
+            "them again; python -m pipelines.verify names every damaged file."
+        ) from error
+
+
+def stored(paths: list[str]) -> Iterator[bytes]:
+    """Serialized records of TFRecord files, in order.
+
+    Raises:
+        ValueError: a file is cut off or damaged.
+    """
+    with whole(", ".join(paths)):
+        yield from tf.data.TFRecordDataset(paths).as_numpy_iterator()
+
+
+class Stream(Mapping):
+    """Serialized records of TFRecord files by photo id, in order, read when they are asked for:
+    a large set would not fit in memory.
+
+    Args:
+        paths: must stay as they are while this is used.
+
+    Raises:
+        ValueError: a file is cut off or damaged, or has changed since.
+    """
+
+    # A record lies between its length with a checksum of it, and a checksum of the data.
+    _BEFORE, _AFTER = 12, 4
+
+    def __init__(self, paths: list[str]):
+        self._places, self._states = {}, {path: _state(path) for path in paths}
+        for path in paths:
+            start = self._BEFORE
+            for record in stored([path]):
+                self._places[filename(record)] = path, start, len(record)
+                start += len(record) + self._AFTER + self._BEFORE
+
+    def __getitem__(self, name: str) -> bytes:
+        path, start, length = self._places[name]
+        if _state(path) != self._states[path]:
+            raise InputError(
+                f"{path}: expected the records that were there at first, received others. "
+                "Build records when nothing uses them, and give the command again."
+            )
+        with open(path, "rb") as file:
+            file.seek(start)
+            return file.read(length)
+
+    def __contains__(self, name) -> bool:
+        return name in self._places  # without reading it
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def _state(path):
+    """What changes when a file is written or replaced."""
+    found = os.stat(path)
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,46 @@
+"""Several classes at once: one against the rest for each, and a decision for the background.
+
+CRNet is asked about one class at a time; N classes are N answers to the same photo. A pixel
+is the most probable class, or background where none is more probable than a half.
+"""
+
+import numpy as np
+
+from crnet_tf.common.progress import with_progress
+from crnet_tf.evaluation import scoring
+from crnet_tf.evaluation.manifest import Archive, WayEntry
+from crnet_tf.fewshot.learner import Learner
+from crnet_tf.images.mask_values import VOID, label_value
+from crnet_tf.network import metrics
+
+
+def decide(probabilities: np.ndarray, threshold: float = 0.5) -> np.ndarray:
+    """[N,H,W] probabilities of N classes -> uint8 [H,W]: 0 background, n the nth class.
+
+    Of more than 255 classes uint16.
+    """
+    best = probabilities.argmax(axis=0)
+    certain = probabilities.max(axis=0) > threshold
+    return np.where(certain, best + 1, 0).astype(np.min_scalar_type(len(probabilities)))
+
+
+def evaluate_ways(learner: Learner, archive: Archive, entries: list[WayEntry]) -> dict:
+    """Areas of N-way episodes at the photos' own size: {"crnet": {class id: [2,2]}}.
+
+    Every class of an episode is scored, also those the query does not hold: what is taken
+    for them counts against them.
+    """
+    by_class = {}
+    for entry in with_progress(entries, "episodes"):
+        answers = []
+        for class_id, names in entry.examples:
+            supports = [scoring.photo(archive, name, class_id) for name in names]
+            query = scoring.photo(archive, entry.query, class_id)
+            answers.append(learner.learn(supports).answer(query))
+        decided = decide(np.stack(answers))
+        label = archive.photo(entry.query)[1]
+        for n, class_id in enumerate(entry.classes, 1):
+            truth = np.where(label == VOID, VOID, label == label_value(class_id))
+            area = metrics.areas(decided == n, truth)
+            by_class[class_id] = by_class.get(class_id, 0) + area
+    return {"crnet": by_class}

@@ -1,0 +1,214 @@
+"""Episodes -> areas of intersection and union, for every method on the same answers."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+
+from crnet_tf.common.progress import with_progress
+from crnet_tf.config import Config
+from crnet_tf.data.frames import check_visible
+from crnet_tf.evaluation import baselines, manifest, protocols
+from crnet_tf.evaluation.protocols import PROTOCOLS, Protocol
+from crnet_tf.evaluation.series import ABOVE, STEP
+from crnet_tf.fewshot.learner import Learner
+from crnet_tf.images import drawing
+from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.images.mask_values import VOID
+from crnet_tf.network import metrics
+
+THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))
+CENTRE_PHOTOS = 50
+
+
+def above(threshold: float) -> str:
+    """Name of the method that takes what is more probable than `threshold`."""
+    return f"{ABOVE}{threshold}"
+
+
+def best_threshold(scores: dict) -> float:
+    """That of `THRESHOLDS` with the highest mIoU in `results.scores`; of equal ones the
+    nearest to a half."""
+    return max(THRESHOLDS, key=lambda t: (scores[above(t)]["mean_iou"], -abs(t - 0.5)))
+
+
+def unseen_threshold(scores: dict, archive: manifest.Archive, config: Config) -> float:
+    """Threshold for unseen classes, from `results.scores` on held-out photos.
+
+    Where the network answers alone and the photos show classes that it was trained on, a tenth
+    below the best: classes that were left out of a training wanted that
+    (docs/calibration.md).
+
+    Args:
+        archive: the photos. config: of the network.
+    """
+    best = THRESHOLDS.index(best_threshold(scores))
+    trained_on = archive.by_class.keys() <= set(archive.index.train_classes(*config.held_out))
+    alone = not config.prototype_weight
+    return THRESHOLDS[max(0, best - 1) if trained_on and alone else best]
+
+
+def measure_centre(
+    learner: Learner, archive: manifest.Archive, entries: list[manifest.Entry]
+) -> None:
+    """Sets the network's `prototypes.Centre` to the average cell of some episodes' photos."""
+    shown = {entry.query: entry.class_id for entry in entries}
+    some = itertools.islice(shown.items(), CENTRE_PHOTOS)
+    cells = [
+        learner.encoder.last_level(photo(archive, name, class_id), learner.frame).mean((0, 1))
+        for name, class_id in some
+    ]
+    learner.network.parts.centre.mean.assign(np.mean(cells, axis=0))
+
+
+@dataclasses.dataclass
+class Found:
+    """Result of `evaluate`.
+
+    Attributes:
+        totals: {protocol: {method: {class id: areas int64 [2,2]}}}; methods are "crnet" (the
+            last refinement step, where the answer is above 0.5), "crnet_above0.1" .. (the
+            same, where it is above that), "crnet_step1" .. and the baselines. See
+            `results.scores`.
+        episodes: a dict each: class_id, support, query, iou, foreground, predicted, presence.
+    """
+
+    totals: dict
+    episodes: list[dict]
+
+    def add(self, protocol: str, method: str, class_id: int, areas: np.ndarray) -> None:
+        """Adds the areas of one episode."""
+        by_class = self.totals.setdefault(protocol, {}).setdefault(method, {})
+        by_class[class_id] = by_class.get(class_id, 0) + areas
+
+
+def evaluate(
+    learner: Learner,
+    archive: manifest.Archive,
+    entries: list[manifest.Entry],
+    *,
+    scoring: tuple[Protocol, ...] = (PROTOCOLS["crnet"],),
+    compared: tuple[str, ...] = (),
+    presence: bool = True,
+    progress: bool = False,
+) -> Found:
+    """Scores every refinement step of a network, and baselines, on the same episodes.
+
+    Args:
+        learner: the network and how it uses its supports.
+        archive, entries: photos and episodes (`manifest.draw`); a query without one pixel of
+            the class makes a negative episode.
+        scoring: protocols that score the same answers differently.
+        compared: names out of `baselines.BASELINES`.
+        presence: also ask how sure it is that the object is there, where features are kept.
+
+    Raises:
+        ValueError: see `check_supports`.
+    """
+    options = {"scoring": scoring, "compared": compared, "presence": presence}
+    return evaluate_together([learner], archive, entries, progress=progress, **options)[0]
+
+
+def evaluate_together(
+    learners: list[Learner],
+    archive: manifest.Archive,
+    entries: list[manifest.Entry],
+    *,
+    scoring: tuple[Protocol, ...],
+    compared: tuple[str, ...] = (),
+    presence: bool = True,
+    progress: bool = False,
+) -> list[Found]:
+    """`evaluate` of learners that fine-tune alike or not at all: each episode only once.
+
+    The baselines stand beside the first learner.
+    """
+    found = [Found({}, []) for _ in learners]
+    for entry in with_progress(entries, "episodes") if progress else entries:
+        supports, query = photos_of(archive, entry)
+        others = baselines.answers(learners[0], supports, query, compared)
+        adapted = None
+        for learner, result in zip(learners, found, strict=True):
+            example = learner.learn(supports, adapted)
+            adapted = example.adapted
+            _score(learner, example.maps(query), others, entry, query.mask, scoring, result)
+            others = {}  # once is enough
+            # Without kept features the encoder would run again for it.
+            asked = presence and learner.encoder.keep
+            result.episodes[-1]["presence"] = example.presence(query) if asked else None
+    return found
+
+
+def _score(learner, maps, others, entry, mask, scoring, found):
+    """Adds one episode, whose answers are `maps` and `others`, to `found`."""
+    for protocol in scoring:
+        truth = protocols.scored(protocol, mask)
+        answer = learner.restore(maps, truth.shape)
+        for method, predicted in _methods(answer, others, learner, truth.shape).items():
+            area = metrics.areas(predicted, truth)
+            found.add(protocol.name, method, entry.class_id, area)
+        by_threshold = metrics.areas_above(answer[-1], truth, np.float32(THRESHOLDS))
+        for threshold, area in zip(THRESHOLDS, by_threshold, strict=True):
+            found.add(protocol.name, above(threshold), entry.class_id, area)
+        if protocol is scoring[0]:
+            found.episodes.append(_line(entry, answer[-1], truth))
+
+
+def check_supports(
+    learner: Learner,
+    archive: manifest.Archive,
+    entries: list[manifest.Entry] | list[manifest.WayEntry],
+) -> None:
+    """Raises ValueError, before anything is computed, for a support whose object is so small
+    that nothing of it is left at the network's input size."""
+    examples = [example for entry in entries for example in entry.examples]
+    pairs = {(name, class_id) for class_id, names in examples for name in names}
+    for name, class_id in sorted(pairs):
+        _, mask = archive.masked(name, class_id)
+        for frame in learner.frames:
+            check_visible(mask, frame, f"photo {name}, class {class_id}")
+
+
+def photos_of(
+    archive: manifest.Archive, entry: manifest.Entry
+) -> tuple[list[LabelledPhoto], LabelledPhoto]:
+    """Supports and query of an episode, each with its mask."""
+    return [photo(archive, n, entry.class_id) for n in entry.support], photo(
+        archive, entry.query, entry.class_id
+    )
+
+
+def photo(archive: manifest.Archive, name: str, class_id: int) -> LabelledPhoto:
+    """A photo of the archive with the mask of a class."""
+    return LabelledPhoto(*archive.masked(name, class_id), name)
+
+
+def _methods(answer, others, learner, size):
+    """{method: bool [H,W]} of the probabilities [T,H,W] and of the baselines' maps."""
+    methods = {"crnet": answer[-1] > 0.5}
+    if len(answer) > 1:
+        methods |= {f"{STEP}{t + 1}": step > 0.5 for t, step in enumerate(answer)}
+    for name, margin in others.items():
+        methods[name] = learner.frame.restore(margin, size)[0] > 0
+    return methods
+
+
+def _line(entry, probability, truth):
+    """What `episodes.jsonl` says of an episode."""
+    predicted, valid = probability > 0.5, truth != VOID
+    return {
+        "class_id": entry.class_id,
+        "support": list(entry.support),
+        "query": entry.query,
+        "iou": metrics.class_iou(metrics.areas(predicted, truth)),
+        "foreground": float(np.mean(truth[valid] == 1)) if valid.any() else 0.0,
+        "predicted": float(np.mean(predicted[valid])) if valid.any() else 0.0,
+    }
+
+
+def panel(learner: Learner, archive: manifest.Archive, entry: manifest.Entry) -> np.ndarray:
+    """Picture uint8 [H,W,3] of an episode: support, query, truth, every refinement step."""
+    supports, query = photos_of(archive, entry)
+    probabilities = learner.learn(supports).segment(query)
+    first = supports[0]
+    return drawing.panel(first.image, first.mask, query.image, query.mask, list(probabilities))

@@ -1,0 +1,181 @@
+"""Each photo through the frozen encoder once: features by photo, mask and frame, kept.
+
+    photo --frame--> image [S,S,3] --encoder--> features [h,w,F]           `PhotoEncoder.photo`
+    photo x mask ---------------------------->  features [h,w,F]           `PhotoEncoder.masked`
+
+What is kept never exceeds `max_bytes` in memory; with a folder it is also on disk, for later
+runs of networks with the same encoder.
+"""
+
+import collections
+import hashlib
+import io
+import json
+import pathlib
+
+import ml_dtypes
+import numpy as np
+import tensorflow as tf
+
+from crnet_tf.common import files
+from crnet_tf.common.errors import InputError
+from crnet_tf.data import episodes
+from crnet_tf.data.frames import Frame
+from crnet_tf.images.labelled import LabelledPhoto, array_sha256
+from crnet_tf.network import backbones
+from crnet_tf.network.model import CRNet
+
+
+class FeatureCache:
+    """Arrays that are expensive to compute, by key; the least recently used go first.
+
+    Args:
+        max_bytes: bound on what is held in memory.
+    """
+
+    def __init__(self, max_bytes: float):
+        self.max_bytes, self.bytes = max_bytes, 0
+        self._arrays = collections.OrderedDict()
+
+    def get(self, key: tuple, compute) -> np.ndarray:
+        """The array of `key`; `compute()` where it is not held."""
+        if key in self._arrays:
+            self._arrays.move_to_end(key)
+            return self._arrays[key]
+        array = compute()
+        if array.nbytes <= self.max_bytes:
+            self._arrays[key] = array
+            self.bytes += array.nbytes
+        while self.bytes > self.max_bytes:
+            self.bytes -= self._arrays.popitem(last=False)[1].nbytes
+        return array
+
+    def clear(self, kind: str | None = None) -> None:
+        """Forgets everything, or the arrays whose key begins with `kind`, as it must when the
+        weights change that they come from."""
+        self._drop([key for key in self._arrays if kind in (None, key[0])])
+
+    def forget(self, photo: LabelledPhoto) -> None:
+        """Lets go of what was computed of a photo that is not asked about again."""
+        self._drop([key for key in self._arrays if photo.key in key])
+
+    def _drop(self, keys):
+        for key in keys:
+            self.bytes -= self._arrays.pop(key).nbytes
+
+
+class PhotoEncoder:
+    """The encoder of a network with a memory.
+
+    Args:
+        network: its encoder must not change while this is used.
+        cache: shared with what is derived from the features.
+        directory: folder of features that outlive the process, or "".
+        keep: hold features in memory; off where only what is derived from them comes back.
+    """
+
+    def __init__(self, network: CRNet, cache: FeatureCache, directory: str = "", keep=True):
+        self.network, self.cache, self.keep = network, cache, keep
+        self.directory = pathlib.Path(directory) / fingerprint(network) if directory else None
+        parts = network.parts
+        self._photo = tf.function(lambda image: parts.encoder(image, training=False))
+        self._last_level = tf.function(parts.prototypes.last_level)
+        self._masked = tf.function(
+            lambda image, mask: parts.encoder(
+                parts.mask_background(image, mask), training=False
+            )
+        )
+
+    def photo(self, photo: LabelledPhoto, frame: Frame) -> np.ndarray:
+        """Features [h,w,F] of a photo."""
+        return self._kept(
+            ("photo", photo.key, frame), lambda: self._photo(frame.image(photo.image)[None])
+        )
+
+    def masked(self, photo: LabelledPhoto, frame: Frame) -> np.ndarray:
+        """Features [h,w,F] of a photo whose background is painted over (Sec. 4.4)."""
+        return self._kept(
+            ("masked", photo.masked_key, frame),
+            lambda: self._masked(frame.image(photo.image)[None], frame.mask(photo.mask)[None]),
+        )
+
+    def last_level(self, photo: LabelledPhoto, frame: Frame) -> np.ndarray:
+        """Features [h',w',F'] of a photo's deepest level; see `Prototypes.last_level`."""
+
+        def compute():
+            return self._last_level(self.photo(photo, frame)[None])[0].numpy()
+
+        if self.network.parts.prototypes.last_stage is None:  # a part of what is kept
+            return compute()
+        return self.cache.get(("last level", photo.key, frame), compute)
+
+    def view(self, photo: LabelledPhoto, frame: Frame, seed: tuple[int, int]):
+        """A flipped, scaled, cropped view: features, masked features [h,w,F], mask [S,S,1]."""
+        image, mask = episodes.flip_scale_crop(
+            tf.constant(photo.image), tf.constant(photo.mask[..., None]), frame.size, seed
+        )
+        encoded = self._photo(image[None]), self._masked(image[None], mask[None])
+        return *(features[0].numpy() for features in encoded), mask.numpy()
+
+    def _kept(self, key, encode):
+        def compute():
+            if self.directory is None:
+                return encode()[0].numpy()
+            return self._on_disk(key, encode)
+
+        return self.cache.get(key, compute) if self.keep else compute()
+
+    def _on_disk(self, key, encode):
+        kind, content, frame = key
+        name = array_sha256(np.frombuffer(f"{kind} {content} {frame}".encode(), np.uint8))
+        path = self.directory / name[:2] / f"{name}.npy"
+        # NumPy's files do not know bfloat16: its bits are kept.
+        bits = np.uint16 if self._dtype == ml_dtypes.bfloat16 else self._dtype
+        if path.exists():
+            try:
+                return np.load(path, allow_pickle=False).view(self._dtype)
+            except (OSError, ValueError, EOFError) as error:
+                raise InputError(
+                    f"{path} cannot be read as features ({error}). Remove it."
+                ) from error
+        features = encode()[0].numpy()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        np.save(buffer, features.view(bits))
+        files.write_bytes(path, buffer.getvalue())
+        return features
+
+    @property
+    def _dtype(self):
+        name = self.network.parts.encoder.compute_dtype
+        return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
+
+
+def fingerprint(network: CRNet) -> str:
+    """Hash of all that an encoder's features depend on beside the photo."""
+    config, encoder = network.config, network.parts.encoder
+    settings = (
+        config.backbone, config.backbone_preprocessing, config.feature_levels,
+        config.multi_level, encoder.compute_dtype,
+    )  # fmt: skip
+    if config.backbone_stride != "1x1":  # features kept before this was a choice stay valid
+        settings += (config.backbone_stride,)
+    return _weights_sha256(encoder, json.dumps(settings).encode())
+
+
+def weights_fingerprint(network: CRNet) -> str:
+    """Hash of the encoder's weights alone, whatever file they came from."""
+    return _weights_sha256(network.parts.encoder)
+
+
+def _weights_sha256(encoder, first=b""):
+    digest = hashlib.sha256(first)
+    for weights in encoder.get_weights():
+        digest.update(np.ascontiguousarray(weights).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def base_frame(network: CRNet, size: int | None = None, letterbox: bool = False) -> Frame:
+    """The frame of a network's photos: its own input size, squashed, unless told otherwise."""
+    mean = backbones.PREPROCESSING[network.config.backbone_preprocessing][0]
+    return Frame(size or network.config.image_size, letterbox, mean)

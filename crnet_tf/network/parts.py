@@ -1,0 +1,258 @@
+"""The parts of the network and the way of an episode through them, one function an arrow of
+Fig. 2. Only keras.ops and layers: it runs on the TensorFlow and the JAX back end.
+"""
+
+import dataclasses
+
+import keras
+from keras import layers, ops
+
+from crnet_tf.config import Config
+from crnet_tf.network import backbones
+from crnet_tf.network.layers import (
+    Condition,
+    CrossReference,
+    MaskBackground,
+    MaskedAverage,
+    ResizeAlignCorners,
+    conv,
+)
+from crnet_tf.network.prototypes import Centre, Prototypes
+from crnet_tf.network.refinement import MaskRefinement, Threshold
+
+BRANCHES = ("support", "query")  # in the order of a batch of both
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """The layers of the network. Both branches call the same ones."""
+
+    encoder: keras.Model  # image [B,S,S,3] -> features [B,h,w,F]
+    mask_background: layers.Layer  # image, mask [B,S,S,1] -> image
+    projection: layers.Layer  # features [B,h,w,F] -> [B,h,w,C]
+    category: layers.Layer  # features [B,h,w,C], mask -> category vector [B,1,1,C]
+    cross_reference: layers.Layer | None  # support, query [B,h,w,C] -> the same, reinforced
+    condition: layers.Layer | None  # [B,h,w,C], category vector -> [B,h,w,C]
+    concatenate: layers.Layer
+    refinement: layers.Layer  # [B,h,w,C'], steps T -> logits [B,T,h,w,2]
+    to_image: layers.Layer  # logits [...,h,w,2] -> [...,S,S,2]
+    prototypes: Prototypes  # added to an answer's logits, not while a network is trained
+    centre: Centre  # cells of the last level -> what tells them from others, for `presence`
+    threshold: layers.Layer  # logits [...,2] -> those whose half is where to cut
+
+
+def build_parts(config: Config, load_backbone: bool) -> Parts:
+    """Layers of the network; see `Parts`."""
+    size, channels = config.image_size, config.channels
+    levels = backbones.FEATURE_LEVELS[config.backbone][config.feature_levels]
+    encoder, last_stage = backbones.build_backbone(
+        config.backbone,
+        (None, None, 3),  # multi-scale tests come in other sizes
+        levels if config.multi_level else levels[-1:],
+        config.backbone_weights if load_backbone else "none",
+        config.backbone_preprocessing,
+        trainable=config.train_backbone,
+        stride=config.backbone_stride,
+        last_stage=config.prototype_weight > 0 and config.prototype_levels == "deep",
+    )
+    last_level = encoder.get_layer(config.backbone).get_layer(levels[-1])
+    rates = tuple(int(rate) for rate in config.aspp_rates.split(","))
+    cross_reference = CrossReference(channels, config.fc_ratio, rates, name="cross_reference")
+    prototypes = Prototypes(
+        config.prototype_weight, last_level.output.shape[-1], last_stage, name="prototypes"
+    )
+    return Parts(
+        encoder=encoder,
+        mask_background=MaskBackground(
+            backbones.PREPROCESSING[config.backbone_preprocessing][0], name="mask_background"
+        ),
+        projection=keras.Sequential(
+            [
+                keras.Input(encoder.output_shape[1:]),
+                conv(channels, rate=2, name="project"),
+                layers.SpatialDropout2D(config.dropout, seed=config.seed, name="dropout"),
+            ],
+            name="projection",
+        ),
+        category=MaskedAverage(name="category_vector"),
+        cross_reference=cross_reference if config.cross_reference else None,
+        condition=Condition(channels, name="condition") if config.condition else None,
+        concatenate=layers.Concatenate(name="condition_and_features"),
+        refinement=MaskRefinement(
+            channels,
+            config.global_kernel,
+            with_cache=config.mask_refinement,
+            cache_gradient=config.cache_gradient,
+            name="refinement",
+        ),
+        to_image=ResizeAlignCorners((size, size), name="to_image", dtype="float32"),
+        prototypes=prototypes,
+        centre=Centre(prototypes.widths[-1], name="centre"),
+        threshold=Threshold(config.calibrated_threshold, name="threshold"),
+    )
+
+
+def encode(parts: Parts, inputs: dict, together: bool = False) -> dict:
+    """Siamese encoder (Sec. 4.2): images -> features `support`, `query`, `category` [B,h,w,F].
+
+    `category` is the support with its background masked. Inputs that already are features
+    pass through.
+
+    Args:
+        together: in one batch, for which a GPU takes less time and more memory.
+    """
+    if "support_features" in inputs:
+        names = ("support", "query") + (("category",) if parts.condition is not None else ())
+        return {name: inputs[f"{name}_features"] for name in names}
+    images = {
+        name: inputs[f"{name}_image"]
+        for name in ("support", "query")
+        if f"{name}_image" in inputs
+    }
+    if parts.condition is not None:
+        images["category"] = parts.mask_background(images["support"], inputs["support_mask"])
+    if not together:
+        return {name: parts.encoder(image, training=False) for name, image in images.items()}
+    encoded = parts.encoder(ops.concatenate([*images.values()], axis=0), training=False)
+    return dict(zip(images, ops.split(encoded, len(images), axis=0), strict=True))
+
+
+def project(parts: Parts, features: dict, training: bool = False) -> dict:
+    """Features [B,h,w,F] by name -> the same projected to [B,h,w,C].
+
+    In one batch: the gradient of these weights, the largest of all, is then computed once.
+    """
+    together = ops.concatenate([*features.values()], axis=0)
+    projected = ops.split(parts.projection(together, training=training), len(features), axis=0)
+    return dict(zip(features, projected, strict=True))
+
+
+def compare(parts: Parts, features: dict, support_mask, training: bool):
+    """Projection, cross-reference and condition (Sec. 4.3, 4.4).
+
+    Returns:
+        Reinforced maps and features for the refinement, each of both branches in one batch
+        [2B,h,w,..], the support's first: they share all weights.
+    """
+    projected = project(parts, features, training)
+    reinforced = projected["support"], projected["query"]
+    if parts.cross_reference is not None:
+        reinforced = parts.cross_reference(*reinforced)
+    reinforced = ops.concatenate(reinforced, axis=0)
+    category = None
+    if parts.condition is not None:
+        category = parts.category(projected["category"], support_mask)
+        category = ops.concatenate([category, category], axis=0)
+    return reinforced, condition(parts, reinforced, category)
+
+
+def condition(parts: Parts, reinforced, category):
+    """Input of the refinement (Sec. 4.5): condition output beside the reinforced map."""
+    if parts.condition is None:
+        return reinforced
+    return parts.concatenate([parts.condition(reinforced, category), reinforced])
+
+
+def view(parts: Parts, features, cells=None) -> dict:
+    """What a branch needs of its photo: `projected` [B,h,w,C], and `cells` [B,h,w,F] where
+    prototypes count (computed, unless they are given)."""
+    seen = {"projected": parts.projection(features, training=False)}
+    if parts.prototypes.weight:
+        seen["cells"] = parts.prototypes.cells(features) if cells is None else cells
+    return seen
+
+
+def support_state(parts: Parts, support: dict, category, mask) -> dict:
+    """What the query branch needs of a support: `importance`, `category`, each [B,1,1,C], and
+    `foreground`, `background` [B,1,1,F] where prototypes count.
+
+    Args:
+        support: its `view`.
+        category: projected [B,h,w,C], of the support with its background masked; None
+            without a condition module.
+        mask: [B,S,S,1] in {0,1,255} of the support.
+    """
+    state = {}
+    if parts.cross_reference is not None:
+        state["importance"] = parts.cross_reference.importance(support["projected"])
+    if parts.condition is not None:
+        state["category"] = parts.category(category, mask)
+    if parts.prototypes.weight:
+        state |= parts.prototypes.averages(support["cells"], mask)
+    return state
+
+
+def state_of_features(parts: Parts, features: dict, mask, cells=None) -> dict:
+    """`support_state` of encoded supports: `support` and `category` [B,h,w,F], and `cells` of
+    `support` where they are known."""
+    category = None
+    if parts.condition is not None:
+        category = parts.projection(features["category"], training=False)
+    return support_state(parts, view(parts, features["support"], cells), category, mask)
+
+
+def segment(parts: Parts, state: dict, photo: dict, steps: int, first_cache=None, shots=1):
+    """One branch alone: the `view` of a photo, given the state of its partner.
+
+    Either batch may be 1: one photo beside B partners, one partner of B photos.
+
+    Args:
+        shots: number of supports that the state is the mean of.
+
+    Returns:
+        float32 logits [B,T,h,w,2] after each of T refinement steps. For the support branch
+        `state` has the query's importance, and all else of the support's own.
+    """
+    projected = photo["projected"]
+    if parts.cross_reference is not None:
+        own = parts.cross_reference.importance(projected)
+        projected = projected * (own * state["importance"])
+    else:
+        projected = projected + ops.zeros_like(state["category"])  # one photo, B partners
+    compared = condition(parts, projected, state.get("category"))
+    logits = parts.refinement(compared, steps=steps, first_cache=first_cache)
+    if parts.prototypes.weight:
+        logits = parts.prototypes.added(logits, photo["cells"], state, shots)
+    return parts.threshold(logits)
+
+
+def segment_both(parts: Parts, features: dict, support_mask, steps: int):
+    """Both branches in one batch: float32 logits [2B,T,h,w,2], the support's first."""
+    _, compared = compare(parts, features, support_mask, training=False)
+    logits = parts.refinement(compared, steps=steps)
+    if parts.prototypes.weight:
+        both = ops.concatenate([features[name] for name in BRANCHES], axis=0)
+        logits = parts.prototypes(logits, both, support_mask)
+    return parts.threshold(logits)
+
+
+def train_outputs(
+    parts: Parts,
+    features: dict,
+    support_mask,
+    steps: int,
+    cooccurrence: bool = True,
+    dropout: bool = True,
+    cells=None,
+) -> dict:
+    """All heads and refinement steps, at the size of the image; see `CRNet`.
+
+    A loss wants to know how sure the network is: no threshold has moved these logits.
+
+    Args:
+        cooccurrence: with the heads of Sec. 4.3, where there is a cross-reference module.
+        dropout: off where the outputs are judged and not learnt from.
+        cells: of the supports and then the queries [2B,h,w,F], where prototypes count.
+    """
+    reinforced, compared = compare(parts, features, support_mask, training=dropout)
+    logits = parts.refinement(compared, steps=steps)
+    if cells is not None:
+        logits = parts.prototypes.compared(logits, cells, support_mask)
+    both = {"steps": parts.to_image(logits)}
+    if cooccurrence and parts.cross_reference is not None:
+        both["cooccurrent"] = parts.to_image(parts.cross_reference.cooccurrence(reinforced))
+    return {
+        f"{branch}_{name}": part
+        for name, logits in both.items()
+        for branch, part in zip(BRANCHES, ops.split(logits, 2, axis=0), strict=True)
+    }

@@ -1,0 +1,142 @@
+"""The mask refinement module (Sec. 4.5, Fig. 5): features and cache in, logits out."""
+
+import math
+
+from keras import layers, ops
+
+from crnet_tf.network.layers import Residual, classifier, conv, register, resize_align_corners
+
+
+@register
+class GlobalConvolution(layers.Layer):
+    """k x 1 -> 1 x k and 1 x k -> k x 1 in parallel, summed, linear (Peng et al., CVPR 2017).
+
+    Call: [B,h,w,C] -> [B,h,w,channels]; a dense k x k field of view from 4k/k^2 of its weights.
+    """
+
+    def __init__(self, channels, kernel=7, **kwargs):
+        super().__init__(**kwargs)
+        self.channels, self.kernel = channels, kernel
+        # === Layers ===
+        tall, wide = (kernel, 1), (1, kernel)
+        self.tall_first = [linear(channels, tall, "tall_0"), linear(channels, wide, "tall_1")]
+        self.wide_first = [linear(channels, wide, "wide_0"), linear(channels, tall, "wide_1")]
+
+    def build(self, shape):
+        for first, second in (self.tall_first, self.wide_first):
+            first.build(shape)
+            second.build((*shape[:-1], self.channels))
+
+    def call(self, features):
+        left, right = (b(a(features)) for a, b in (self.tall_first, self.wide_first))
+        return left + right
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels, "kernel": self.kernel}
+
+
+def linear(channels, kernel, name):
+    """Convolution without nonlinearity."""
+    return conv(channels, kernel, activation=None, name=name)
+
+
+@register
+class MaskRefinement(layers.Layer):
+    """Where the last prediction was confident guides the next one (Sec. 4.5, Fig. 5).
+
+    Call: features [B,h,w,C'], number of steps T -> logits float32 [B,T,h,w,2]. All steps
+    share all weights. The cache [B,h,w,2], `first_cache` (default zeros) and then the last
+    step's softmax, is an argument of `step` and never kept. `with_cache=False` removes the
+    cache branch and predicts once (the baseline of Table 3); `cache_gradient` lets gradients
+    flow from a step into the one before.
+    """
+
+    def __init__(self, channels, kernel=7, with_cache=True, cache_gradient=False, **kwargs):
+        super().__init__(**kwargs)
+        self.channels, self.kernel = channels, kernel
+        self.with_cache, self.cache_gradient = with_cache, cache_gradient
+        # === Layers ===
+        names = ("feature", "cache") if with_cache else ("feature",)
+        self.entry = [conv(channels, name=f"{name}_entry") for name in names]
+        # Without a second branch there is no opposite one to send a context to.
+        halved = names if with_cache else ()
+        self.downsample = [conv(channels, strides=2, name=f"{n}_downsample") for n in halved]
+        self.wide = [
+            GlobalConvolution(channels, kernel, name=f"{name}_global") for name in names
+        ]
+        self.combine = conv(channels, name="combine")
+        self.residual = Residual(channels, name="residual")
+        self.classifier = classifier()
+
+    def build(self, shape):
+        size = shape[:-1]
+        for layer, channels in zip(self.entry, (shape[-1], 2), strict=False):
+            layer.build((*size, channels))
+        for layer in (*self.downsample, *self.wide, self.residual, self.classifier):
+            layer.build((*size, self.channels))
+        self.combine.build((*size, self.channels * len(self.entry)))
+
+    def call(self, features, steps, first_cache=None):
+        entered = self.entry[0](features)
+        if not self.with_cache:
+            return ops.stack([self.combined([entered])], axis=1)
+        # Nothing of the feature branch depends on the cache up to here: computed once.
+        prepared = entered, self.context(0, entered)
+        cache = first_cache
+        if cache is None:
+            cache = ops.zeros_like(features[..., :2], dtype="float32")
+        results = []
+        for _ in range(steps):
+            results.append(self.step(prepared, cache))
+            cache = ops.softmax(results[-1])
+            if not self.cache_gradient:
+                cache = ops.stop_gradient(cache)
+        return ops.stack(results, axis=1)
+
+    def step(self, prepared, cache):
+        """One refinement: feature branch with its context, cache [B,h,w,2] -> logits."""
+        features, context = prepared
+        entered = self.entry[1](ops.cast(cache, self.compute_dtype))
+        # Downsample block: the context of each branch goes to the opposite one.
+        return self.combined([features + self.context(1, entered), entered + context])
+
+    def context(self, branch, entered):
+        """Half-size convolution of a branch, resized back: [B,h,w,C] kept."""
+        return resize_align_corners(self.downsample[branch](entered), entered.shape[1:3])
+
+    def combined(self, branches):
+        """Global convolution of every branch, and the combine block: -> logits [B,h,w,2]."""
+        wide = [layer(x) for layer, x in zip(self.wide, branches, strict=True)]
+        features = self.combine(ops.concatenate(wide, axis=-1))
+        return self.classifier(ops.relu(self.residual(features)))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "kernel": self.kernel,
+            "with_cache": self.with_cache,
+            "cache_gradient": self.cache_gradient,
+        }
+
+
+@register
+class Threshold(layers.Layer):
+    """Shifts logits so that what had the probability `threshold` has a half.
+
+    Call: logits float32 [...,2] (background, foreground) -> the same.
+    """
+
+    def __init__(self, threshold=0.5, **kwargs):
+        super().__init__(dtype="float32", **kwargs)
+        self.threshold = threshold
+
+    def call(self, logits):
+        if self.threshold == 0.5:
+            return logits
+        margin = math.log(self.threshold / (1 - self.threshold))
+        # A difference: int8 files keep those in float.
+        return logits - ops.convert_to_tensor([0.0, margin], dtype=logits.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "threshold": self.threshold}

@@ -1,0 +1,36 @@
+"""What an exported model is told once and for all; each field is a flag."""
+
+import dataclasses
+
+from crnet_tf.common import fields
+from crnet_tf.common.errors import InputError
+from crnet_tf.common.fields import field
+
+# `fields.define_flags` needs types to be classes: no `from __future__ import annotations`.
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Choices baked into an export.
+
+    Raises:
+        ValueError: a value outside its choices or range (expected, received).
+    """
+
+    threshold: float = field(0.5, "Foreground is what is more probable than this.", minimum=0)
+    max_pixels: int = field(
+        2**25,
+        "Largest encoded photo a server accepts, px; its header is read before it is decoded.",
+        minimum=2**16,
+    )
+
+    max_photos: int = field(
+        64,
+        "Most queries, times supports, of one request; memory grows with them.",
+        minimum=4,  # as many photos as a batch of `batching.SIZES`
+    )
+
+    def __post_init__(self):
+        fields.check(self)
+        if self.threshold >= 1:
+            raise InputError(f"threshold: expected less than 1, received {self.threshold}.")

@@ -1,0 +1,192 @@
+"""The signatures of an exported network: each takes photos as they are, and owns all the rest.
+
+    serving_default              supports, queries of one size -> probability, mask, presence
+    segment_encoded              the same with JPEG and PNG files of any sizes
+    encode_support               supports -> state: importance, category [K,1,1,C] and
+                                 prototype [K,F], foreground and background [K,1,1,F'] where
+                                 prototypes count
+    encode_support_encoded       the same with files
+    segment_with_support         state, queries -> probability, mask, presence
+    segment_encoded_with_support the same with files
+    metadata                     -> JSON
+
+K supports and B queries of any number; the answers of K supports are averaged (Sec. 6). A
+state costs its supports' passes through the backbone once; each query is one more pass.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from crnet_tf.network.model import CRNet
+from crnet_tf.network.parts import view
+from export.graph import answers, decode, framing
+from export.graph.settings import Settings
+
+MASK_WHITE = 255  # foreground in mask files; in arrays it is 1
+
+
+class Signature(NamedTuple):
+    """A function of tensors and what it takes; its name is what clients ask for."""
+
+    name: str
+    function: Callable
+    inputs: Sequence[tf.TensorSpec]
+
+
+class FewShot:
+    """A network as graph functions: k labelled photos and queries in, answers out.
+
+    Args:
+        steps: refinement steps; 0: as the network is configured.
+    """
+
+    def __init__(self, network: CRNet, settings: Settings, steps: int = 0):
+        self.network, self.settings = network, settings
+        self.steps = steps or network.config.refine_steps
+        self.size = network.config.image_size
+        config = network.config
+        used = {
+            "importance": config.cross_reference,
+            "category": config.condition,
+            "foreground": config.prototype_weight > 0,
+            "background": config.prototype_weight > 0,
+        }
+        names = [name for name, is_used in used.items() if is_used]
+        self.state_names = (*names, answers.PROTOTYPE)
+
+    def answer(self, state: tuple, query):
+        """State and framed queries [B,S,S,3] -> probabilities [B,S,S], presence [B]."""
+        parts = self.network.parts
+        features = parts.encoder(query, training=False)
+        named = dict(zip(self.state_names, state, strict=True))
+        last_level, cells = answers.levels(parts, features)
+        seen = view(parts, features, cells)
+        maps = answers.fused(parts, named, seen, self.steps, self.size)
+        return maps, answers.presence(parts, named[answers.PROTOTYPE], last_level)
+
+    # === Photos as arrays ===
+
+    def encode_support(self, support_image, support_mask):
+        """uint8 [K,H,W,3], [K,H,W] in {0,1,255} -> state."""
+        support_image = self._bounded(support_image, "supports")
+        framed = framing.supports(support_image, support_mask, self.size)
+        return answers.state_of(self.network, *framed)
+
+    def segment_with_support(self, query_image, *state):
+        """uint8 [B,H,W,3], state -> probability, mask [B,H,W], presence [B]."""
+        query_image = self._bounded(query_image, "queries times supports", state)
+        maps, presence = self.answer(state, framing.photos(query_image, self.size))
+        probability = answers.restored([maps[..., None]], *framing.size_of(query_image))
+        return {
+            "probability": probability[..., 0],
+            "mask": answers.decided(probability, self.settings.threshold),
+            "presence": presence,
+        }
+
+    def segment(self, support_image, support_mask, query_image):
+        """`encode_support` and `segment_with_support` in one."""
+        state = self.encode_support(support_image, support_mask)
+        return self.segment_with_support(query_image, *self._ordered(state))
+
+    # === Photos as files ===
+
+    def encode_support_encoded(self, support_image_bytes, support_mask_bytes):
+        """Strings [K], [K] -> state."""
+        support_image_bytes = self._bounded(support_image_bytes, "supports")
+        framed = framing.encoded_supports(
+            support_image_bytes, support_mask_bytes, self.size, self.settings.max_pixels
+        )
+        return answers.state_of(self.network, *framed)
+
+    def segment_encoded_with_support(self, query_image_bytes, *state):
+        """Strings [B], state -> PNG files of mask and probability [B], presence [B]."""
+        query_image_bytes = self._bounded(query_image_bytes, "queries times supports", state)
+        framed, sizes = framing.encoded_photos(
+            query_image_bytes, (self.size,), self.settings.max_pixels
+        )
+        maps, presence = self.answer(state, framed[0])
+        masks, probabilities = answers.encoded(
+            [maps[..., None]], sizes, self.settings.threshold, MASK_WHITE
+        )
+        return {
+            "mask_png_bytes": masks,
+            "probability_png_bytes": probabilities[:, 0],
+            "presence": presence,
+        }
+
+    def segment_encoded(self, support_image_bytes, support_mask_bytes, query_image_bytes):
+        """`encode_support_encoded` and `segment_encoded_with_support` in one."""
+        state = self.encode_support_encoded(support_image_bytes, support_mask_bytes)
+        return self.segment_encoded_with_support(query_image_bytes, *self._ordered(state))
+
+    def _ordered(self, state):
+        return [state[name] for name in self.state_names]
+
+    def _bounded(self, photos, name, state=None):
+        count = tf.shape(photos)[0]
+        if state is not None:
+            shots = [tf.shape(value)[0] for value in state]
+            same = tf.reduce_all(tf.stack(shots) == shots[0]) & (shots[0] > 0)
+            check = tf.debugging.Assert(
+                same, ["state: expected one entry a support, received", *shots]
+            )
+            count = decode.after(count * shots[0], check)
+        return framing.bounded(photos, count, self.settings.max_photos, name)
+
+    def state_specs(self, shot: int | None = None) -> list[tf.TensorSpec]:
+        """Shapes of a state of K supports, in the order of `state_names`."""
+        channels, widths = self.network.config.channels, self.network.parts.prototypes.widths
+        shapes = {name: [shot, 1, 1, channels] for name in ("importance", "category")}
+        shapes |= {name: [shot, 1, 1, sum(widths)] for name in ("foreground", "background")}
+        shapes[answers.PROTOTYPE] = [shot, widths[-1]]
+        return [tf.TensorSpec(shapes[name], name=name) for name in self.state_names]
+
+    def signatures(self) -> list[Signature]:
+        """All of them but `metadata`."""
+        state = self.state_specs()
+        supports = [photos_spec("support_image"), masks_spec("support_mask")]
+        files = [files_spec("support_image_bytes"), files_spec("support_mask_bytes")]
+        query, query_file = photos_spec("query_image"), files_spec("query_image_bytes")
+        return [
+            Signature("serving_default", self.segment, [*supports, query]),
+            Signature("segment_encoded", self.segment_encoded, [*files, query_file]),
+            Signature("encode_support", self.encode_support, supports),
+            Signature("encode_support_encoded", self.encode_support_encoded, files),
+            Signature("segment_with_support", self.segment_with_support, [query, *state]),
+            Signature(
+                "segment_encoded_with_support",
+                self.segment_encoded_with_support,
+                [query_file, *state],
+            ),
+        ]
+
+
+def photos_spec(name: str) -> tf.TensorSpec:
+    """uint8 [N,H,W,3]."""
+    return tf.TensorSpec([None, None, None, 3], tf.uint8, name)
+
+
+def masks_spec(name: str) -> tf.TensorSpec:
+    """uint8 [N,H,W]."""
+    return tf.TensorSpec([None, None, None], tf.uint8, name)
+
+
+def files_spec(name: str) -> tf.TensorSpec:
+    """Strings [N]. A name that ends in _bytes travels as base64 in TF Serving's JSON."""
+    return tf.TensorSpec([None], tf.string, name)
+
+
+def archive(signatures: list[Signature], metadata: str) -> keras.export.ExportArchive:
+    """What `write_out(folder)` makes a SavedModel of, with the signature `metadata` besides.
+
+    A plain `tf.saved_model.save` of a Keras 3 network would lose its variables on the way to
+    TFLite.
+    """
+    archive = keras.export.ExportArchive()
+    for signature in signatures:
+        archive.add_endpoint(signature.name, signature.function, list(signature.inputs))
+    archive.add_endpoint("metadata", lambda: {"metadata": tf.constant(metadata)}, [])
+    return archive

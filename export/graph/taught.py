@@ -1,0 +1,181 @@
+"""A network that has learnt one class or several, as graph functions: photos in, masks out.
+
+    serving_default   photos of one size -> probability, mask, presence
+    segment_encoded   the same with JPEG and PNG files of any sizes
+    metadata          -> JSON, with the names of the classes
+
+What was learnt is a few hundred numbers a support, and after fine-tuning a copy of all but
+the encoder. A photo passes the encoder once (at each test scale), and the stage that
+deep prototypes look at, whatever the number of classes and supports.
+"""
+
+import contextlib
+import dataclasses
+
+import numpy as np
+import tensorflow as tf
+
+from crnet_tf.common.errors import InputError
+from crnet_tf.fewshot.finetune import adapted_variables, holding
+from crnet_tf.fewshot.learner import Example, Learner
+from crnet_tf.fewshot.leave_one_out import shifted
+from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.network.parts import Parts, view
+from export.graph import answers, framing
+from export.graph.settings import Settings
+from export.graph.signatures import Signature, files_spec, photos_spec
+
+
+@dataclasses.dataclass(frozen=True)
+class TaughtClass:
+    """One class.
+
+    Attributes:
+        parts: the network's, or a fine-tuned copy that shares its encoder.
+        states: for each test scale, the state of K supports, or their mean; see
+            `answers.state_of`.
+        prototypes: [K,F] at scale 1.
+        example: what answers in Keras.
+    """
+
+    name: str
+    parts: Parts
+    states: list[dict]
+    prototypes: np.ndarray
+    example: Example
+
+
+def learn(learner: Learner, name: str, supports: list[LabelledPhoto]) -> TaughtClass:
+    """Teaches a class; the network has its own weights back after.
+
+    Raises:
+        ValueError: see `Learner.learn`.
+    """
+    check_options(learner.options)
+    example, network = learner.learn(supports), learner.network
+    weights = contextlib.nullcontext()
+    if example.adapted is not None:
+        weights = holding(adapted_variables(network), example.adapted.weights)
+    with weights:
+        parts = network.parts if example.adapted is None else copied(network.parts)
+        frames = [learner.frame, *learner.frames]
+        base, *states = [_state(network, example.supports, frame) for frame in frames]
+    if learner.options.averages:
+        states = [{n: v.mean(axis=0, keepdims=True) for n, v in s.items()} for s in states]
+    return TaughtClass(name, parts, states, base[answers.PROTOTYPE], example)
+
+
+def check_options(options) -> None:
+    """Raises ValueError for options that need the supports again with every query."""
+    for name in ("prior_mask", "weighted_fusion", "early_stop"):
+        if getattr(options, name):
+            raise InputError(
+                f"{name}: expected off, because a taught model keeps a few numbers of its "
+                "supports and not the photos. Leave it off, or use crnet_tf.predict."
+            )
+
+
+def _state(network, supports, frame):
+    states = [
+        answers.state_of(network, frame.image(photo.image)[None], frame.mask(photo.mask)[None])
+        for photo in supports
+    ]
+    # Arrays become constants of the graph; tensors would stay inputs of it in ONNX.
+    return {name: np.concatenate([state[name] for state in states]) for name in states[0]}
+
+
+def copied(parts: Parts) -> Parts:
+    """Parts with the weights of now, that share only the encoder."""
+    layers = {
+        name: getattr(parts, name)
+        for name in ("projection", "cross_reference", "condition", "refinement")
+    }
+    return dataclasses.replace(
+        parts, **{name: _copy(layer) for name, layer in layers.items() if layer is not None}
+    )
+
+
+def _copy(layer):
+    twin = type(layer).from_config(layer.get_config())
+    if not twin.built:
+        twin.build_from_config(layer.get_build_config())
+    twin.set_weights(layer.get_weights())
+    return twin
+
+
+class Taught:
+    """Several classes of one network as graph functions.
+
+    Args:
+        classes: N, made by `learn` with `learner`.
+    """
+
+    def __init__(self, learner: Learner, classes: list[TaughtClass], settings: Settings):
+        self.classes, self.settings = classes, settings
+        self.network = learner.network
+        self.scales = tuple(frame.size for frame in learner.frames)
+        # Presence looks at scale 1, whatever scales answer.
+        self.sizes = tuple(dict.fromkeys((learner.frame.size, *self.scales)))
+        self.steps = learner.options.refine_steps or learner.network.config.refine_steps
+
+    def answer(self, framed):
+        """Photos [B,S,S,3] of each of `sizes` -> probabilities [B,S,S,N] of each of `scales`,
+        and presence [B,N]."""
+        parts, features, levels = self.network.parts, {}, {}
+        for size, photos in zip(self.sizes, framed, strict=True):
+            features[size] = parts.encoder(photos, training=False)
+            levels[size] = answers.levels(parts, features[size])
+        maps = [
+            self._maps(number, features[size], levels[size][1], size)
+            for number, size in enumerate(self.scales)
+        ]
+        base, _ = levels[self.sizes[0]]
+        scores = [answers.presence(parts, one.prototypes, base) for one in self.classes]
+        return maps, tf.stack(scores, axis=-1)
+
+    def _maps(self, scale, features, cells, size):
+        views, maps = {}, []
+        for one in self.classes:
+            key = id(one.parts)  # the same for all classes without fine-tuning
+            if key not in views:
+                views[key] = view(one.parts, features, cells)
+            state, shots = one.states[scale], one.example.shots
+            found = answers.fused(one.parts, state, views[key], self.steps, size, shots)
+            maps.append(shifted(found, one.example.threshold))
+        return tf.stack(maps, axis=-1)
+
+    def segment(self, image):
+        """uint8 [B,H,W,3] -> probability [B,H,W,N], mask [B,H,W] of 0..N, presence [B,N]."""
+        image = self._bounded(image)
+        maps, presence = self.answer([framing.photos(image, size) for size in self.sizes])
+        probability = answers.restored(maps, *framing.size_of(image))
+        return {
+            "probability": probability,
+            "mask": answers.decided(probability, self.settings.threshold),
+            "presence": presence,
+        }
+
+    def segment_encoded(self, image_bytes):
+        """Strings [B] -> PNG files of the mask [B] and of probabilities [B,N], presence."""
+        framed, sizes = framing.encoded_photos(
+            self._bounded(image_bytes), self.sizes, self.settings.max_pixels
+        )
+        maps, presence = self.answer(framed)
+        masks, probabilities = answers.encoded(
+            maps, sizes, self.settings.threshold, mask_scale=1
+        )
+        return {
+            "mask_png_bytes": masks,
+            "probability_png_bytes": probabilities,
+            "presence": presence,
+        }
+
+    def _bounded(self, photos):
+        return framing.bounded(photos, tf.shape(photos)[0], self.settings.max_photos, "photos")
+
+    def signatures(self) -> list[Signature]:
+        """All of them but `metadata`."""
+        return [
+            Signature("serving_default", self.segment, [photos_spec("image")]),
+            Signature("segment_encoded", self.segment_encoded, [files_spec("image_bytes")]),
+        ]

@@ -1,0 +1,50 @@
+"""Flags that every export has, and the photos that they name."""
+
+from absl import flags
+
+from crnet_tf.common.errors import InputError
+from crnet_tf.images import mask_files, photo_folder, photos
+from crnet_tf.images.labelled import LabelledPhoto
+from export.package import parity
+
+
+def define_common_flags() -> None:
+    """Those of every export of a few-shot network."""
+    text, number = flags.DEFINE_string, flags.DEFINE_integer
+    text("checkpoint", None, "A .keras file written by training; default: the one of CRNet-TF.")
+    text("out", None, "Folder above the numbered versions.", required=True)
+    number("version", None, "Number of this version; default: the next one.", 1)
+    number("refine_steps", 0, "Refinement steps; 0: as the network is configured.", 0)
+    flags.DEFINE_list("support", [], "Labelled photos to compare on.")
+    flags.DEFINE_list("support_mask", [], "Mask of each support photo.")
+    text("query", None, "LabelledPhoto, or folder of photos, to compare on.")
+
+
+def read_examples(
+    args, most: int = parity.MOST_QUERIES
+) -> tuple[list[LabelledPhoto], list[LabelledPhoto]] | None:
+    """Supports and queries of the flags, of these at most `most`; None without.
+
+    Raises:
+        ValueError: some of the three flags are missing, or a photo or mask is wrong.
+    """
+    if not (args.support or args.support_mask or args.query):
+        return None
+    if not (args.support and args.query) or len(args.support) != len(args.support_mask):
+        raise InputError(
+            "Expected --support, as many --support_mask, and --query to compare on, or none "
+            f"of them; received {len(args.support)} and {len(args.support_mask)} files, and "
+            f"--query={args.query or ''}."
+        )
+    supports = []
+    for path, mask_path in zip(args.support, args.support_mask, strict=True):
+        photo = LabelledPhoto(photos.read_photo(path), mask_files.read_mask(mask_path), path)
+        mask_files.check_support(photo.image, photo.mask, path)
+        supports.append(photo)
+    return supports, read_queries(args.query, most)
+
+
+def read_queries(query: str, most: int = parity.MOST_QUERIES) -> list[LabelledPhoto]:
+    """The first photos of a folder, or one photo; default: as many as are compared."""
+    paths = photo_folder.query_paths(query)[:most]
+    return [LabelledPhoto(photos.read_photo(path), name=str(path)) for path in paths]

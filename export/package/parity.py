@@ -1,0 +1,247 @@
+"""An exported model against the Keras network it was made of, signature by signature.
+
+What is compared is what clients get: the folder is loaded as any client loads it, and asked
+through its signatures.
+"""
+
+import pathlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from crnet_tf.common.errors import BlockedError, InputError
+from crnet_tf.evaluation.nway import decide
+from crnet_tf.fewshot.learner import Example, Learner
+from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.images.photos import encode_label, encode_png
+from export.graph.settings import Settings
+
+TOLERANCE = 1e-3  # of a probability
+SURE = 0.1  # distance of a probability from another decision
+PRESENCE_TOLERANCE = 0.05  # of formats of few bits
+ROUNDING = 0.5 / 255  # of a probability in a PNG file
+MOST_QUERIES = 3
+REMEDY = "Check that TensorFlow and Keras have the versions of requirements.txt."
+
+
+def check(
+    differences: dict[str, float], tolerance: float = TOLERANCE, remedy: str = REMEDY
+) -> None:
+    """Prints the difference of every signature.
+
+    Raises:
+        RuntimeError: one is above the tolerance, or no number.
+    """
+    for name, difference in differences.items():
+        print(f"  {name:<30}{difference:.1e}", flush=True)
+    failed = [name for name, value in differences.items() if not value <= tolerance]
+    if failed:
+        raise BlockedError(
+            f"Expected the exported model to answer as the checkpoint does, to {tolerance:g}; "
+            f"received other answers from {', '.join(failed)}. The export was removed. {remedy}"
+        )
+
+
+def check_sizes(photos: list[LabelledPhoto], settings: Settings) -> None:
+    """Raises ValueError for a photo that the signatures would refuse."""
+    for photo in photos:
+        height, width = photo.image.shape[:2]
+        if height * width > settings.max_pixels:
+            raise InputError(
+                f"{photo.name}: expected at most max_pixels ({settings.max_pixels}) to compare "
+                f"on, received {width}x{height}. Shrink the photo, or raise --max_pixels."
+            )
+
+
+def check_number(supports: list[LabelledPhoto], settings: Settings) -> None:
+    """Raises ValueError for more supports than the signatures would take beside one query."""
+    if len(supports) > settings.max_photos:
+        raise InputError(
+            f"support: expected at most max_photos ({settings.max_photos}), received "
+            f"{len(supports)}. Give fewer, or raise --max_photos."
+        )
+
+
+def few_shot(
+    folder: pathlib.Path,
+    learner: Learner,
+    settings: Settings,
+    supports: list[LabelledPhoto],
+    queries: list[LabelledPhoto],
+) -> dict[str, float]:
+    """Largest difference of every signature of an exported `signatures.FewShot`."""
+    loaded = tf.saved_model.load(str(folder)).signatures
+    # Arrays have one size a request: the first support and its mirror image.
+    pair = [supports[0], _mirrored(supports[0])]
+    arrays = {
+        "support_image": tf.constant(np.stack([photo.image for photo in pair])),
+        "support_mask": tf.constant(np.stack([photo.mask for photo in pair])),
+    }
+    files = {
+        "support_image_bytes": tf.constant([encode_png(photo.image) for photo in supports]),
+        "support_mask_bytes": tf.constant([encode_label(photo.mask) for photo in supports]),
+    }
+    names = "serving_default", "encode_support", "segment_with_support", "query_image"
+    encoded = (
+        "segment_encoded",
+        "encode_support_encoded",
+        "segment_encoded_with_support",
+        "query_image_bytes",
+    )
+    return {
+        **whole_and_halves(loaded, names, learner, settings, pair, arrays, queries),
+        **whole_and_halves(loaded, encoded, learner, settings, supports, files, queries),
+    }
+
+
+def whole_and_halves(
+    functions: Mapping[str, Callable],
+    names: tuple[str, str, str, str],
+    learner: Learner,
+    settings: Settings,
+    supports: list[LabelledPhoto],
+    given: dict,
+    queries: list[LabelledPhoto],
+    measure: Callable | None = None,
+) -> dict[str, float]:
+    """Difference of a function of supports and query, and of its two halves.
+
+    Args:
+        functions: by name, each of named tensors or arrays.
+        names: of the whole, the half that gives a state, the half that takes it, and of their
+            input for the query.
+        given: the supports as those functions take them.
+        measure: of answers; default: `answer_difference`. With another one a state is judged
+            by the answers it leads to, not by its numbers.
+    """
+    whole, encode, part, query = names
+    measure = measure or answer_difference
+    example = learner.learn(supports)  # first: it says what is wrong with a support
+    state, differences = functions[encode](**given), {}
+    if measure is answer_difference:
+        differences[encode] = state_difference(learner, supports, state)
+    for name, first in ((whole, given), (part, state)):
+        ask = asking(functions[name], query, first)
+        differences[name] = measure(ask, [example], settings, queries)
+    return differences
+
+
+def taught(
+    folder: pathlib.Path,
+    examples: list[Example],
+    settings: Settings,
+    queries: list[LabelledPhoto],
+) -> dict[str, float]:
+    """Largest difference of every signature of an exported `taught.Taught`."""
+    loaded = tf.saved_model.load(str(folder)).signatures
+    return {
+        name: answer_difference(asking(loaded[name], query), examples, settings, queries)
+        for name, query in (("serving_default", "image"), ("segment_encoded", "image_bytes"))
+    }
+
+
+def asking(function: Callable, name: str, given: dict | None = None) -> Callable:
+    """A function of named inputs as one of its photo `name` alone: uint8 [H,W,3] -> outputs."""
+    given = given or {}
+
+    def ask(image):
+        query = tf.constant([encode_png(image)]) if "bytes" in name else image[None]
+        return function(**given, **{name: query})
+
+    return ask
+
+
+def answer_difference(
+    ask: Callable, examples: list[Example], settings: Settings, queries: list[LabelledPhoto]
+) -> float:
+    """Largest difference of probability and presence; 1 where a mask is another one."""
+    gaps = []
+    for expected, scores, answer in _answers(ask, examples, queries):
+        if "mask" in answer:
+            probability, mask = (
+                np.asarray(answer[name])[0] for name in ("probability", "mask")
+            )
+            slack = 0.0
+        else:
+            probability, mask = _decoded(answer)
+            slack = ROUNDING
+        gap = np.abs(probability.reshape(expected.shape) - expected).max()
+        gaps += [
+            np.maximum(gap - slack, 0),
+            np.abs(np.ravel(answer["presence"]) - scores).max(),
+            np.any(_is_other(mask.clip(max=len(examples)), expected, settings.threshold)),
+        ]
+    return float(np.max(gaps))
+
+
+def share_decided_otherwise(
+    ask: Callable, examples: list[Example], settings: Settings, queries: list[LabelledPhoto]
+) -> float:
+    """Share of the pixels that a mask decides otherwise though the checkpoint is sure; for
+    formats of few bits. Not a number, or presence that is far off, makes it 1."""
+    shares = []
+    for expected, scores, answer in _answers(ask, examples, queries):
+        found = np.concatenate([np.ravel(answer["probability"]), np.ravel(answer["presence"])])
+        near = np.abs(np.ravel(answer["presence"]) - scores) <= PRESENCE_TOLERANCE
+        other = _is_other(np.asarray(answer["mask"])[0], expected, settings.threshold, SURE)
+        shares.append(np.mean(other) if np.isfinite(found).all() and near.all() else 1.0)
+    return float(np.mean(shares))
+
+
+def _answers(ask, examples, queries):
+    """Of each query: probabilities [H,W,N] and presence [N] expected, and the answer."""
+    for query in queries[:MOST_QUERIES]:
+        expected = np.stack([example.segment(query)[-1] for example in examples], axis=-1)
+        scores = np.array([example.presence(query) for example in examples])
+        yield expected, scores, ask(query.image)
+
+
+def _decoded(answer):
+    files = answer["probability_png_bytes"].numpy().ravel()
+    levels = np.concatenate([tf.io.decode_png(file).numpy() for file in files], axis=-1)
+    mask = tf.io.decode_png(answer["mask_png_bytes"].numpy()[0]).numpy()
+    return levels / np.float32(255), mask[..., 0]
+
+
+def _is_other(mask, expected, threshold, margin=TOLERANCE):
+    """Where a mask [H,W] is not what follows from probabilities [H,W,N], near ties aside."""
+    ordered = np.sort(expected, axis=-1)
+    best = ordered[..., -1]
+    second = ordered[..., -2] if expected.shape[-1] > 1 else best - 1
+    clear = (np.abs(best - threshold) > margin) & (best - second > margin)
+    return clear & (mask != decide(np.moveaxis(expected, -1, 0), threshold))
+
+
+def state_difference(learner: Learner, supports: list[LabelledPhoto], state: dict) -> float:
+    """Largest difference of the state [K,1,1,C], relative to its largest value above 1."""
+    frame, gaps = learner.frame, []
+    for k, photo in enumerate(supports):
+        expected = learner.network.encode_support(
+            frame.image(photo.image)[None], frame.mask(photo.mask)[None]
+        )
+        for name, value in expected.items():
+            value = np.asarray(value[0])
+            gap = np.abs(value - np.asarray(state[name][k])).max()
+            gaps.append(gap / max(1, np.abs(value).max()))
+    return float(np.max(gaps))
+
+
+def _mirrored(photo):
+    flipped = photo.image[:, ::-1].copy(), photo.mask[:, ::-1].copy()
+    return LabelledPhoto(*flipped, f"{photo.name}, mirrored")
+
+
+def drawn_photos() -> tuple[list[LabelledPhoto], list[LabelledPhoto]]:
+    """Two labelled scenes and two queries of different sizes, where there are no real ones."""
+    return [_scene(1, 150, 200), _scene(2, 97, 131)], [_scene(3, 120, 90), _scene(4, 211, 160)]
+
+
+def _scene(seed, height, width):
+    random = np.random.default_rng(seed)
+    mask = np.zeros((height, width), np.uint8)
+    top, left = random.integers(height // 3), random.integers(width // 3)
+    mask[top : top + height // 2, left : left + width // 2] = 1
+    colours = random.integers(0, 200, (2, 3))
+    noise = random.integers(0, 56, (height, width, 3))
+    return LabelledPhoto((colours[mask] + noise).astype(np.uint8), mask, f"drawn scene {seed}")

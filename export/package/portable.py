@@ -1,0 +1,174 @@
+"""What exports for other runtimes share: graphs of fixed sizes -> files, each compared.
+
+    few_shot, taught -> Model: fixed graphs (`fixed.py`) and what they are compared with
+    write(folder, model, formats): every graph in every format, or an error
+
+How a file is made and run is the business of a `Format`: `tflite.py`, `onnx.py`.
+"""
+
+import dataclasses
+import functools
+import itertools
+import pathlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from crnet_tf.common import files
+from crnet_tf.fewshot.learner import Learner
+from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.network.model import CRNet
+from crnet_tf.options import Options
+from export.graph import fixed, signatures
+from export.graph.fixed import Sizes
+from export.graph.settings import Settings
+from export.graph.taught import Taught
+from export.package import parity
+
+Episode = tuple[list[LabelledPhoto], LabelledPhoto]  # supports, query
+
+
+class Format(NamedTuple):
+    """A kind of file.
+
+    Attributes:
+        name: what files are called after, such as "float16". suffix: such as ".tflite".
+        convert: (SavedModel's folder, signature, representative inputs) -> content.
+        load: content -> function of named arrays that gives named arrays.
+        measure, tolerance: how far its answers may be from the checkpoint's (`parity.py`).
+        remedy: what to do where they are further.
+        calibrated: whether it needs representative inputs.
+    """
+
+    name: str
+    suffix: str
+    convert: Callable
+    load: Callable
+    measure: Callable
+    tolerance: float
+    remedy: str = parity.REMEDY
+    calibrated: bool = False
+
+
+def photos_needed(formats: Iterable[Format], representatives: int) -> int:
+    """How many photos to hold in memory: those compared on, or all to calibrate on."""
+    calibrated = any(kind.calibrated for kind in formats)
+    return representatives if calibrated else parity.MOST_QUERIES
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """Fixed graphs and what they are compared with.
+
+    Attributes:
+        graphs: of `fixed.py`.
+        differences: (functions by graph, measure) -> difference by graph.
+        inputs: an episode -> the inputs of its supports and its query, by name.
+    """
+
+    graphs: list[signatures.Signature]
+    differences: Callable
+    inputs: Callable[[Episode], tuple[dict, dict]]
+
+
+def few_shot(
+    network: CRNet,
+    settings: Settings,
+    sizes: Sizes,
+    shot: int,
+    options: Options,
+    supports: list[LabelledPhoto],
+    queries: list[LabelledPhoto],
+) -> Model:
+    """A network that takes its supports with every request, or as a state.
+
+    Args:
+        shot: number of supports that enter together; photos are repeated where there are less.
+        options: only `refine_steps` is looked at.
+        supports, queries: to compare on.
+    """
+    exported = signatures.FewShot(network, settings, options.refine_steps)
+    learner = Learner(network, options, keep_features=True)
+
+    def inputs(episode):
+        shots = itertools.islice(itertools.cycle(episode[0]), shot)
+        shots = [fixed.frame(photo, sizes) for photo in shots]
+        given = {
+            "support_image": np.stack([photo.image for photo in shots]),
+            "support_mask": np.stack([photo.mask for photo in shots]),
+        }
+        return given, {"query_image": fixed.frame(episode[1], sizes).image[None]}
+
+    given, _ = inputs((supports, queries[0]))
+    pairs = zip(given["support_image"], given["support_mask"], strict=True)
+    differences = functools.partial(
+        parity.whole_and_halves,
+        names=(fixed.WHOLE, fixed.ENCODE, fixed.QUERY, "query_image"),
+        learner=learner,
+        settings=settings,
+        supports=[LabelledPhoto(*pair, f"support {k}") for k, pair in enumerate(pairs, 1)],
+        given=given,
+        queries=[fixed.frame(photo, sizes) for photo in queries],
+    )
+    return Model(fixed.few_shot(exported, sizes, shot), differences, inputs)
+
+
+def taught(exported: Taught, sizes: Sizes, queries: list[LabelledPhoto]) -> Model:
+    """Classes that a network was taught; `queries` are compared on."""
+    framed = [fixed.frame(photo, sizes) for photo in queries]
+    examples = [one.example for one in exported.classes]
+
+    def differences(functions, measure):
+        ask = parity.asking(functions[fixed.TAUGHT], "image")
+        return {fixed.TAUGHT: measure(ask, examples, exported.settings, framed)}
+
+    def inputs(episode):
+        return {}, {"image": fixed.frame(episode[1], sizes).image[None]}
+
+    return Model(fixed.taught(exported, sizes), differences, inputs)
+
+
+def write(
+    folder: pathlib.Path,
+    model: Model,
+    formats: Iterable[Format],
+    episodes: Iterable[Episode] | None = None,
+) -> None:
+    """Writes `GRAPH-FORMAT.SUFFIX` of every graph and format into a folder that is there.
+
+    Args:
+        episodes: real ones, that formats are calibrated on.
+
+    Raises:
+        RuntimeError: a file answers other than the checkpoint does. What was written until
+            then stays: the folder is the caller's (`versions.new_version`).
+    """
+    with tempfile.TemporaryDirectory() as work:
+        saved = pathlib.Path(work) / "saved_model"
+        signatures.archive(model.graphs, "").write_out(str(saved), verbose=False)
+        for kind in formats:
+            functions = {}
+            for graph in model.graphs:
+                given = functools.partial(_inputs, model, graph, saved, episodes)
+                content = kind.convert(saved, graph.name, given if kind.calibrated else None)
+                files.write_bytes(folder / f"{graph.name}-{kind.name}{kind.suffix}", content)
+                functions[graph.name] = kind.load(content)
+            print(f" {kind.name}", flush=True)
+            differences = model.differences(functions, measure=kind.measure)
+            parity.check(differences, kind.tolerance, kind.remedy)
+
+
+def _inputs(model, graph, saved, episodes) -> Iterator[dict]:
+    """What a graph would be given in every episode."""
+    loaded = tf.saved_model.load(str(saved))
+    encode = loaded.signatures.get(fixed.ENCODE)
+    for episode in episodes:
+        supports, query = model.inputs(episode)
+        named = supports | query
+        if graph.name == fixed.QUERY:
+            state = encode(**{name: tf.constant(value) for name, value in supports.items()})
+            named |= {name: value.numpy() for name, value in state.items()}
+        yield {spec.name: named[spec.name] for spec in graph.inputs}

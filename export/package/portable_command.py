@@ -1,0 +1,185 @@
+"""From a checkpoint to a folder of files for other runtimes: what `export.tflite` and
+`export.onnx` do alike, with their flags.
+"""
+
+import dataclasses
+import os
+import pathlib
+
+from absl import flags
+
+from crnet_tf.common import fields, files
+from crnet_tf.common.errors import InputError
+from crnet_tf.data import labelled_folder, records
+from crnet_tf.evaluation import draws, manifest, scoring
+from crnet_tf.fewshot.learner import Learner
+from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.network import model
+from crnet_tf.options import Options
+from export.graph.fixed import Sizes
+from export.graph.settings import Settings
+from export.graph.taught import Taught, learn
+from export.package import inputs, metadata, parity, portable, versions
+from export.package.portable import Episode, Format
+
+
+@dataclasses.dataclass(frozen=True)
+class Photos:
+    """Real photos that an export is given.
+
+    Attributes:
+        classes: labelled photos by name, to bake in; none: a few-shot network.
+        supports, queries: to compare on, and to calibrate on.
+        records_dir: records to calibrate on instead, and to compare on where nothing else is
+            given: held-out photos of classes trained on.
+        most: number of episodes to calibrate on.
+    """
+
+    classes: dict[str, list[LabelledPhoto]] = dataclasses.field(default_factory=dict)
+    supports: list[LabelledPhoto] = ()
+    queries: list[LabelledPhoto] = ()
+    records_dir: str = ""
+    most: int = 100
+
+
+def export(
+    checkpoint: str | os.PathLike,
+    out: str | os.PathLike,
+    formats: list[Format],
+    photos: Photos | None = None,
+    sizes: Sizes | None = None,
+    settings: Settings | None = None,
+    shot: int = 1,
+    refine_steps: int = 0,
+    version: int | None = None,
+) -> pathlib.Path:
+    """Writes a version folder of files, each compared with the checkpoint.
+
+    Returns:
+        The folder written.
+
+    Raises:
+        RuntimeError: a file answers other than the checkpoint does.
+        FileExistsError, ValueError: see `versions.new_version`, `taught.learn`,
+            `representative`.
+    """
+    photos, settings = photos or Photos(), settings or Settings()
+    network = model.in_float32(model.load_checkpoint(checkpoint))
+    sizes = (sizes or Sizes()).of(network)
+    episodes = None
+    if photos.records_dir or any(kind.calibrated for kind in formats):
+        episodes = representative(network, photos, shot)
+    options = Options(refine_steps=refine_steps)
+    if photos.classes:
+        learner = Learner(network, options, keep_features=True)
+        learnt = [learn(learner, name, few) for name, few in photos.classes.items()]
+        queries = photos.queries or [few[0] for few in photos.classes.values()]
+        exported = portable.taught(Taught(learner, learnt, settings), sizes, queries)
+    else:
+        compared = compared_on(photos, episodes)
+        exported = portable.few_shot(network, settings, sizes, shot, options, *compared)
+    with versions.new_version(pathlib.Path(out), version) as (number, work):
+        portable.write(work, exported, formats, episodes)
+        text = metadata.describe(
+            network,
+            checkpoint,
+            settings,
+            number,
+            kind="taught" if photos.classes else "few-shot",
+            class_names=list(photos.classes),
+            refine_steps=refine_steps or network.config.refine_steps,
+            sizes=dataclasses.asdict(sizes),
+            shot=shot,
+            formats=[kind.name for kind in formats],
+        )
+        files.write_text(work / metadata.FILE.name, text)
+    return pathlib.Path(out) / str(number)
+
+
+def representative(network: model.CRNet, photos: Photos, shot: int) -> list[Episode]:
+    """Real episodes to calibrate on.
+
+    Raises:
+        ValueError: there is nothing real.
+    """
+    if photos.records_dir:
+        index = records.load_index(photos.records_dir)
+        # Never photos of the classes that it is tested on.
+        classes = draws.chosen_classes(network, index, "base")
+        archive = manifest.Archive(index, "val", classes)
+        entries = manifest.draw(archive, shot, photos.most, seed=0)
+        return [scoring.photos_of(archive, entry) for entry in entries]
+    labelled = [photo for few in photos.classes.values() for photo in few]
+    supports = labelled or photos.supports
+    if not supports:
+        raise InputError(
+            "int8: expected real photos to find the ranges of activations on, received none. "
+            "Give --records, or --support, --support_mask and --query (tens of photos)."
+        )
+    return [(supports, query) for query in [*photos.queries, *supports][: photos.most]]
+
+
+def compared_on(
+    photos: Photos, episodes: list[Episode] | None
+) -> tuple[list[LabelledPhoto], list[LabelledPhoto]]:
+    """Supports and queries that a few-shot network is compared on: the best there are."""
+    if photos.supports:
+        return photos.supports, photos.queries
+    if episodes:
+        return episodes[0][0], [query for _, query in episodes[: parity.MOST_QUERIES]]
+    return parity.drawn_photos()
+
+
+def define_flags():
+    inputs.define_common_flags()
+    fields.define_flags(Settings, only=["threshold"])  # its bounds are a server's
+    text, number = flags.DEFINE_string, flags.DEFINE_integer
+    text("support_dir", None, "Folder of labelled photos, or of classes, to bake in.")
+    number("shot", 1, "Number of labelled photos that enter together.", 1)
+    text("records", "", "Folder of records to compare and calibrate on.")
+    number("representatives", 100, "Episodes to calibrate on, at most.", 1)
+    fields.define_flags(Sizes)
+
+
+def read_photos(args, formats: list[Format]) -> Photos:
+    """What the flags name; of the queries, as many as these formats need.
+
+    Raises:
+        ValueError: flags that do not go together, or a photo or mask is wrong.
+    """
+    most = portable.photos_needed(formats, args.representatives)
+    given = {"records_dir": args.records, "most": most}
+    if not args.support_dir:
+        supports, queries = inputs.read_examples(args, most) or ((), ())
+        return Photos(supports=supports, queries=queries, **given)
+    if args.support or args.support_mask or args.shot > 1:
+        raise InputError(
+            "--support_dir: expected no --support, --support_mask or --shot beside it, whose "
+            "photos are all in that folder. Leave them off."
+        )
+    queries = inputs.read_queries(args.query, most) if args.query else []
+    classes = labelled_folder.read_classes(args.support_dir)
+    return Photos(classes, queries=queries, **given)
+
+
+def run(args, formats: list[Format]) -> None:
+    """The command line: `args` has its flags as attributes."""
+    settings = fields.from_flags(Settings, {}, args)
+    sizes = fields.from_flags(Sizes, {}, args)
+    photos = read_photos(args, formats)
+    checkpoint = model.checkpoint_or_start(args.checkpoint)
+    print("Difference between file and checkpoint:")
+    folder = export(
+        checkpoint,
+        args.out,
+        formats,
+        photos,
+        sizes,
+        settings,
+        args.shot,
+        args.refine_steps,
+        args.version,
+    )
+    print(f"Written: {folder}")
+    for path in sorted(folder.glob("*-*")):
+        print(f"  {path.name:<34}{path.stat().st_size / 1e6:.1f} MB")

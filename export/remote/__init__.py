@@ -1,1 +1,0 @@
-"""A model on a server: TF Serving's protocol over gRPC and REST, and photos segmented by it."""

@@ -1,0 +1,1 @@
+"""Records that are there: counted, opened, compared between splits."""

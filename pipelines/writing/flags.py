@@ -1,0 +1,64 @@
+"""The flags that every builder has for how records are written."""
+
+import functools
+from typing import Any
+
+from absl import flags
+
+from crnet_tf.common.errors import BlockedError, InputError
+from crnet_tf.data.writing.shards import SHARD_MB
+from crnet_tf.data.writing.writer import ON_ERROR
+
+
+def define_flags(on_error: str = "stop") -> None:
+    """The flags of builders for what `write_records` is told beside the photos.
+
+    Args:
+        on_error: the default.
+    """
+    flags.DEFINE_enum("on_error", on_error, ON_ERROR, "Bad photo: stop, or skip and count.")
+    flags.DEFINE_integer("short_side", None, "Store photos no larger, px.", 1)
+    flags.DEFINE_integer("shard_mb", SHARD_MB, "Largest file, MiB.", 1)
+    flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.")
+    flags.DEFINE_string(
+        "runner",
+        None,
+        "Apache Beam's: DirectRunner, FlinkRunner, SparkRunner, DataflowRunner. Default: this "
+        "process alone.",
+    )
+    flags.DEFINE_multi_string(
+        "runner_option", [], "Of --runner, NAME=VALUE as in Beam's manual; again for more."
+    )
+
+
+def options_of(given: flags.FlagValues) -> dict[str, Any]:
+    """Arguments of `write_records` that the flags of `define_flags` stand for.
+
+    Raises:
+        RuntimeError: --runner without Apache Beam.
+        ValueError: --runner_option without --runner.
+    """
+    options = {name: given[name].value for name in ("on_error", "short_side", "shard_mb")}
+    options["overwrite"] = given.overwrite
+    if given.runner:
+        of_runner = [f"--{option}" for option in given.runner_option]
+        options["write_streams"] = functools.partial(
+            _beam_writer().write_streams, options=[f"--runner={given.runner}", *of_runner]
+        )
+    elif given.runner_option:
+        raise InputError(
+            f"--runner_option: expected --runner too, received {given.runner_option[0]} alone. "
+            "Name the runner, or leave the option out."
+        )
+    return options
+
+
+def _beam_writer():
+    try:
+        from pipelines.writing import beam_writer
+    except ModuleNotFoundError as error:
+        raise BlockedError(
+            f"--runner: expected Apache Beam, received no module {error.name!r}. Install it "
+            "with pip install -e '.[beam]', or leave --runner out."
+        ) from error
+    return beam_writer

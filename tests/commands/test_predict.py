@@ -1,0 +1,427 @@
+"""Own photos in, masks out: the files with a stand-in that compares colours, the rest real."""
+
+import copy
+import csv
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+from helpers import networks
+from helpers.commands import run
+from PIL import Image
+
+from crnet_tf import predict
+from crnet_tf.common.cli import MISTAKES
+from crnet_tf.fewshot import features
+from crnet_tf.fewshot import segmenter as segmenter_module
+from crnet_tf.images import photos
+from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.network import model
+from crnet_tf.options import Options
+
+SIZE = networks.SIZE
+RED, BLUE, GREEN = (220, 30, 30), (30, 30, 220), (30, 160, 30)
+
+
+class ColourLearner:
+    """Foreground is what has the mean colour of the supports' foreground; two steps."""
+
+    learnt = 0
+    cache = features.FeatureCache(0)
+
+    def __init__(self, network, options=None, keep_features=False):
+        pass
+
+    def learn(self, supports):
+        type(self).learnt += 1
+        example = copy.copy(self)
+        example.colours = [photo.image[photo.mask == 1].mean(axis=0) for photo in supports]
+        return example
+
+    def segment(self, query):
+        distance = np.min([np.abs(query.image - c).mean(-1) for c in self.colours], axis=0)
+        margins = np.stack([40 - distance, 60 - distance]) / 10
+        return (1 / (1 + np.exp(-margins))).astype(np.float32)
+
+    def answer(self, query):
+        return self.segment(query)[-1]
+
+    def maps(self, query):
+        return [self.segment(query)]
+
+    def restore(self, maps, size):
+        large = [Image.fromarray(step).resize(size[::-1]) for step in maps[0]]
+        return np.stack(list(map(np.asarray, large)))
+
+    def presence(self, query):
+        return float(self.segment(query).max())
+
+
+def photo(colour, height=40, width=60):
+    """A coloured box on green, and its mask."""
+    image = np.full((height, width, 3), GREEN, np.uint8)
+    mask = np.zeros((height, width), np.uint8)
+    box = slice(height // 4, 3 * height // 4), slice(width // 4, 3 * width // 4)
+    image[box], mask[box] = colour, 1
+    return image, mask
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Photos of one and the same stem, something that is no photo, and two supports."""
+    queries = tmp_path / "queries"
+    queries.mkdir()
+    Image.fromarray(photo(RED, 50, 80)[0]).save(queries / "a.jpg", quality=95)
+    photos.write_png(queries / "a.png", photo(BLUE, 30, 20)[0])
+    photos.write_png(queries / "b.png", photo(RED, 70, 45)[0])
+    (queries / "notes.txt").write_text("no photo")
+    for name, (image, mask) in {"red": photo(RED), "blue": photo(BLUE, 50, 30)}.items():
+        photos.write_png(tmp_path / f"{name}.png", image)
+        photos.write_png(tmp_path / f"{name}_mask.png", 255 * mask)
+    return tmp_path
+
+
+def command(folder, *arguments, supports=("red",), out="out", query="queries"):
+    """The command on the photos of `folder`; later flags win."""
+    images = ",".join(f"{folder}/{name}.png" for name in supports)
+    masks = ",".join(f"{folder}/{name}_mask.png" for name in supports)
+    run(
+        predict, "--checkpoint=any.keras", f"--support={images}", f"--support_mask={masks}",
+        f"--query={folder / query}", f"--out={folder / out}", *arguments,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def colours(monkeypatch):
+    monkeypatch.setattr(segmenter_module, "Learner", ColourLearner)
+    monkeypatch.setattr(ColourLearner, "learnt", 0)
+    monkeypatch.setattr(model, "load_checkpoint", lambda path: None)
+
+
+@pytest.fixture(scope="module")
+def network():
+    keras.utils.set_random_seed(0)
+    network = model.build_crnet(dataclasses.replace(networks.TINY, refine_steps=2))
+    for variable in network.trainable_variables:
+        if "classifier" in variable.path:  # starts near 0: it would answer 1/2 everywhere
+            variable.assign(30 * variable)
+    return network
+
+
+@pytest.fixture
+def loaded(network, monkeypatch):
+    monkeypatch.setattr(model, "load_checkpoint", lambda path: network)
+    return network
+
+
+# === Files ===
+
+
+def test_what_is_wrong_with_the_files_is_said_before_a_network_is_loaded(
+    folder, monkeypatch, capsys
+):
+    monkeypatch.setattr(model, "load_checkpoint", lambda path: pytest.fail("loaded"))
+    with pytest.raises(OSError, match="out: expected a folder.*received a file"):
+        (folder / "out").write_text("")
+        command(folder)
+    photos.write_png(folder / "red_mask.png", np.full((3, 4), 255, np.uint8))
+    with pytest.raises(ValueError, match="red_mask.png: expected a mask of the photo's size"):
+        command(folder, out="other")
+    assert not (folder / "other").exists()
+
+
+def test_results_have_the_size_of_each_query_and_names_of_their_own(folder, colours, capsys):
+    command(folder)
+    out = folder / "out"
+    names = {"a.jpg": (50, 80), "a.png": (30, 20), "b": (70, 45)}
+    kinds = ("mask", "probability", "overlay")
+    expected = {f"{name}_{kind}.png" for name in names for kind in kinds} | {
+        "panel.png",
+        "photos.csv",
+    }
+    assert {path.name for path in out.iterdir()} == expected
+    for name, size in names.items():
+        mask = photos.read_label(out / f"{name}_mask.png")
+        probability = photos.read_label(out / f"{name}_probability.png")
+        assert mask.shape == probability.shape == size
+        assert set(np.unique(mask)) <= {0, 255}
+        assert photos.read_photo(out / f"{name}_overlay.png").shape == (*size, 3)
+        assert ((probability > 128) <= (mask == 255)).all()
+    found, truth = photos.read_label(out / "b_mask.png") > 0, photo(RED, 70, 45)[1] == 1
+    np.testing.assert_array_equal(found, truth)  # the other class's photo has nothing
+    assert not photos.read_label(out / "a.png_mask.png").any()
+    assert "Skipped" in (printed := capsys.readouterr().out) and "notes.txt" in printed
+    assert ColourLearner.learnt == 1  # once for all queries
+
+
+def test_what_is_given_in_vain_or_by_mistake_is_said(folder, colours, capsys):
+    mask = photos.read_label(folder / "red_mask.png")
+    command(folder, "--noleave_one_out")
+    assert "everything" not in (said := capsys.readouterr().out) and "does nothing" not in said
+    photos.write_label(folder / "red_mask.png", np.full_like(mask, 255))
+    command(folder, "--leave_one_out", out="full")
+    said = capsys.readouterr().out
+    assert "red_mask.png: everything is marked." in said and "single support" in said
+
+
+def test_every_support_is_learnt_from(folder, colours):
+    command(folder, supports=("red", "blue"))
+    assert photos.read_label(folder / "out" / "a.png_mask.png").any()
+    assert photos.read_label(folder / "out" / "b_mask.png").any()
+
+
+def test_photos_without_the_object_score_lower(folder, colours):
+    command(folder)
+    head, *lines = csv.reader((folder / "out" / "photos.csv").read_text().splitlines())
+    assert head == ["photo", "presence", "share"]
+    found = {name: (float(score), float(share)) for name, score, share in lines}
+    assert sorted(found) == ["a.jpg", "a.png", "b.png"]
+    assert found["a.png"][0] < 0.5 < min(found["a.jpg"][0], found["b.png"][0])
+    assert found["a.png"][1] == 0 < found["b.png"][1] < 0.5
+
+
+def test_classes_are_told_apart(folder, colours):
+    supports = {"supports": ("red", "blue")}
+    command(folder, "--support_class=fire,water", **supports)
+    out = folder / "out"
+    assert json.loads((out / "classes.json").read_text()) == {"1": "fire", "2": "water"}
+    values = {name: set(np.unique(photos.read_label(out / f"{name}_classes.png")))
+              for name in ("a.jpg", "a.png", "b")}  # fmt: skip
+    assert values == {"a.jpg": {0, 1}, "a.png": {0, 2}, "b": {0, 1}}
+    overlay = photos.read_photo(out / "b_overlay.png")
+    assert overlay.shape == (70, 45, 3) and tuple(overlay[0, 0]) == GREEN
+    assert tuple(overlay[35, 22]) != RED
+
+
+def test_each_support_needs_its_class(folder, colours):
+    with pytest.raises(ValueError, match="as many --support_class.*received 1 and 2"):
+        command(folder, "--support_class=fire", supports=("red", "blue"))
+    with pytest.raises(ValueError, match="expected a name for each support.*'fire,'"):
+        command(folder, "--support_class=fire,", supports=("red", "blue"))
+
+
+def test_threshold_moves_the_mask(folder, colours):
+    area = []
+    for threshold in (0.001, 0.5, 0.999):
+        command(folder, f"--threshold={threshold}", out=f"{threshold}")
+        area.append((photos.read_label(folder / f"{threshold}" / "b_mask.png") > 0).sum())
+    assert area[0] >= area[1] >= area[2] and area[0] > area[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--query=nowhere"], "expected a photo or a folder"),
+        (["--support=a.png,b.png"], "as many --support_mask as --support, received 1 and 2"),
+        (["--support=missing.png"], "missing.png"),
+        (["--support_mask=missing.png"], "missing.png"),
+        (["--test_scales=none"], "test_scales: expected numbers .* received 'none'"),
+    ],
+)
+def test_wrong_arguments_are_named(folder, colours, arguments, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+        command(folder, *arguments)
+    assert isinstance(error.value, MISTAKES) and not (folder / "out").exists()
+
+
+def test_results_do_not_go_among_the_queries(folder, colours):
+    with pytest.raises(ValueError, match="another folder"):
+        command(folder, out="queries/")
+    with pytest.raises(ValueError, match="another folder than that of .*b.png"):
+        command(folder, query="queries/b.png", out="queries")
+
+
+def test_a_mask_of_a_support_is_not_replaced_by_a_result(folder, colours):
+    before = (folder / "red_mask.png").read_bytes()
+    (folder / "queries" / "red.png").write_bytes((folder / "red.png").read_bytes())
+    with pytest.raises(ValueError, match="another folder than that of .*red.png"):
+        command(folder, out=".")
+    assert (folder / "red_mask.png").read_bytes() == before
+
+
+def test_a_single_query_that_is_no_photo_is_an_error(folder, colours):
+    with pytest.raises(ValueError, match="notes.txt"):
+        command(folder, query="queries/notes.txt")
+
+
+# === The network ===
+
+
+@pytest.mark.parametrize("size", [(20, 90), (90, 20), (SIZE, SIZE), (1, 1)])
+def test_probability_has_the_size_of_the_photo(network, size):
+    segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))
+    steps = segmenter.steps(photo(RED, *size)[0])
+    assert steps.shape == (2, *size) and steps.dtype == np.float32
+    assert 0 <= steps.min() and steps.max() <= 1
+    np.testing.assert_array_equal(segmenter.segment(photo(RED, *size)[0]), steps[-1])
+
+
+def test_fusion_is_the_mean_of_the_one_shot_probabilities(network):
+    supports = [photo(RED), photo(BLUE, 30, 30), photo(GREEN)]
+    query = photo(RED, 50, 50)[0]
+    single = [predict.Segmenter(network, [i], [m]).steps(query) for i, m in supports]
+    fused = predict.Segmenter(network, *zip(*supports, strict=True)).steps(query)
+    np.testing.assert_allclose(fused, np.mean(single, axis=0), atol=1e-6)
+    assert np.abs(single[0] - single[1]).max() > 0.01
+
+
+def test_the_same_support_twice_is_refused(network):
+    """It would only count double; another mask of the photo is another support."""
+    image, mask = photo(RED)
+    for names in (None, ["a", "b", "c"], ["same"] * 3):
+        with pytest.raises(ValueError, match="different supports, received the photo and mask"):
+            predict.Segmenter(network, [image, photo(BLUE)[0], image], [mask] * 3, names)
+    predict.Segmenter(network, [image] * 2, [mask, np.roll(mask, 5, axis=1)])
+
+
+def unusable():
+    image, mask = photo(RED, 400, 600)
+    dot = np.zeros_like(mask)
+    dot[1, 1] = 1
+    return {
+        "photo's size": (image, mask[:-1]),
+        "Turn it": (image, mask.T),
+        "empty": (image, 0 * mask),
+        "none of which is left": (image, dot),
+        "uint8": (image / 255, mask),
+    }
+
+
+@pytest.mark.parametrize("message", unusable())
+def test_unusable_supports_are_errors_with_their_name(network, message):
+    image, mask = unusable()[message]
+    with pytest.raises(ValueError, match=f"(?s)^support 2: .*{message}"):
+        predict.Segmenter(network, [photo(RED)[0], image], [photo(RED)[1], mask])
+
+
+def test_segmenter_needs_a_mask_for_each_photo(network):
+    with pytest.raises(ValueError, match="one mask for each"):
+        predict.Segmenter(network, [photo(RED)[0]], [])
+    with pytest.raises(ValueError, match="one or more"):
+        predict.Segmenter(network, [], [])
+
+
+def test_a_query_that_is_no_photo_is_an_error(network):
+    segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))
+    with pytest.raises(ValueError, match="query: expected a photo uint8"):
+        segmenter.segment(photo(RED)[0] / 255)
+
+
+def probability(folder, out):
+    return photos.read_label(folder / out / "b_probability.png").astype(float)
+
+
+def test_scales_are_averaged(folder, loaded):
+    for scales in ("1", "1.25", "1,1.25"):
+        command(folder, f"--test_scales={scales}", out=scales, query="queries/b.png")
+    first, second, both = (probability(folder, out) for out in ("1", "1.25", "1,1.25"))
+    np.testing.assert_allclose(both, (first + second) / 2, atol=1.01)
+    assert np.abs(first - second).max() > 3
+    with pytest.raises(ValueError, match="scales: expected all to give at least 33 px"):
+        command(folder, "--test_scales=0.5")
+
+
+def test_fine_tuning_through_the_command(folder, loaded):
+    """Answers change, the network does not; a single support is refused with the remedy."""
+    before = [variable.numpy() for variable in loaded.variables]
+    flags = ["--finetune_steps=2", "--finetune_rate=0.01"]
+    for kshot in ("fusion", "finetune+fusion"):
+        arguments = [f"--kshot={kshot}", *flags]
+        command(folder, *arguments, supports=("red", "blue"), out=kshot, query="queries/b.png")
+    fused, adapted = (probability(folder, out) for out in ("fusion", "finetune+fusion"))
+    assert np.abs(fused - adapted).max() > 3
+    for variable, value in zip(loaded.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    with pytest.raises(ValueError, match="expected at least 2 labelled .*--kshot=fusion"):
+        command(folder, "--kshot=finetune", *flags)
+
+
+def test_the_segmenter_takes_options(network):
+    image, mask = photo(RED)
+    query = photo(BLUE, 51, 47)[0]
+    one = predict.Segmenter(network, [image], [mask], options=Options(refine_steps=1))
+    two = predict.Segmenter(network, [image], [mask])
+    assert one.steps(query).shape == (1, 51, 47)
+    np.testing.assert_allclose(one.segment(query), two.steps(query)[0], atol=1e-6)
+
+
+def test_the_answer_is_the_last_step(network):
+    segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))
+    query = photo(BLUE, 51, 47)[0]
+    np.testing.assert_array_equal(segmenter.segment(query), segmenter.steps(query)[-1])
+    probability, steps = segmenter.segment_and_steps(query, 20)
+    np.testing.assert_array_equal(probability, segmenter.segment(query))
+    assert max(steps.shape[1:]) == 20 and len(steps) == len(segmenter.steps(query))
+    _, whole = segmenter.segment_and_steps(query, 1000)
+    np.testing.assert_array_equal(whole, segmenter.steps(query))
+    shared = LabelledPhoto(query)
+    np.testing.assert_array_equal(segmenter.segment(shared), segmenter.segment(query))
+    assert segmenter.presence(shared) == segmenter.presence(query)
+
+
+def test_a_query_is_encoded_once_for_all_classes(folder, loaded, monkeypatch):
+    encoded, encode = [], features.PhotoEncoder._kept
+
+    def watched(self, key, compute):
+        return encode(self, key, lambda: encoded.append(key) or compute())
+
+    monkeypatch.setattr(features.PhotoEncoder, "_kept", watched)
+    supports = {"supports": ("red", "blue")}
+    command(folder, "--support_class=fire,water", query="queries/b.png", **supports)
+    assert len(encoded) == len(set(encoded)) == 5  # two supports, plain and masked; the query
+
+
+def test_a_saved_network_segments_alike(network, tmp_path):
+    network.save(tmp_path / "best.keras")
+    image, mask = photo(RED)
+    segmenters = [
+        predict.Segmenter(net, [image], [mask])
+        for net in (network, model.load_checkpoint(tmp_path / "best.keras"))
+    ]
+    before, after = (segmenter.segment(photo(BLUE, 51, 47)[0]) for segmenter in segmenters)
+    np.testing.assert_allclose(before, after, atol=1e-6)
+
+
+def test_memory_does_not_grow_with_the_number_of_photos(network, tmp_path):
+    for i in range(5):
+        photos.write_png(tmp_path / f"{i}.png", photo((20 * i, 90, 200))[0])
+    paths, held = sorted(tmp_path.glob("*.png")), []
+    for queries in (paths[:1], paths):
+        segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))
+        predict.predict(segmenter, photo(RED), queries, tmp_path / "out")
+        held.append(segmenter.learner.cache.bytes)
+        predict.predict_classes({"red": segmenter}, queries, tmp_path / "out")
+        held.append(segmenter.learner.cache.bytes)
+    assert len(set(held)) == 1 and held[0] > 0  # the support's
+
+
+def test_a_forgotten_photo_is_answered_as_before(network):
+    segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))
+    query, cache = photo(BLUE)[0], segmenter.learner.cache
+    answer, score, before = segmenter.segment(query), segmenter.presence(query), cache.bytes
+    segmenter.forget(query)
+    assert cache.bytes < before
+    np.testing.assert_array_equal(segmenter.segment(query), answer)
+    assert segmenter.presence(query) == score
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_scores_of_what_was_answered_survive_an_interruption(folder, network, several):
+    class Interrupted(predict.Segmenter):
+        def presence(self, image):
+            if image.name == "b":
+                raise KeyboardInterrupt
+            return super().presence(image)
+
+    segmenter = Interrupted(network, *([value] for value in photo(RED)))
+    paths, out = predict.query_paths(folder / "queries"), folder / "out"
+    with pytest.raises(KeyboardInterrupt):
+        if several:
+            predict.predict_classes({"red": segmenter}, paths, out)
+        else:
+            predict.predict(segmenter, photo(RED), paths, out)
+    with open(out / "photos.csv", newline="") as file:
+        assert [row[0] for row in csv.reader(file)] == ["photo", "a.jpg", "a.png"]
+    assert (out / "classes.json").exists() == several

@@ -1,0 +1,282 @@
+"""Episodes: who is in them, that a seed fixes them, and that no test class gets in."""
+
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from crnet_tf.data import episodes, folds, records
+from crnet_tf.evaluation import manifest
+from crnet_tf.network import model
+from crnet_tf import train
+from crnet_tf.config import Config
+
+SIZE = 33
+BASE = folds.train_classes("pascal5i", 1)
+NOVEL = folds.test_classes("pascal5i", 1)
+
+
+def stream(records_dir, classes=(1, 2, 3), **changes):
+    options = {"image_size": SIZE, "batch_size": 2, **changes}
+    return episodes.episodes(records_dir, classes, **options)
+
+
+def taken(dataset, count):
+    return list(dataset.take(count).as_numpy_iterator())
+
+
+def equal(a, b):
+    return all(np.array_equal(a[key], b[key]) for key in a)
+
+
+# === The contract ===
+
+
+def test_a_class_larger_than_the_buffer_is_never_read_whole(records_dir, monkeypatch):
+    """The nth record given out is one of the first n + buffer of its stream."""
+    monkeypatch.setattr(episodes, "SHUFFLE_BUFFER", 2)
+    index = records.load_index(records_dir)
+    dataset = tf.data.TFRecordDataset(index.files("train", 7)).as_numpy_iterator()
+    places = {record: place for place, record in enumerate(dataset)}
+    orders = set()
+    for seed in range(20):
+        groups = episodes.class_groups(index, "train", 7, shot=1, seed=seed).take(2)
+        drawn = [r for g in groups.as_numpy_iterator() for r in g["records"]]
+        orders.add(tuple(places[record] for record in drawn))
+    assert len(orders) > 1
+    assert all(place < n + 2 for order in orders for n, place in enumerate(order))
+
+
+def test_a_batch_is_the_contract(records_dir):
+    spec = stream(records_dir, shot=2).element_spec
+    assert {key: (tuple(value.shape), value.dtype.name) for key, value in spec.items()} == {
+        "support_image": ((2, 2, SIZE, SIZE, 3), "float32"),
+        "support_mask": ((2, 2, SIZE, SIZE, 1), "uint8"),
+        "query_image": ((2, SIZE, SIZE, 3), "float32"),
+        "query_mask": ((2, SIZE, SIZE, 1), "uint8"),
+        "class_id": ((2,), "int32"),
+    }
+
+
+@pytest.mark.parametrize("augment", ["none", "canet", "symmetric"])
+def test_masks_keep_foreground_and_void(records_dir, augment):
+    for batch in taken(stream(records_dir, augment=augment), 3):
+        for name in ("support", "query"):
+            image, mask = batch[f"{name}_image"], batch[f"{name}_mask"]
+            assert set(np.unique(mask)) == {0, 1, 255}
+            assert 0 <= image.min() and 50 < image.max() <= 255
+            spatial = tuple(range(mask.ndim - 3, mask.ndim))
+            assert np.all(np.any(mask == 1, axis=spatial))
+
+
+def test_other_classes_are_background_and_void_stays_void():
+    label = np.array([[0, 7, 6, 255]], np.uint8)[..., None]
+    for class_id in (7, tf.constant(7, tf.int32)):
+        mask = episodes.binary_mask(label, class_id)
+        assert mask.dtype == tf.uint8 and mask.numpy().ravel().tolist() == [0, 1, 0, 255]
+
+
+def test_training_pair_takes_the_one_support():
+    batch = {
+        "support_image": np.zeros((2, 1, 5, 5, 3)),
+        "support_mask": np.ones((2, 1, 5, 5, 1)),
+        "query_image": np.zeros((2, 5, 5, 3)),
+        "query_mask": np.zeros((2, 5, 5, 1)),
+        "class_id": np.zeros(2),
+    }
+    inputs, targets = episodes.training_pair(batch)
+    assert inputs["support_image"].shape == (2, 5, 5, 3)
+    assert inputs["support_mask"].shape == targets["support_mask"].shape == (2, 5, 5, 1)
+    assert set(inputs) == {"support_image", "support_mask", "query_image"}
+    assert targets["query_mask"] is batch["query_mask"]
+
+
+# === Who is in an episode ===
+
+
+@pytest.mark.parametrize("shot", [1, 3])
+def test_photos_of_a_group_are_distinct_and_hold_the_class(records_dir, shot):
+    index = records.load_index(records_dir)
+    groups = episodes.class_groups(index, "train", 7, shot, seed=0)
+    seen = []
+    for group in groups.take(8).as_numpy_iterator():
+        assert group["class_id"] == 7
+        names = [records.filename(photo) for photo in group["records"]]
+        assert len(set(names)) == shot + 1
+        for photo in group["records"]:
+            assert 7 in records.parse(photo)["label"].numpy()
+        seen.append(tuple(names))
+    assert len({names[-1] for names in seen}) > 1  # the query changes
+
+
+def test_classes_are_drawn_uniformly(records_dir):
+    batches = taken(stream(records_dir, batch_size=60, augment="none"), 5)
+    ids, counts = np.unique([batch["class_id"] for batch in batches], return_counts=True)
+    assert ids.tolist() == [1, 2, 3]
+    # 300 draws: 100 each, give or take four standard deviations.
+    assert np.all(np.abs(counts - 100) < 33)
+
+
+def test_too_few_photos_are_named_with_their_counts(records_dir):
+    message = (
+        r"4-shot episodes need at least 5 photos of every class in the train split.*"
+        r"aeroplane \(1\): 4, bird \(3\): 4.*lower the shot"
+    )
+    with pytest.raises(ValueError, match=message):
+        stream(records_dir, classes=(1, 3), shot=4)
+    stream(records_dir, shot=3)
+
+
+def test_a_class_without_any_photo_is_named(records_dir):
+    index = records.load_index(records_dir)
+    del index.splits["train"]["classes"]["2"]
+    with pytest.raises(ValueError, match=r"received bicycle \(2\): 0"):
+        stream(index)
+
+
+def test_a_class_whose_records_are_gone_is_not_skipped(records_dir, tmp_path):
+    copy = shutil.copytree(records_dir, tmp_path / "records")
+    open(records.load_index(copy).files("train", 2)[0], "wb").close()
+    with pytest.raises(tf.errors.FailedPreconditionError, match="expected to contain 4"):
+        taken(stream(copy, augment="none"), 20)
+
+
+# === Seeds and resuming ===
+
+
+def test_same_seed_same_batches_other_seed_others(records_dir):
+    first = taken(stream(records_dir, seed=3), 3)
+    again = taken(stream(records_dir, seed=3), 3)
+    other = taken(stream(records_dir, seed=4), 3)
+    assert all(equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not any(equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+@pytest.mark.parametrize(("augment", "unseen"), [("canet", ()), ("symmetric", NOVEL)])
+def test_skip_goes_on_exactly_where_a_run_stopped(records_dir, augment, unseen):
+    """Past an epoch of each class too: 4 photos are 2 groups."""
+    whole = taken(stream(records_dir, augment=augment, unseen=unseen), 10)
+    rest = taken(stream(records_dir, augment=augment, unseen=unseen, skip=7), 3)
+    assert all(equal(a, b) for a, b in zip(whole[7:], rest, strict=True))
+
+
+# === Photos that show a test class ===
+
+
+def shown(records_dir, classes):
+    """{photo id: class ids in its label map} of the training photos of `classes`."""
+    archive = manifest.Archive(records.load_index(records_dir), "train", classes)
+    return {name: set(np.unique(archive.photo(name)[1])) - {0, 255} for name in archive.by_name}
+
+
+def test_photos_that_show_a_test_class_are_left_out_and_no_others(records_dir):
+    index, of_class = records.load_index(records_dir), shown(records_dir, [1])
+    drawn = {}
+    for unseen in ((), NOVEL):
+        groups = episodes.class_groups(index, "train", 1, 1, seed=0, unseen=unseen)
+        records_of = [r for g in groups.take(12).as_numpy_iterator() for r in g["records"]]
+        drawn[unseen] = {records.filename(record) for record in records_of}
+    assert drawn[()] == set(of_class) and len(of_class) == 4
+    kept = {name for name, classes in of_class.items() if not classes & set(NOVEL)}
+    assert drawn[NOVEL] == kept and len(kept) == 2
+
+
+@pytest.mark.parametrize(("unseen", "some"), [((), True), (NOVEL, False)])
+def test_no_episode_shows_a_test_class_where_it_must_not(records_dir, unseen, some):
+    """Resized without augmentation, a photo is known by its pixels."""
+    archive = manifest.Archive(records.load_index(records_dir), "train", BASE)
+    forbidden = {
+        episodes.resize_image(archive.photo(name)[0], SIZE).numpy().tobytes()
+        for name, classes in shown(records_dir, BASE).items()
+        if classes & set(NOVEL)
+    }
+    assert len(forbidden) == 20
+    drawn = stream(records_dir, classes=BASE, batch_size=40, augment="none", unseen=unseen)
+    seen = {
+        image.tobytes()
+        for batch in taken(drawn, 3)
+        for image in (*batch["support_image"][:, 0], *batch["query_image"])
+    }
+    assert bool(seen & forbidden) == some and len(seen) > 15
+
+
+def test_too_few_photos_without_a_test_class_are_named(records_dir):
+    message = (
+        r"drop_novel_images: expected at least 3 photos of aeroplane \(1\) that show no "
+        "held-out class, received 2. Keep those photos"
+    )
+    with pytest.raises(ValueError, match=message):
+        stream(records_dir, classes=(1,), shot=2, unseen=NOVEL)
+    stream(records_dir, classes=(1,), shot=2)
+    stream(records_dir, classes=(1,), shot=1, unseen=NOVEL)
+
+
+# === Test classes ===
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Every path given to TFRecordDataset."""
+    paths, original = set(), tf.data.TFRecordDataset
+
+    def spy(files, *args, **kwargs):
+        paths.update(files)
+        return original(files, *args, **kwargs)
+
+    monkeypatch.setattr(tf.data, "TFRecordDataset", spy)
+    return paths
+
+
+def files_of(index, split, classes):
+    return {path for class_id in classes for path in index.files(split, class_id)}
+
+
+def test_only_files_of_the_asked_classes_are_opened(records_dir, opened):
+    index = records.load_index(records_dir)
+    taken(stream(index, classes=BASE), 2)
+    assert opened == files_of(index, "train", BASE)
+
+
+def test_training_works_without_the_files_of_the_test_classes(records_dir, tmp_path):
+    """Corrupt ones would raise as soon as one record of them was read."""
+    copy = shutil.copytree(records_dir, tmp_path / "records")
+    for path in files_of(records.load_index(copy), "train", NOVEL):
+        with open(path, "wb") as file:
+            file.write(b"corrupt" * 10)
+    drawn = taken(stream(copy, classes=BASE, batch_size=20, augment="none"), 8)
+    assert set(np.unique([batch["class_id"] for batch in drawn])) == set(BASE)
+    with pytest.raises(tf.errors.DataLossError):
+        taken(stream(copy, classes=NOVEL), 1)
+
+
+@pytest.mark.parametrize(
+    ("feature_views", "drop", "calibration"),
+    [(0, False, -1), (0, True, -1), (1, False, -1), (0, False, 0), (1, False, 0)],
+)
+def test_a_training_run_opens_no_training_file_of_a_test_class(
+    records_dir, opened, monkeypatch, tmp_path, feature_views, drop, calibration
+):
+    """All of `train.train` but the steps: 3 batches are drawn instead."""
+    monkeypatch.setattr(
+        model.CRNet, "fit", lambda self, dataset, **_: list(dataset.take(3)), raising=False
+    )
+    settings = Config(
+        fold=1,
+        calibration_fold=calibration,
+        backbone="tiny",
+        backbone_weights="none",
+        image_size=SIZE,
+        channels=4,
+        aspp_rates="1",
+        feature_views=feature_views,
+        drop_novel_images=drop,
+        val_episodes=1,
+    )
+    index = records.load_index(records_dir)
+    train.train(settings, index, tmp_path)
+    of_training = {path for path in opened if path.startswith(str(records_dir / "train"))}
+    trained = BASE if calibration < 0 else [c for c in BASE if c > 5]
+    assert of_training == files_of(index, "train", trained)
+    looked_at = BASE + NOVEL if calibration < 0 else BASE
+    assert opened - of_training <= files_of(index, "val", looked_at)

@@ -1,0 +1,130 @@
+"""Photos go into the square and answers come back to where they were."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from crnet_tf.data import episodes
+from crnet_tf.network import metrics
+from crnet_tf.data.frames import Frame
+
+MEAN = (123.0, 117.0, 104.0)
+
+
+def photo(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize("size", [33, 41])
+@pytest.mark.parametrize("shape", [(30, 50), (50, 30), (33, 33)])
+def test_a_squash_is_the_resize_of_training(size, shape):
+    pixels, mask = photo(*shape), photo(*shape)[..., 0] % 2
+    np.testing.assert_array_equal(
+        Frame(size).image(pixels), episodes.resize_image(pixels, size)
+    )
+    expected = episodes.resize_mask(mask[..., None], size)
+    np.testing.assert_array_equal(Frame(size).mask(mask), expected)
+    np.testing.assert_array_equal(Frame(size).mask(mask[..., None]), expected)
+
+
+@pytest.mark.parametrize("letterbox", [False, True])
+def test_restoring_to_the_same_square_changes_nothing(letterbox):
+    maps = np.random.default_rng(0).normal(size=(3, 41, 41)).astype(np.float32)
+    restored = Frame(41, letterbox).restore(maps, (41, 41))
+    assert restored.dtype == np.float32
+    np.testing.assert_array_equal(restored, maps)
+
+
+@pytest.mark.parametrize(
+    "shape, inner",
+    # By hand: the longer side becomes 472; 500 x 375 -> 473*375/500 = 354.75 -> 352.
+    [
+        ((375, 500), (352, 472)),
+        ((500, 375), (472, 352)),
+        ((480, 480), (472, 472)),
+        ((60, 100), (280, 472)),  # smaller photos are enlarged: 283.8 -> 280
+        ((3, 400), (8, 472)),  # 3.5 would leave nothing
+    ],
+)
+def test_letterbox_keeps_the_aspect_and_pads_at_bottom_and_right(shape, inner):
+    frame = Frame(473, letterbox=True, fill=MEAN)
+    height, width = inner
+    pixels = np.full((*shape, 3), 50, np.uint8)
+    image = frame.image(pixels).numpy()
+    assert image.shape == (473, 473, 3) and image.dtype == np.float32
+    np.testing.assert_allclose(image[:height, :width], 50, atol=1e-4)
+    for padding in (image[height:], image[:, width:]):
+        np.testing.assert_array_equal(padding, np.broadcast_to(MEAN, padding.shape))
+    mask = frame.mask(np.ones(shape, np.uint8)).numpy()
+    assert mask.shape == (473, 473, 1) and mask.dtype == np.uint8
+    assert np.all(mask[:height, :width] == 1)
+    assert np.all(mask[height:] == 255) and np.all(mask[:, width:] == 255)
+
+
+def test_corners_of_a_photo_are_corners_of_its_letterbox():
+    pixels = photo(30, 40)
+    image = Frame(81, letterbox=True, fill=MEAN).image(pixels).numpy()  # 56 x 80 of 81
+    for y, x in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
+        np.testing.assert_allclose(image[:56, :80][y, x], pixels[y, x], atol=1e-3)
+
+
+@pytest.mark.parametrize("letterbox", [False, True])
+@pytest.mark.parametrize("shape", [(90, 130), (130, 90)])
+def test_what_goes_in_comes_back_to_its_place(letterbox, shape):
+    truth = np.zeros(shape, np.uint8)
+    truth[20:60, 30:75] = 1
+    frame = Frame(473, letterbox)
+    seen = tf.cast(frame.mask(truth) == 1, tf.float32)[None, ..., 0]
+    restored = frame.restore(seen, shape)
+    assert restored.shape == (1, *shape)
+    area = metrics.areas(restored[0] > 0.5, truth)
+    assert metrics.class_iou(area) > 0.9
+
+
+def test_maps_of_a_letterbox_stand_for_the_square_of_the_longer_side():
+    maps = np.zeros((2, 3, 3), np.float32)
+    maps[1] = [[0, 1, 2]] * 3
+    restored = Frame(41, letterbox=True).restore(maps, (3, 5))
+    assert restored.shape == (2, 3, 5)
+    np.testing.assert_allclose(restored[1], [[0, 0.5, 1, 1.5, 2]] * 3)
+    high = Frame(41, letterbox=True).restore(maps, (5, 3))
+    np.testing.assert_allclose(high[1], [[0, 0.5, 1]] * 5)  # the right part is padding
+    squashed = Frame(41).restore(maps, (5, 3))
+    np.testing.assert_allclose(squashed[1], [[0, 1, 2]] * 5)
+
+
+def test_padding_does_not_count():
+    """The crop scores as PFENet's padded square does, whatever is said in the padding."""
+    maps = np.random.default_rng(1).uniform(size=(1, 41, 41)).astype(np.float32)
+    truth = photo(30, 47)[..., 0] % 2
+    padded = np.full((47, 47), 255, np.uint8)
+    padded[:30] = truth
+    square = Frame(41).restore(maps, (47, 47))[0] > 0.5
+    crop = Frame(41, letterbox=True).restore(maps, truth.shape)[0] > 0.5
+    expected = metrics.areas(square, padded)
+    np.testing.assert_array_equal(metrics.areas(crop, truth), expected)
+    square[30:] = ~square[30:]
+    np.testing.assert_array_equal(metrics.areas(square, padded), expected)
+
+
+@pytest.mark.parametrize("size, scale, expected", [(321, 1.25, 401), (321, 0.75, 241)])
+def test_scaled_sides_are_8n_plus_1(size, scale, expected):
+    frame = Frame(size, letterbox=True, fill=MEAN).scaled(scale)
+    assert frame == Frame(expected, letterbox=True, fill=MEAN)
+
+
+def test_scale_one_keeps_the_size():
+    assert Frame(400).scaled(1) == Frame(400).scaled(1.0) == Frame(400)
+    assert Frame(400).scaled(1.0001).size == 401
+
+
+@pytest.mark.parametrize("scale", [0.1, 0, -1, float("nan"), float("inf")])
+def test_scales_that_leave_no_feature_map(scale):
+    with pytest.raises(ValueError, match="expected all.*33 px, received .*no feature map.*Use"):
+        Frame(225).scaled(scale)
+    assert Frame(40).scaled(0.825).size == 33
+
+
+def test_a_frame_has_room_for_a_letterbox():
+    with pytest.raises(ValueError, match="at least 8 px, received 7. Choose"):
+        Frame(7)

@@ -1,0 +1,108 @@
+"""A folder of photos and masks becomes classes, or says what is wrong with it."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from crnet_tf.images.photos import write_png
+from crnet_tf.data import labelled_folder
+
+
+def put(folder, name, mask_path=None, foreground=1):
+    """A photo, and its mask where one is named."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_png(folder / name, np.full((8, 9, 3), len(name), np.uint8))
+    if mask_path:
+        (folder / mask_path).parent.mkdir(exist_ok=True)
+        mask = np.zeros((8, 9), np.uint8)
+        mask[2:5, 3:6] = foreground
+        write_png(folder / mask_path, mask)
+
+
+def test_masks_stand_beside_their_photos_or_in_a_folder(tmp_path):
+    mugs = tmp_path / "mugs"
+    put(mugs, "b.PNG", "masks/b.png", 255)
+    put(mugs, "a.png", "a_mask.png")
+    (mugs / "notes.txt").write_text("")
+    (mugs / ".hidden.png").write_text("")
+    (only,) = labelled_folder.read_classes(mugs).items()
+    assert only[0] == "mugs"
+    assert [photo.name for photo in only[1]] == [str(mugs / "a.png"), str(mugs / "b.PNG")]
+    assert [np.sum(photo.mask == 1) for photo in only[1]] == [9, 9]
+
+
+def test_folders_are_classes(tmp_path, monkeypatch):
+    put(tmp_path / "mug", "a.png", "a_mask.png")
+    put(tmp_path / "cup", "a.png", "masks/a.png")
+    put(tmp_path / "cup", "b.png", "b_mask.png")
+    monkeypatch.chdir(tmp_path)
+    classes = labelled_folder.read_classes(".")
+    assert {name: len(photos) for name, photos in classes.items()} == {"cup": 2, "mug": 1}
+    assert list(classes) == ["cup", "mug"]
+
+
+def test_folders_of_images_and_masks_are_taken_as_builders_take_them(tmp_path):
+    for name in ("cat", "dog"):
+        put(tmp_path / name / "images", "a.png", "../masks/a.png")
+    assert list(labelled_folder.read_classes(tmp_path)) == ["cat", "dog"]
+    assert list(labelled_folder.read_classes(tmp_path / "cat")) == ["cat"]
+
+
+def wrong_folders(folder):
+    def stray():
+        put(folder, "a.png", "a_mask.png")
+        (folder / "a.png").rename(folder / "b.png")
+        put(folder, "b.png", "b_mask.png")
+
+    def mixed():
+        put(folder, "a.png", "a_mask.png")
+        put(folder / "cup", "a.png", "a_mask.png")
+
+    def two_masks():
+        put(folder, "a.png", "a_mask.png")
+        put(folder, "a.png", "masks/a.png")
+
+    def two_photos():
+        put(folder, "a.png", "a_mask.png")
+        put(folder, "a.jpeg")
+
+    def empty_class():
+        put(folder / "cup", "a.png", "a_mask.png")
+        (folder / "mug").mkdir()
+
+    return {
+        "a.png: expected its mask, a_mask.png": lambda: put(folder, "a.png"),
+        "a_mask.png: expected the photo": stray,
+        "Move the photos into folders": mixed,
+        "one file for 'a', received .*a_mask.png": two_masks,
+        "one file for 'a', received .*a.jpeg": two_photos,
+        "mug: expected at least one labelled photo": empty_class,
+        "t: expected at least one labelled photo": folder.mkdir,
+        "No folder": lambda: None,
+        "a.png: expected a mask with some foreground": lambda: put(
+            folder, "a.png", "a_mask.png", 0
+        ),
+        "a_mask.png: expected a mask of 0 and 1": lambda: put(folder, "a.png", "a_mask.png", 7),
+    }
+
+
+@pytest.mark.parametrize("message", wrong_folders(pathlib.Path()))
+def test_errors_name_the_file(message, tmp_path):
+    wrong_folders(tmp_path / "t")[message]()
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        labelled_folder.read_classes(tmp_path / "t")
+
+
+def test_classes_are_called_as_their_folders_not_as_what_links_point_to(tmp_path, monkeypatch):
+    things = tmp_path / "things"
+    things.mkdir()
+    for name in ("cat", "dog"):
+        photos = tmp_path / name / "photos"
+        put(photos, "1.png", "1_mask.png")
+        (things / name).symlink_to(photos)
+    classes = labelled_folder.read_classes(things)
+    assert {name: len(found) for name, found in classes.items()} == {"cat": 1, "dog": 1}
+    assert list(labelled_folder.read_classes(things / "cat")) == ["cat"]
+    monkeypatch.chdir(tmp_path / "dog" / "photos")
+    assert list(labelled_folder.read_classes(".")) == ["photos"]

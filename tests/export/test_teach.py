@@ -1,0 +1,220 @@
+"""A taught model finds its classes in photos alone, as the checkpoint does with supports."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import commands
+from helpers.networks import eager, lively, photo  # noqa: F401
+from test_prototypes import deep  # noqa: F401
+
+from crnet_tf.evaluation import nway
+from crnet_tf.fewshot.finetune import adapted_variables
+from crnet_tf.fewshot.learner import Learner
+from crnet_tf.images.photos import encode_png, write_png
+from crnet_tf.options import Options
+from export import teach
+from export.graph import taught
+from export.graph.settings import Settings
+from export.graph.signatures import FewShot
+
+FINETUNED = Options(
+    kshot="finetune+fusion",
+    finetune_steps=2,
+    finetune_rate=1e-2,
+    refine_steps=2,
+    test_scales="1.25",
+)
+CUP, MUG = [photo(1), photo(2)], [photo(3, 30, 90), photo(4), photo(5)]
+QUERIES = [photo(6), photo(7)]
+
+
+def put(folder, supports):
+    folder.mkdir(parents=True)
+    for number, one in enumerate(supports):
+        write_png(folder / f"{number}.png", one.image)
+        write_png(folder / f"{number}_mask.png", one.mask)
+
+
+def expected(network, options, *classes):
+    """Probabilities [B,H,W,N] of the queries, presence [B,N]."""
+    learner = Learner(network, options)
+    examples = [learner.learn(supports) for supports in classes]
+    maps = [[one.segment(query)[-1] for query in QUERIES] for one in examples]
+    scores = [[one.presence(query) for one in examples] for query in QUERIES]
+    return np.moveaxis(np.array(maps), 0, -1), np.array(scores)
+
+
+def check(answer, wanted):
+    np.testing.assert_allclose(answer["probability"], wanted[0], atol=1e-5)
+    np.testing.assert_allclose(answer["presence"], wanted[1], atol=1e-5)
+    found = np.moveaxis(answer["probability"].numpy(), -1, 1)
+    decided = [nway.decide(classes) for classes in found]
+    np.testing.assert_array_equal(answer["mask"], decided)
+
+
+def queries():
+    return tf.constant(np.stack([one.image for one in QUERIES]))
+
+
+def test_one_class_of_a_folder(checkpoint, network, tmp_path, capsys):
+    tf.config.run_functions_eagerly(False)
+    put(tmp_path / "cup", CUP)
+    commands.run(
+        teach,
+        f"--support_dir={tmp_path / 'cup'}",
+        f"--checkpoint={checkpoint}",
+        f"--out={tmp_path / 'models'}",
+        "--refine_steps=2",
+    )
+    assert "Class 1: cup, 2 labelled photos" in capsys.readouterr().out
+    loaded = tf.saved_model.load(str(tmp_path / "models" / "1")).signatures
+    tf.config.run_functions_eagerly(True)
+    check(
+        loaded["serving_default"](image=queries()),
+        expected(network, Options(refine_steps=2), CUP),
+    )
+    assert json.loads(loaded["metadata"]()["metadata"].numpy())["class_names"] == ["cup"]
+
+
+def test_two_finetuned_classes_at_another_scale(checkpoint, network, tmp_path):
+    tf.config.run_functions_eagerly(False)
+    classes = {"cup": CUP, "mug": MUG}
+    folder = teach.teach(checkpoint, classes, tmp_path / "models", FINETUNED)
+    loaded = tf.saved_model.load(str(folder)).signatures
+    tf.config.run_functions_eagerly(True)
+    wanted, scores = expected(network, FINETUNED, CUP, MUG)
+    check(loaded["serving_default"](image=queries()), (wanted, scores))
+    other = [QUERIES[1], photo(8, 61, 35)]
+    files = tf.constant([encode_png(one.image) for one in other])
+    answer = loaded["segment_encoded"](image_bytes=files)
+    for n in range(2):
+        levels = tf.io.decode_png(answer["probability_png_bytes"][0, n]).numpy()[..., 0]
+        np.testing.assert_allclose(levels / 255, wanted[1, ..., n], atol=0.51 / 255)
+    mask = tf.io.decode_png(answer["mask_png_bytes"][0]).numpy()[..., 0]
+    decided = nway.decide(np.moveaxis(wanted[1], -1, 0))
+    assert np.mean(mask == decided) > 0.99 and mask.max() <= 2
+    assert tf.io.decode_png(answer["mask_png_bytes"][1]).shape == (61, 35, 1)
+    said = json.loads((folder / "assets.extra" / "metadata.json").read_text())
+    assert said["class_names"] == ["cup", "mug"] and said["supports"] == {"cup": 2, "mug": 3}
+    assert said["options"] == dataclasses.asdict(FINETUNED)
+    assert said["thresholds"] == {"cup": 0.5, "mug": 0.5}
+
+
+def test_finetuning_makes_a_difference_and_leaves_the_network_as_it_was(network):
+    before = [variable.numpy() for variable in network.variables]
+    learner = Learner(network, FINETUNED)
+    cup, mug = taught.learn(learner, "cup", CUP), taught.learn(learner, "mug", MUG)
+    for variable, value in zip(network.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    assert cup.parts.encoder is mug.parts.encoder is network.parts.encoder
+    kernels = [one.parts.refinement.classifier.kernel.numpy() for one in (cup, mug)]
+    kernels.append(network.parts.refinement.classifier.kernel.numpy())
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert np.any(kernels[first] != kernels[second])
+    plain, _ = expected(network, Options(refine_steps=2, test_scales="1.25"), CUP)
+    assert np.abs(expected(network, FINETUNED, CUP)[0] - plain).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"condition": False}, {"cross_reference": False}, {"mask_refinement": False}],
+    ids=str,
+)
+def test_a_copy_of_the_heads_is_exact_and_independent(changes):
+    network, untouched = lively(**changes), lively(**changes)
+    parts = taught.copied(network.parts)
+    for variable in adapted_variables(network):
+        variable.assign(variable + 0.01)
+    network.parts = parts
+    copies, wanted = adapted_variables(network), adapted_variables(untouched)
+    for variable, value in zip(copies, wanted, strict=True):
+        np.testing.assert_array_equal(variable, value)
+
+
+def test_the_first_support_answers_when_finetuned_without_fusion(network):
+    options = Options(kshot="finetune", finetune_steps=1, refine_steps=2)
+    learner = Learner(network, options)
+    learnt = taught.learn(learner, "mug", MUG)
+    assert {len(value) for value in learnt.states[0].values()} == {1}
+    model = taught.Taught(learner, [learnt], Settings())
+    check(model.segment(queries()), expected(network, options, MUG))
+
+
+@pytest.mark.parametrize("kshot", ["mean", "finetune+mean"])
+def test_a_mean_is_baked_in_as_one_support(network, kshot):
+    options = Options(kshot=kshot, finetune_steps=1, refine_steps=2)
+    learner = Learner(network, options)
+    learnt = taught.learn(learner, "mug", MUG)
+    assert {len(value) for value in learnt.states[0].values()} == {1}
+    assert len(learnt.prototypes) == len(MUG)
+    model = taught.Taught(learner, [learnt], Settings())
+    check(model.segment(queries()), expected(network, options, MUG))
+
+
+def test_the_threshold_of_the_supports_is_baked_in(network, monkeypatch):
+    monkeypatch.setattr("crnet_tf.fewshot.learner.common_threshold", lambda answers: 0.2)
+    options = Options(kshot="mean", refine_steps=2, leave_one_out=True)
+    learner = Learner(network, options)
+    model = taught.Taught(learner, [taught.learn(learner, "mug", MUG)], Settings())
+    wanted = expected(network, options, MUG)
+    check(model.segment(queries()), wanted)
+    plain = expected(network, dataclasses.replace(options, leave_one_out=False), MUG)
+    assert np.abs(wanted[0] - plain[0]).max() > 0.05
+
+
+def last_stages(signature):
+    """Number of passes through ResNet-50's last stage in the graph of a signature."""
+    tf.config.run_functions_eagerly(False)
+    graph = tf.function(signature.function).get_concrete_function(*signature.inputs).graph
+    kinds = [op.type for op in graph.get_operations() if "conv5_block1_1_conv" in op.name]
+    return kinds.count("Conv2D")
+
+
+@pytest.mark.parametrize("scale", [1, 1.25])
+def test_deep_prototypes_cost_one_last_stage_a_photo_whatever_the_classes(deep, scale):  # noqa: F811
+    options = Options(test_scales=str(scale))
+    learner = Learner(deep, options)
+    cup, mug = taught.learn(learner, "cup", CUP), taught.learn(learner, "mug", MUG)
+    own = dataclasses.replace(mug, parts=taught.copied(deep.parts))  # as if fine-tuned
+    sizes = len({1, scale})  # presence looks at scale 1
+    for classes in ([cup], [cup, mug], [cup, own]):
+        serving, _ = taught.Taught(learner, classes, Settings()).signatures()
+        assert last_stages(serving) == sizes
+    tf.config.run_functions_eagerly(True)
+    model = taught.Taught(learner, [cup, own], Settings())
+    check(model.segment(queries()), expected(deep, options, CUP, MUG))
+
+
+def test_a_few_shot_network_with_deep_prototypes_passes_the_last_stage_once_a_photo(deep):  # noqa: F811
+    signatures = {one.name: one for one in FewShot(deep, Settings()).signatures()}
+    passes = {"serving_default": 2, "encode_support": 1, "segment_with_support": 1}
+    assert {name: last_stages(signatures[name]) for name in passes} == passes
+
+
+@pytest.mark.parametrize("option", ["prior_mask", "weighted_fusion", "early_stop"])
+def test_options_that_need_the_supports_again_are_refused(option, checkpoint, tmp_path):
+    with pytest.raises(ValueError, match=f"{option}: expected off"):
+        teach.teach(checkpoint, {"cup": CUP}, tmp_path / "out", Options(**{option: True}))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_version_that_is_there_is_said_before_the_network_learns(
+    checkpoint, tmp_path, monkeypatch
+):
+    (tmp_path / "1").mkdir()
+    monkeypatch.setattr(taught, "learn", lambda *_: pytest.fail("it learns"))
+    with pytest.raises(FileExistsError, match="Leave --version out"):
+        teach.teach(checkpoint, {"cup": CUP}, tmp_path, version=1)
+
+
+def test_a_model_with_another_classs_weights_is_removed(checkpoint, tmp_path, monkeypatch):
+    """What parity is for: every class fine-tunes the same variables."""
+    tf.config.run_functions_eagerly(False)
+    monkeypatch.setattr(taught, "copied", lambda parts: parts)
+    options = Options(kshot="finetune", finetune_steps=2, finetune_rate=1e-2, refine_steps=1)
+    with pytest.raises(RuntimeError, match="serving_default"):
+        teach.teach(checkpoint, {"cup": CUP}, tmp_path / "models", options)
+    assert list(tmp_path.iterdir()) == []

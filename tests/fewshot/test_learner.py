@@ -1,0 +1,448 @@
+"""k labelled photos -> answers: fusion, scales, fine-tuning, and what goes beyond the paper."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers.networks import eager, lively, photo  # noqa: F401
+
+from crnet_tf.data.frames import Frame
+from crnet_tf.fewshot.features import FeatureCache, base_frame
+from crnet_tf.fewshot.finetune import holding
+from crnet_tf.fewshot.learner import Learner, fuse
+from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.network import metrics, parts
+from crnet_tf.options import Options
+
+SUPPORTS = [photo(1), photo(2, 33, 47), photo(3, 60, 41)]
+QUERY = photo(9, 45, 37)
+TUNED = {"finetune_steps": 2, "finetune_rate": 1e-2}
+
+
+@pytest.fixture(scope="module")
+def network():
+    return lively()
+
+
+def answer(network, supports=SUPPORTS, frame=None, cache=None, **options):
+    """Probabilities [T,H,W] of the query."""
+    return Learner(network, Options(**options), frame, cache).learn(supports).segment(QUERY)
+
+
+def differ(first, second):
+    return np.abs(first - second).max() > 1e-4
+
+
+# === One support, and several ===
+
+
+@pytest.mark.parametrize("graph", [True, False])
+@pytest.mark.parametrize("changes", [{}, {"precision": "mixed_bfloat16"}], ids=str)
+def test_one_support_gives_the_networks_own_answer(changes, graph):
+    network, frame = lively(**changes), Frame(33)
+    tf.config.run_functions_eagerly(not graph)
+    (maps,) = Learner(network, frame=frame).learn(SUPPORTS[:1]).maps(QUERY)
+    inputs = {
+        "support_image": frame.image(SUPPORTS[0].image)[None],
+        "support_mask": frame.mask(SUPPORTS[0].mask)[None],
+        "query_image": frame.image(QUERY.image)[None],
+    }
+    expected = tf.nn.softmax(network(inputs)["query"])[0, ..., 1].numpy()
+    assert expected.std() > 0.01  # or any answer would do
+    assert maps.shape == (3, 33, 33) and maps.dtype == np.float32
+    np.testing.assert_allclose(maps[-1], expected, atol=0.02 if changes else 1e-5)
+
+
+def test_answers_are_probabilities_at_the_photos_own_size(network):
+    found = answer(network)
+    assert found.shape == (3, 45, 37) and found.dtype == np.float32
+    assert found.min() >= 0 and found.max() <= 1
+    assert answer(network, refine_steps=2).shape == (2, 45, 37)
+    np.testing.assert_allclose(answer(network, refine_steps=2), found[:2], atol=1e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"prior_mask": True}, {"early_stop": True}], ids=str)
+def test_fusion_is_the_mean_of_the_one_shot_answers(network, options):
+    alone = [answer(network, [one], **options) for one in SUPPORTS]
+    assert differ(alone[0], alone[1])
+    np.testing.assert_allclose(answer(network, **options), np.mean(alone, axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"prior_mask": True}], ids=str)
+def test_the_mean_support_answers_once(network, options):
+    same, options = options, options | {"kshot": "mean"}
+    alone = answer(network, SUPPORTS[:1], **options)
+    np.testing.assert_allclose(alone, answer(network, SUPPORTS[:1], **same), atol=1e-6)
+    twice = answer(network, [SUPPORTS[0], SUPPORTS[0]], **options)
+    np.testing.assert_allclose(twice, alone, atol=1e-5)
+    both = answer(network, **options)
+    assert differ(both, alone) and differ(both, answer(network))
+    np.testing.assert_allclose(both, answer(network, SUPPORTS[::-1], **options), atol=1e-5)
+
+
+def test_the_mean_is_of_importance_and_category(network):
+    example = Learner(network, Options(kshot="mean")).learn(SUPPORTS)
+    each = [Learner(network).learn([one]) for one in SUPPORTS]
+    frame = example.learner.frame
+    found, states = example._encoded(frame), [one._encoded(frame) for one in each]
+    assert found.keys() == {"importance", "category"}
+    for name, value in found.items():
+        assert value.shape[0] == 1
+        expected = np.mean([state[name] for state in states], axis=0)
+        np.testing.assert_allclose(value, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"weighted_fusion": True, "prior_mask": True}], ids=str
+)
+def test_the_order_of_the_supports_does_not_matter(network, options):
+    turned = answer(network, SUPPORTS[::-1], **options)
+    np.testing.assert_allclose(answer(network, **options), turned, atol=1e-5)
+
+
+def test_a_query_may_come_without_a_mask(network):
+    example = Learner(network).learn(SUPPORTS)
+    np.testing.assert_array_equal(
+        example.segment(LabelledPhoto(QUERY.image)), example.segment(QUERY)
+    )
+
+
+# === Frames and scales ===
+
+
+def test_the_scale_one_is_no_scale(network):
+    (maps,) = Learner(network, Options(test_scales="1")).learn(SUPPORTS).maps(QUERY)
+    (plain,) = Learner(network).learn(SUPPORTS).maps(QUERY)
+    np.testing.assert_array_equal(maps, plain)
+    assert maps.shape[1:] == (33, 33)
+
+
+def test_several_scales_are_the_mean_at_the_photos_size(network):
+    single = [answer(network, test_scales=scale) for scale in ("1", "1.25", "1.5")]
+    np.testing.assert_array_equal(single[0], answer(network))
+    assert differ(single[0], single[1]) and differ(single[1], single[2])
+    several = Learner(network, Options(test_scales="1,1.25,1.5"))
+    assert [frame.size for frame in several.frames] == [33, 41, 49]
+    found = several.learn(SUPPORTS).segment(QUERY)
+    np.testing.assert_allclose(found, np.mean(single, axis=0), atol=1e-6)
+
+
+def test_a_scale_that_leaves_nothing_is_refused_before_anything_runs(network):
+    with pytest.raises(ValueError, match="scales: expected all to give at least 33 px.*0.5"):
+        Learner(network, Options(test_scales="1,0.5"))
+
+
+def test_a_larger_frame_gives_what_the_larger_network_gives(network):
+    larger = lively(image_size=41)
+    larger.set_weights(network.get_weights())
+    np.testing.assert_allclose(
+        answer(network, frame=base_frame(network, 41)), answer(larger), atol=1e-5
+    )
+
+
+def test_a_letterbox_works_with_everything(network):
+    frame = base_frame(network, 41, letterbox=True)
+    found = answer(network, frame=frame)
+    assert found.shape == (3, 45, 37) and differ(found, answer(network, frame=Frame(41)))
+    options = {"test_scales": "1,1.5", "prior_mask": True, "weighted_fusion": True}
+    found = answer(
+        network, frame=frame, kshot="finetune+fusion", early_stop=True, **options, **TUNED
+    )
+    assert found.shape == (3, 45, 37) and np.isfinite(found).all()
+
+
+def test_an_object_that_vanishes_is_named(network):
+    mask = np.zeros((200, 200), np.uint8)
+    mask[1, 1] = 1
+    dot = LabelledPhoto(np.zeros((200, 200, 3), np.uint8), mask, "dot.jpg")
+    with pytest.raises(ValueError, match=r"dot.jpg: .*33x33.*Crop the photo"):
+        Learner(network).learn([*SUPPORTS, dot])
+
+
+def test_no_support_is_refused(network):
+    with pytest.raises(ValueError, match="at least one labelled photo, received none"):
+        Learner(network).learn([])
+
+
+# === Fine-tuning ===
+
+
+def test_finetune_answers_from_the_first_and_with_fusion_from_all(network):
+    options = Options(kshot="finetune", **TUNED)
+    before = [variable.numpy() for variable in network.weights]
+    learner = Learner(network, options)
+    example = learner.learn(SUPPORTS)
+    first = example.segment(QUERY)
+    fused = answer(network, kshot="finetune+fusion", **TUNED)
+    for variable, value in zip(network.weights, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+    with holding(learner.tuner.variables, example.adapted.weights):
+        np.testing.assert_allclose(first, answer(network, SUPPORTS[:1]), atol=1e-5)
+        np.testing.assert_allclose(fused, answer(network), atol=1e-5)
+    assert differ(first, answer(network, SUPPORTS[:1])) and differ(fused, answer(network))
+
+
+def test_what_other_weights_gave_is_never_used(network):
+    """One cache for the network and what it is adapted to, in every order."""
+    cache, other = FeatureCache(1e9), [SUPPORTS[1], SUPPORTS[0]]
+    plain = answer(network)
+    options = {"kshot": "finetune+fusion", "early_stop": True} | TUNED
+    tuned, turned = answer(network, **options), answer(network, other, **options)
+    for _ in range(2):
+        np.testing.assert_array_equal(answer(network, cache=cache), plain)
+        np.testing.assert_array_equal(answer(network, cache=cache, **options), tuned)
+        np.testing.assert_array_equal(answer(network, other, cache=cache, **options), turned)
+    assert differ(tuned, plain) and differ(tuned, turned)
+
+
+def test_an_example_keeps_its_weights_while_others_are_learnt(network):
+    learner = Learner(network, Options(kshot="finetune", **TUNED))
+    one, other = learner.learn(SUPPORTS), learner.learn(SUPPORTS[::-1])
+    alone = one.segment(QUERY)
+    assert differ(other.segment(QUERY), alone)
+    np.testing.assert_array_equal(one.segment(QUERY), alone)
+
+
+def test_one_support_is_tuned_on_with_views_only(network):
+    with pytest.raises(ValueError, match="received 1.*--finetune_views"):
+        answer(network, SUPPORTS[:1], kshot="finetune")
+    options = {"kshot": "finetune", "finetune_views": 2} | TUNED
+    found = answer(network, SUPPORTS[:1], **options)
+    assert differ(found, answer(network, SUPPORTS[:1]))
+    np.testing.assert_array_equal(found, answer(network, SUPPORTS[:1], **options))
+
+
+def test_views_stand_beside_their_photos(network):
+    learner = Learner(network, Options(kshot="finetune", finetune_views=2, finetune_seed=4))
+    seen = {}
+    learner.tuner = lambda *arrays: seen.update(zip(("s", "c", "m"), arrays, strict=True))
+    learner.learn(SUPPORTS[:2])
+    expected = [learner.encoder.photo(one, learner.frame) for one in SUPPORTS[:2]]
+    views = [
+        learner.encoder.view(one, learner.frame, (4, number))
+        for one in SUPPORTS[:2]
+        for number in range(2)
+    ]
+    np.testing.assert_array_equal(seen["s"], expected + [view[0] for view in views])
+    np.testing.assert_array_equal(seen["c"][2:], [view[1] for view in views])
+    np.testing.assert_array_equal(seen["m"][2:], [view[2] for view in views])
+
+
+# === Every network ===
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"condition": False},
+        {"cross_reference": False},
+        {"mask_refinement": False},
+        {"precision": "mixed_float16", "dropout": 0.5},
+        {"train_backbone": True},
+    ],
+    ids=str,
+)
+def test_every_network_goes_with_every_option(changes):
+    network = lively(**changes)
+    steps = 3 if network.config.mask_refinement else 1
+    options = {"prior_mask": network.config.mask_refinement, "weighted_fusion": True}
+    alone = [answer(network, [one]) for one in SUPPORTS]
+    tolerance = 0.01 if "precision" in changes else 1e-5
+    np.testing.assert_allclose(answer(network), np.mean(alone, axis=0), atol=tolerance)
+    tuned = {"kshot": "finetune+fusion", "finetune_steps": 1, "finetune_views": 1}
+    found = answer(network, test_scales="1,1.25", early_stop=True, **tuned, **options)
+    assert found.shape == (steps, 45, 37) and np.isfinite(found).all()
+
+
+# === The prior mask ===
+
+
+def test_the_prior_is_where_the_refinement_starts(network):
+    started, plain = answer(network, prior_mask=True), answer(network)
+    assert all(differ(a, b) for a, b in zip(started, plain, strict=True))
+
+
+def test_the_prior_needs_a_cache_to_start():
+    network = lively(mask_refinement=False)
+    with pytest.raises(ValueError, match="prior_mask: expected a network with mask refinement"):
+        Learner(network, Options(prior_mask=True))
+
+
+# === What the support head says ===
+
+
+def test_the_agreement_is_the_iou_of_the_networks_support_head(network):
+    learner, frame = Learner(network, Options(early_stop=True)), Frame(33)
+    example = learner.learn(SUPPORTS)
+    state, query = example._encoded(learner.frame), example._projected(QUERY, learner.frame)
+    found = example._agreement(state, query, learner.frame)
+    assert found.shape == (3, 3)
+    for one, ious in zip(SUPPORTS, found, strict=True):
+        mask = frame.mask(one.mask)
+        inputs = {
+            "support_image": frame.image(one.image)[None],
+            "support_mask": mask[None],
+            "query_image": frame.image(QUERY.image)[None],
+        }
+        logits = network(inputs)["support"][0].numpy()
+        areas = metrics.areas(logits[..., 1] > logits[..., 0], mask[..., 0].numpy())
+        assert ious[-1] == pytest.approx(metrics.class_iou(areas), abs=0.01)
+
+
+def test_fusing_without_the_support_head_is_the_mean():
+    answers = np.random.default_rng(0).uniform(size=(3, 2, 4, 4)).astype(np.float32)
+    agreement = np.array([[0.1, 0.9], [0.5, 0.5], [0.0, 1.0]])
+    np.testing.assert_allclose(
+        fuse(answers, agreement, weighted=False, stop=False), answers.mean(0), atol=1e-6
+    )
+
+
+def test_weights_are_the_agreements_of_each_step():
+    """By hand: 2 supports, 2 steps, one pixel."""
+    answers = np.array([[0.2, 0.4], [0.8, 1.0]], np.float32)[..., None, None]
+    agreement = np.array([[0.25, 0.0], [0.75, 0.5]])
+    found = fuse(answers, agreement, weighted=True, stop=False)
+    np.testing.assert_allclose(found[:, 0, 0], [0.25 * 0.2 + 0.75 * 0.8, 1.0], atol=1e-6)
+
+
+def test_supports_that_all_fail_count_alike():
+    answers = np.array([[0.2], [0.8]], np.float32)[..., None, None]
+    found = fuse(answers, np.zeros((2, 1)), weighted=True, stop=False)
+    np.testing.assert_allclose(found[:, 0, 0], [0.5], atol=1e-6)
+
+
+def test_early_stop_takes_the_best_step_so_far_of_each_support():
+    """By hand: steps 1, 2, 1 of the first support, 1, 1, 3 of the second."""
+    answers = np.array([[0.1, 0.2, 0.3], [0.7, 0.8, 0.9]], np.float32)[..., None, None]
+    agreement = np.array([[0.4, 0.6, 0.5], [0.3, 0.3, 0.9]])
+    found = fuse(answers, agreement, weighted=False, stop=True)
+    expected = [(0.1 + 0.7) / 2, (0.2 + 0.7) / 2, (0.2 + 0.9) / 2]
+    np.testing.assert_allclose(found[:, 0, 0], expected, atol=1e-6)
+    both = fuse(answers, agreement, weighted=True, stop=True)
+    expected = [
+        (0.4 * 0.1 + 0.3 * 0.7) / 0.7,
+        (0.6 * 0.2 + 0.3 * 0.7) / 0.9,
+        (0.6 * 0.2 + 0.9 * 0.9) / 1.5,
+    ]
+    np.testing.assert_allclose(both[:, 0, 0], expected, atol=1e-6)
+
+
+def test_the_answer_is_what_fuse_makes_of_the_agreement(network):
+    learner = Learner(network, Options(weighted_fusion=True, early_stop=True))
+    example = learner.learn(SUPPORTS)
+    example._agreement = lambda *_: np.array([[0, 0, 0], [0.1, 0.5, 0.2], [0, 0, 0]])
+    (maps,) = example.maps(QUERY)
+    (alone,) = Learner(network).learn(SUPPORTS[1:2]).maps(QUERY)
+    np.testing.assert_allclose(maps, alone[[0, 1, 1]], atol=1e-5)
+
+
+# === The cache ===
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_no_cache_a_large_one_and_the_disk_give_the_same_bits(precision, tmp_path):
+    network = lively(precision=precision)
+    for options in ({}, {"kshot": "finetune", "prior_mask": True, "finetune_steps": 1}):
+        plain = answer(network, feature_cache_gb=0.0, **options)
+        folder = {"feature_cache": str(tmp_path), "feature_cache_gb": 0.0}
+        for other in ({}, folder, folder):
+            np.testing.assert_array_equal(answer(network, **options | other), plain)
+    assert len(list(tmp_path.rglob("*.npy"))) == 4 + 3
+
+
+def test_another_learner_reads_the_folder_and_encodes_nothing(network, encoded, tmp_path):  # noqa: F811
+    expected = answer(network, feature_cache=str(tmp_path))
+    assert len(encoded) == 4 + 3
+    encoded.clear()
+    np.testing.assert_array_equal(answer(network, feature_cache=str(tmp_path)), expected)
+    assert not encoded
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"prior_mask": True, "early_stop": True}, {"kshot": "finetune"} | TUNED],
+    ids=str,
+)
+def test_every_photo_is_encoded_once_a_frame(network, encoded, options):  # noqa: F811
+    learner = Learner(network, Options(test_scales="1,1.25", **options))
+    renamed = [dataclasses.replace(one, name="again") for one in SUPPORTS]
+    for supports in (SUPPORTS, renamed, SUPPORTS[::-1]):
+        learner.learn(supports).maps(QUERY)
+        learner.learn(supports).maps(photo(8))
+    photos, masked = 5, 3
+    if "kshot" not in options:
+        assert len(encoded) == 2 * (photos + masked)
+    else:  # the larger frame needs the first support alone, and both ends come first
+        assert len(encoded) == photos + masked + (2 + 2) + 2
+
+
+def test_without_a_cache_every_photo_is_encoded_each_time(network, encoded):  # noqa: F811
+    learner = Learner(network, Options(feature_cache_gb=0.0))
+    for _ in range(2):
+        learner.learn(SUPPORTS[:1]).maps(QUERY)
+    assert len(encoded) == 2 * (2 + 1)
+
+
+def test_learners_share_what_is_in_one_cache(network, encoded):  # noqa: F811
+    cache = FeatureCache(1e9)
+    for options in (Options(prior_mask=True), Options(kshot="finetune", **TUNED), Options()):
+        Learner(network, options, cache=cache).learn(SUPPORTS).maps(QUERY)
+    assert len(encoded) == 4 + 3
+
+
+def test_features_that_never_come_back_take_no_memory(network):
+    lean, whole = Learner(network), Learner(network, keep_features=True)
+    for learner in (lean, whole):
+        learner.learn(SUPPORTS).maps(QUERY)
+    kinds = [{key[0] for key in learner.cache._arrays} for learner in (lean, whole)]
+    assert kinds == [{"projected"}, {"projected", "photo", "masked"}]
+
+
+# === The branch functions the learner is made of ===
+
+
+def test_one_photo_beside_many_partners_is_many_pairs():
+    ablations = {}, {"cross_reference": False}, {"condition": False}, {"prototype_weight": 5.0}
+    for changes in ablations:
+        other = lively(**changes)
+        features = [other.parts.encoder(noise(seed)) for seed in (1, 2, 3, 4)]
+        masks = np.zeros((3, 33, 33, 1), np.uint8)
+        masks[:, :20, 5:25] = 1
+        batch = {"support": tf.concat(features[:3], 0), "category": tf.concat(features[1:], 0)}
+        state = parts.state_of_features(other.parts, batch, masks)
+        view = parts.view(other.parts, features[3])
+        together = parts.segment(other.parts, state, view, steps=2)
+        for k in range(3):
+            partner = {name: value[k : k + 1] for name, value in state.items()}
+            alone = parts.segment(other.parts, partner, view, steps=2)
+            np.testing.assert_allclose(together[k], alone[0], atol=1e-5)
+        repeated = {name: tf.repeat(value, 3, axis=0) for name, value in view.items()}
+        many = parts.segment(other.parts, partner, repeated, steps=2)
+        np.testing.assert_allclose(many[1], alone[0], atol=1e-5)
+
+
+def noise(seed):
+    return np.random.default_rng(seed).uniform(0, 255, (1, 33, 33, 3)).astype(np.float32)
+
+
+# === Is it there? ===
+
+
+def test_presence_is_of_the_object_and_of_frozen_features(network):
+    """The support's own photo surely holds it; fine-tuning does not change the features."""
+    example = Learner(network).learn(SUPPORTS[:1])
+    learner, support = example.learner, SUPPORTS[0]
+    features = learner.encoder.photo(support, learner.frame)[..., -64:]
+    mask = tf.image.resize(
+        tf.cast(learner.frame.mask(support.mask) == 1, tf.float32), features.shape[:2], "area"
+    ).numpy()
+    average = (features * mask).sum((0, 1)) / mask.sum()
+    common = network.parts.centre.mean.numpy()
+    features, average = features - common, average - common
+    cosine = features @ average / (np.linalg.norm(features, axis=-1) * np.linalg.norm(average))
+    assert example.presence(support) == pytest.approx(cosine.max(), abs=1e-5)
+    tuned = Learner(network, Options(kshot="finetune", **TUNED)).learn(SUPPORTS)
+    assert tuned.presence(QUERY) == pytest.approx(example.presence(QUERY), abs=1e-6)
+    both = [Learner(network).learn([one]).presence(QUERY) for one in SUPPORTS]
+    assert Learner(network).learn(SUPPORTS).presence(QUERY) == pytest.approx(np.mean(both))
