@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 
 from crnet_tf.annotations import class_folders, label_maps
 from crnet_tf.data import folds, records
-from crnet_tf.images import photos
+from crnet_tf.images import label_files, png_files
 from crnet_tf.images.mask_values import VOID
 from pipelines import build_coco, build_demo, build_folder, build_fss1000, build_voc
 
@@ -86,7 +86,7 @@ def _coco(pairs, root):
         images, annotations = [], []
         for number, (photo, label) in enumerate(chosen):
             os.symlink(photo, root / f"{split}2014" / photo.name)
-            height, width = photos.read_label(label).shape
+            height, width = label_files.read_label(label).shape
             size = {"height": height, "width": width}
             images.append({"id": number, "file_name": photo.name, **size})
             for polygon in _ellipses(height, width, np.random.default_rng(number)):
@@ -149,7 +149,7 @@ def _fss1000(pairs, root):
 def _folders(pairs, root):
     """Photos of one class each, the first one in their label map."""
     for photo, label in pairs:
-        ids = np.unique(photos.read_label(label))
+        ids = np.unique(label_files.read_label(label))
         folder = root / folds.PASCAL_CLASSES[min(set(ids.tolist()) - {0, VOID}) - 1]
         for kind in ("images", "masks"):
             (folder / kind).mkdir(parents=True, exist_ok=True)
@@ -197,9 +197,9 @@ def _demo(count):
 
 
 def _write_mask(path, label):
-    ids = photos.read_label(label)
+    ids = label_files.read_label(label)
     mask = np.where((ids > 0) & (ids < VOID), 255, 0).astype(np.uint8)
-    photos.write_png(path, mask)
+    png_files.write_png(path, mask)
 
 
 # === The plain loop ===

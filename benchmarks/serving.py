@@ -31,7 +31,7 @@ from crnet_tf.common.errors import BlockedError
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images import mask_files, photo_folder, photos
 from crnet_tf.images.labelled import LabelledPhoto
-from crnet_tf.images.photos import encode_label, encode_png
+from crnet_tf.images.png_files import encode_label, encode_png
 from crnet_tf.network import model
 from crnet_tf.options import Options
 from export import saved_model

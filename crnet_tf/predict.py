@@ -18,18 +18,17 @@ from crnet_tf.common import cli, fields, files
 from crnet_tf.common.errors import InputError
 from crnet_tf.evaluation import nway
 from crnet_tf.fewshot.segmenter import Segmenter
-from crnet_tf.images import drawing, mask_files, photos
+from crnet_tf.images import drawing, mask_files, photos, png_files
 from crnet_tf.images.labelled import LabelledPhoto
-from crnet_tf.images.photo_folder import (
+from crnet_tf.images.output_files import (
     TABLE,
     check_apart,
-    each_photo,
-    query_paths,
     table,
     write_classes,
     write_legend,
     write_mask,
 )
+from crnet_tf.images.photo_folder import each_photo, query_paths
 from crnet_tf.network import model
 from crnet_tf.options import KSHOT, Options
 
@@ -72,7 +71,7 @@ def predict(
             write_mask(out, name, image, mask, np.uint8(np.round(255 * found)))
             rows.append([path.name, f"{segmenter.presence(query):.3f}", f"{mask.mean():.4f}"])
             segmenter.forget(query)
-    photos.write_png(out / "panel.png", drawing.contact_sheet(panels))
+    png_files.write_png(out / "panel.png", drawing.contact_sheet(panels))
     return skipped
 
 

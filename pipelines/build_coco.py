@@ -34,7 +34,7 @@ from crnet_tf.data.records import Index
 from crnet_tf.data.writing import filters, writer
 from crnet_tf.data.writing.examples import make_example
 from crnet_tf.images import photos
-from crnet_tf.images.photos import check_size
+from crnet_tf.images.label_files import check_size
 from pipelines.checking.audit import audit
 from pipelines.writing import flags as writing_flags
 

@@ -19,7 +19,7 @@ from crnet_tf.common import cli, files
 from crnet_tf.common.disk import named_when_full
 from crnet_tf.common.errors import InputError
 from crnet_tf.data import records
-from crnet_tf.images import photos
+from crnet_tf.images import photos, png_files
 from crnet_tf.images.drawing import GREY, INK, PAPER, overlay
 from crnet_tf.images.mask_values import VOID, label_value
 
@@ -89,7 +89,7 @@ def show(
     sheet = _draw(title, rows, per_class, cell)
     files.make_folder(out.parent)
     with named_when_full(out.parent):
-        photos.write_png(out, sheet)
+        png_files.write_png(out, sheet)
     return sheet
 
 

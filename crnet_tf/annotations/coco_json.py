@@ -21,8 +21,8 @@ from crnet_tf.annotations.listing import (
     text_in,
 )
 from crnet_tf.common.errors import InputError
+from crnet_tf.images.label_files import check_size
 from crnet_tf.images.mask_values import label_value
-from crnet_tf.images.photos import check_size
 
 
 def list_photos(annotations: pathlib.Path, images: pathlib.Path) -> Listing:

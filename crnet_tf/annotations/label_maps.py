@@ -28,7 +28,7 @@ from crnet_tf.annotations.listing import (
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.progress import with_progress
 from crnet_tf.common.threads import futures_of
-from crnet_tf.images import photos
+from crnet_tf.images import label_files, photos
 from crnet_tf.images.mask_values import VOID, label_value
 
 SPECIAL = {"background": 0, "void": VOID}
@@ -176,8 +176,8 @@ def _runs(path, in_colour):
     if in_colour:
         pixels = photos.read_photo(path).astype(np.int32) @ np.array([65536, 256, 1], np.int32)
     else:
-        pixels = photos.read_label(path)
-    keys, lengths = photos.runs(pixels)
+        pixels = label_files.read_label(path)
+    keys, lengths = label_files.runs(pixels)
     return Runs(keys, lengths.astype(np.int32), pixels.shape)
 
 

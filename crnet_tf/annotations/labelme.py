@@ -24,8 +24,8 @@ from crnet_tf.annotations.listing import (
     text_in,
 )
 from crnet_tf.common.errors import InputError
+from crnet_tf.images.label_files import check_size
 from crnet_tf.images.mask_values import VOID, label_value
-from crnet_tf.images.photos import check_size
 
 SPECIAL = {"_background_": 0, "__ignore__": VOID}
 FEWEST_POINTS = {"polygon": 3, "rectangle": 2, "circle": 2}

@@ -12,7 +12,7 @@ import pathlib
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.images.mask_values import VOID
-from crnet_tf.images import photos, mask_files
+from crnet_tf.images import mask_files, photos
 from crnet_tf.images.labelled import LabelledPhoto
 
 SUFFIXES = (".jpg", ".jpeg", ".png")

@@ -21,7 +21,7 @@ from crnet_tf.common.errors import InputError
 from crnet_tf.data import episodes, records
 from crnet_tf.data.frames import Frame
 from crnet_tf.evaluation.manifest import Archive, Entry
-from crnet_tf.images import photos
+from crnet_tf.images import photos, png_files
 
 
 def serialize(archive: Archive, entry: Entry, frame: Frame | None = None) -> bytes:
@@ -176,8 +176,8 @@ def _image(record, pixels, frame):
         example = tf.train.Example.FromString(record)
         return example.features.feature[records.IMAGE].bytes_list.value[0]
     framed = np.clip(np.rint(frame.image(pixels).numpy()), 0, 255)
-    return photos.encode_png(framed.astype(np.uint8))
+    return png_files.encode_png(framed.astype(np.uint8))
 
 
 def _mask(mask):
-    return photos.encode_label(mask.numpy()[..., 0])
+    return png_files.encode_label(mask.numpy()[..., 0])

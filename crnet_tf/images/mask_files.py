@@ -4,8 +4,9 @@ import numpy as np
 from PIL import Image
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.images import photos
+from crnet_tf.images import label_files
 from crnet_tf.images.mask_values import VOID
+from crnet_tf.images.opening import PathLike
 
 _LOSSLESS = ("PNG", "BMP", "TIFF")
 
@@ -43,7 +44,7 @@ def check_support(image: np.ndarray, mask: np.ndarray, name: str) -> None:
     check_foreground(mask, name)
 
 
-def check_foreground(mask: np.ndarray, name: photos.PathLike) -> None:
+def check_foreground(mask: np.ndarray, name: PathLike) -> None:
     """Raises ValueError for a mask without foreground, which is 1."""
     if not np.any(mask == 1):
         raise InputError(
@@ -52,7 +53,7 @@ def check_foreground(mask: np.ndarray, name: photos.PathLike) -> None:
         )
 
 
-def read_mask(path: photos.PathLike, class_id: int | None = None) -> np.ndarray:
+def read_mask(path: PathLike, class_id: int | None = None) -> np.ndarray:
     """A support mask from a file: uint8 [H,W], 0 background, 1 foreground, 255 void.
 
     Without `class_id` the file holds 0/1 (255 is void), 0/255 (255 is foreground), or the
@@ -64,7 +65,7 @@ def read_mask(path: photos.PathLike, class_id: int | None = None) -> np.ndarray:
         ValueError: it is no label map, has other values, or lacks the class.
     """
     label, palette = _read_grey(path, class_id)
-    values = np.flatnonzero(photos.value_counts(label))
+    values = np.flatnonzero(label_files.value_counts(label))
     if class_id is not None:
         if class_id not in values:
             raise InputError(
@@ -95,9 +96,9 @@ def _white_of_two(values, palette):
 
 
 def _read_grey(path, class_id):
-    """`photos.read_indexed`, and files whose three channels are equal, which tools write."""
+    """`read_indexed`, and files whose three channels are equal, which tools write."""
     try:
-        return photos.read_indexed(path)
+        return label_files.read_indexed(path)
     except InputError as error:
         kind, channels = _colours(path)
         if channels is None:

@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from crnet_tf.common.errors import InputError
 
+PathLike = str | os.PathLike
 JPEGS = ("JPEG", "MPO")  # an MPO is a JPEG with further ones behind it, as phones write
 # All that Pillow's decoders were seen to raise on damaged files.
 DECODE_ERRORS = (
@@ -24,7 +25,7 @@ _JPEG_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 
 
 @contextlib.contextmanager
-def opened(path: str | os.PathLike, expected: str) -> Iterator[tuple[BinaryIO, Image.Image]]:
+def opened(path: PathLike, expected: str) -> Iterator[tuple[BinaryIO, Image.Image]]:
     """A file and its Pillow image, of which the header is read.
 
     Args:

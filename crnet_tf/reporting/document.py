@@ -13,7 +13,7 @@ import numpy as np
 
 from crnet_tf.evaluation.results import departures
 from crnet_tf.evaluation.series import ABOVE, STEP, final, method_name
-from crnet_tf.images import photos
+from crnet_tf.images import png_files
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8886; --soft: #8881; }
@@ -273,7 +273,7 @@ def _table(head, body):
 
 
 def _figure(text, picture):
-    data = base64.b64encode(photos.encode_png(picture)).decode()
+    data = base64.b64encode(png_files.encode_png(picture)).decode()
     height, width = picture.shape[:2]
     alt = html.escape(text.split("\n")[0], quote=True)
     image = f'<img src="data:image/png;base64,{data}" alt="{alt}" width="{width}"'

@@ -7,7 +7,7 @@ import numpy as np
 
 from crnet_tf.common import files
 from crnet_tf.common.errors import InputError
-from crnet_tf.images import drawing, photos
+from crnet_tf.images import drawing, photos, png_files
 from crnet_tf.reporting import charts, document
 
 KINDS = ("best", "median", "worst")
@@ -40,7 +40,7 @@ def illustrate(out: pathlib.Path, evaluation: dict, panels: dict[str, list]) -> 
         if some
     }
     for name, picture in (drawn | sheets).items():
-        photos.write_png(out / f"{name}.png", picture)
+        png_files.write_png(out / f"{name}.png", picture)
     captions = {kind: [text for text, _ in some] for kind, some in panels.items()}
     files.write_text(out / CAPTIONS, json.dumps(captions, indent=1))
     charts.tensorboard(out / "logs", evaluation, drawn | sheets)

@@ -16,7 +16,7 @@ from absl import flags
 
 from crnet_tf.common import cli, files
 from crnet_tf.common.errors import InputError
-from crnet_tf.images import mask_files, photo_folder, photos
+from crnet_tf.images import mask_files, output_files, photo_folder, photos, png_files
 from export.client.errors import TOO_LARGE, RemoteError
 from export.client.segmenter import RemoteSegmenter
 from export.client.server import Server
@@ -57,7 +57,7 @@ def segment_folder(
 
     files.make_folder(out)
     skipped, names = [], []
-    with photo_folder.table(out) as rows:
+    with output_files.table(out) as rows:
         for path, name, (image, answer) in photo_folder.each_photo(
             queries, ask, skipped, concurrency
         ):
@@ -68,14 +68,14 @@ def segment_folder(
                 if len(names) == 1:
                     rows.append(["photo", "presence", "share"])
                 else:
-                    photo_folder.write_legend(out, names)
+                    output_files.write_legend(out, names)
                     rows.append(["photo", *(f"presence of {n}" for n in names)])
             scores = [f"{score:.3f}" for score in answer.presence]
             if len(names) == 1:
-                photo_folder.write_mask(out, name, image, answer.mask, answer.probability[0])
+                output_files.write_mask(out, name, image, answer.mask, answer.probability[0])
                 rows.append([path.name, *scores, f"{answer.mask.mean():.4f}"])
             else:
-                photo_folder.write_classes(out, name, image, answer.mask)
+                output_files.write_classes(out, name, image, answer.mask)
                 rows.append([path.name, *scores])
     return skipped
 
@@ -85,7 +85,7 @@ def upright_file(path: photos.PathLike) -> bytes:
 
     Raises what `photos.read_photo` raises.
     """
-    return photos.photo_bytes(path, photos.FAST)[0]
+    return photos.photo_bytes(path, png_files.FAST)[0]
 
 
 def define_flags():
@@ -138,7 +138,7 @@ def run(args, server: Server, target: Target) -> None:
             f"{len(args.support)} files. Without photos: --status or --metadata."
         )
     out, queries = pathlib.Path(args.out), photo_folder.query_paths(args.query)
-    photo_folder.check_apart(out, args.query, *args.support, *args.support_mask)
+    output_files.check_apart(out, args.query, *args.support, *args.support_mask)
     masks = [mask_files.read_mask(path, args.class_id) for path in args.support_mask]
     for path, mask in zip(args.support, masks, strict=True):
         mask_files.check_support(photos.read_photo(path), mask, path)
@@ -149,7 +149,7 @@ def run(args, server: Server, target: Target) -> None:
         print(f"Skipped {reason}")
     print(
         f"{len(queries) - len(skipped)} photos segmented by version {segmenter.version}, see "
-        f"{out}. Scores: {out}/{photo_folder.TABLE}"
+        f"{out}. Scores: {out}/{output_files.TABLE}"
     )
 
 

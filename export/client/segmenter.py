@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.images.photos import encode_label
+from crnet_tf.images.png_files import encode_label
 from export.client.errors import RemoteError
 from export.client.server import Server
 from export.client.target import Target

@@ -14,7 +14,7 @@ from crnet_tf.common.errors import BlockedError, InputError
 from crnet_tf.evaluation.nway import decide
 from crnet_tf.fewshot.learner import Example, Learner
 from crnet_tf.images.labelled import LabelledPhoto
-from crnet_tf.images.photos import encode_label, encode_png
+from crnet_tf.images.png_files import encode_label, encode_png
 from export.graph.settings import Settings
 
 TOLERANCE = 1e-3  # of a probability

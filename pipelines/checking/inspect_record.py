@@ -8,7 +8,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from crnet_tf.data import records
-from crnet_tf.images import photos
+from crnet_tf.images import label_files
 from crnet_tf.images.mask_values import VOID, label_value
 from pipelines.checking.perceptual_hash import perceptual_hash
 
@@ -59,7 +59,7 @@ def inspect(serialized: bytes, example: dict, num_classes: int) -> tuple[Photo |
         return None, [*problems, f"expected a photo and a label map, cannot decode: {message}"]
     image, label = parsed["image"].numpy(), parsed["label"].numpy()
     problems += _check_sizes(example, image, label)
-    values = frozenset(np.flatnonzero(photos.value_counts(label[..., 0])).tolist())
+    values = frozenset(np.flatnonzero(label_files.value_counts(label[..., 0])).tolist())
     allowed = {0, VOID, *(label_value(c) for c in range(1, num_classes + 1))}
     if values - allowed:
         problems.append(

@@ -16,7 +16,7 @@ from crnet_tf import predict
 from crnet_tf.common.cli import MISTAKES
 from crnet_tf.fewshot import features
 from crnet_tf.fewshot import segmenter as segmenter_module
-from crnet_tf.images import photos
+from crnet_tf.images import label_files, photos, png_files
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network import model
 from crnet_tf.options import Options
@@ -74,12 +74,12 @@ def folder(tmp_path):
     queries = tmp_path / "queries"
     queries.mkdir()
     Image.fromarray(photo(RED, 50, 80)[0]).save(queries / "a.jpg", quality=95)
-    photos.write_png(queries / "a.png", photo(BLUE, 30, 20)[0])
-    photos.write_png(queries / "b.png", photo(RED, 70, 45)[0])
+    png_files.write_png(queries / "a.png", photo(BLUE, 30, 20)[0])
+    png_files.write_png(queries / "b.png", photo(RED, 70, 45)[0])
     (queries / "notes.txt").write_text("no photo")
     for name, (image, mask) in {"red": photo(RED), "blue": photo(BLUE, 50, 30)}.items():
-        photos.write_png(tmp_path / f"{name}.png", image)
-        photos.write_png(tmp_path / f"{name}_mask.png", 255 * mask)
+        png_files.write_png(tmp_path / f"{name}.png", image)
+        png_files.write_png(tmp_path / f"{name}_mask.png", 255 * mask)
     return tmp_path
 
 
@@ -126,7 +126,7 @@ def test_what_is_wrong_with_the_files_is_said_before_a_network_is_loaded(
     with pytest.raises(OSError, match="out: expected a folder.*received a file"):
         (folder / "out").write_text("")
         command(folder)
-    photos.write_png(folder / "red_mask.png", np.full((3, 4), 255, np.uint8))
+    png_files.write_png(folder / "red_mask.png", np.full((3, 4), 255, np.uint8))
     with pytest.raises(ValueError, match="red_mask.png: expected a mask of the photo's size"):
         command(folder, out="other")
     assert not (folder / "other").exists()
@@ -143,24 +143,24 @@ def test_results_have_the_size_of_each_query_and_names_of_their_own(folder, colo
     }
     assert {path.name for path in out.iterdir()} == expected
     for name, size in names.items():
-        mask = photos.read_label(out / f"{name}_mask.png")
-        probability = photos.read_label(out / f"{name}_probability.png")
+        mask = label_files.read_label(out / f"{name}_mask.png")
+        probability = label_files.read_label(out / f"{name}_probability.png")
         assert mask.shape == probability.shape == size
         assert set(np.unique(mask)) <= {0, 255}
         assert photos.read_photo(out / f"{name}_overlay.png").shape == (*size, 3)
         assert ((probability > 128) <= (mask == 255)).all()
-    found, truth = photos.read_label(out / "b_mask.png") > 0, photo(RED, 70, 45)[1] == 1
+    found, truth = label_files.read_label(out / "b_mask.png") > 0, photo(RED, 70, 45)[1] == 1
     np.testing.assert_array_equal(found, truth)  # the other class's photo has nothing
-    assert not photos.read_label(out / "a.png_mask.png").any()
+    assert not label_files.read_label(out / "a.png_mask.png").any()
     assert "Skipped" in (printed := capsys.readouterr().out) and "notes.txt" in printed
     assert ColourLearner.learnt == 1  # once for all queries
 
 
 def test_what_is_given_in_vain_or_by_mistake_is_said(folder, colours, capsys):
-    mask = photos.read_label(folder / "red_mask.png")
+    mask = label_files.read_label(folder / "red_mask.png")
     command(folder, "--noleave_one_out")
     assert "everything" not in (said := capsys.readouterr().out) and "does nothing" not in said
-    photos.write_label(folder / "red_mask.png", np.full_like(mask, 255))
+    png_files.write_label(folder / "red_mask.png", np.full_like(mask, 255))
     command(folder, "--leave_one_out", out="full")
     said = capsys.readouterr().out
     assert "red_mask.png: everything is marked." in said and "single support" in said
@@ -168,8 +168,8 @@ def test_what_is_given_in_vain_or_by_mistake_is_said(folder, colours, capsys):
 
 def test_every_support_is_learnt_from(folder, colours):
     command(folder, supports=("red", "blue"))
-    assert photos.read_label(folder / "out" / "a.png_mask.png").any()
-    assert photos.read_label(folder / "out" / "b_mask.png").any()
+    assert label_files.read_label(folder / "out" / "a.png_mask.png").any()
+    assert label_files.read_label(folder / "out" / "b_mask.png").any()
 
 
 def test_photos_without_the_object_score_lower(folder, colours):
@@ -187,7 +187,7 @@ def test_classes_are_told_apart(folder, colours):
     command(folder, "--support_class=fire,water", **supports)
     out = folder / "out"
     assert json.loads((out / "classes.json").read_text()) == {"1": "fire", "2": "water"}
-    values = {name: set(np.unique(photos.read_label(out / f"{name}_classes.png")))
+    values = {name: set(np.unique(label_files.read_label(out / f"{name}_classes.png")))
               for name in ("a.jpg", "a.png", "b")}  # fmt: skip
     assert values == {"a.jpg": {0, 1}, "a.png": {0, 2}, "b": {0, 1}}
     overlay = photos.read_photo(out / "b_overlay.png")
@@ -206,7 +206,7 @@ def test_threshold_moves_the_mask(folder, colours):
     area = []
     for threshold in (0.001, 0.5, 0.999):
         command(folder, f"--threshold={threshold}", out=f"{threshold}")
-        area.append((photos.read_label(folder / f"{threshold}" / "b_mask.png") > 0).sum())
+        area.append((label_files.read_label(folder / f"{threshold}" / "b_mask.png") > 0).sum())
     assert area[0] >= area[1] >= area[2] and area[0] > area[2]
 
 
@@ -310,7 +310,7 @@ def test_a_query_that_is_no_photo_is_an_error(network):
 
 
 def probability(folder, out):
-    return photos.read_label(folder / out / "b_probability.png").astype(float)
+    return label_files.read_label(folder / out / "b_probability.png").astype(float)
 
 
 def test_scales_are_averaged(folder, loaded):
@@ -386,7 +386,7 @@ def test_a_saved_network_segments_alike(network, tmp_path):
 
 def test_memory_does_not_grow_with_the_number_of_photos(network, tmp_path):
     for i in range(5):
-        photos.write_png(tmp_path / f"{i}.png", photo((20 * i, 90, 200))[0])
+        png_files.write_png(tmp_path / f"{i}.png", photo((20 * i, 90, 200))[0])
     paths, held = sorted(tmp_path.glob("*.png")), []
     for queries in (paths[:1], paths):
         segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from crnet_tf.data import folds
-from crnet_tf.images import photos
+from crnet_tf.images import label_files, png_files
 from crnet_tf.data.demo import scenes, shapes
 from pipelines.build_demo import build_demo
 from crnet_tf.data.writing.filters import VOID
@@ -25,7 +25,7 @@ def demo(tmp_path_factory):
 
 
 def labels(demo):
-    return [photos.read_label(p) for p in sorted((demo / "VOC/SegmentationClassAug").iterdir())]
+    return [label_files.read_label(p) for p in sorted((demo / "VOC/SegmentationClassAug").iterdir())]
 
 
 def test_same_seed_same_bytes(demo, tmp_path):
@@ -73,7 +73,7 @@ def test_layout_sizes_and_palette(demo):
         with Image.open(path) as photo, Image.open(label_path) as label:
             assert photo.size == label.size and photo.mode == "RGB" and label.mode == "P"
             assert all(96 <= side <= 128 for side in photo.size)
-            assert bytes(label.getpalette()[:63]) == photos.voc_palette()[:63]
+            assert bytes(label.getpalette()[:63]) == png_files.voc_palette()[:63]
 
 
 @pytest.mark.parametrize("name", folds.DEMO_CLASSES)

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from crnet_tf.images.photos import write_png
+from crnet_tf.images.png_files import write_png
 from crnet_tf.data import labelled_folder
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from crnet_tf.images.mask_values import label_value
 from crnet_tf.data import folds, records
-from crnet_tf.images import photos
+from crnet_tf.images import png_files
 
 
 def example(filename="2007_000032"):
@@ -16,7 +16,7 @@ def example(filename="2007_000032"):
     image = rng.integers(0, 256, (20, 30, 3), np.uint8)
     label = rng.choice(np.array([0, 7, 255], np.uint8), (20, 30))
     data = records.serialize(
-        photos.encode_png(image), "png", photos.encode_png(label), filename, 20, 30
+        png_files.encode_png(image), "png", png_files.encode_png(label), filename, 20, 30
     )
     return data, image, label
 

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from crnet_tf.images import photos
+from crnet_tf.images import label_files, photos, png_files
 from crnet_tf.data import records
 from crnet_tf.data.writing import examples, shards, writer
 from crnet_tf.common import folders
@@ -39,7 +39,7 @@ def test_records_hold_the_photos_and_label_maps(voc_dir, records_dir):
         for data in streams:
             parsed = records.parse(data)
             name = parsed["filename"].numpy().decode()
-            label = photos.read_label(voc_dir / "SegmentationClassAug" / f"{name}.png")
+            label = label_files.read_label(voc_dir / "SegmentationClassAug" / f"{name}.png")
             np.testing.assert_array_equal(parsed["label"][..., 0], label)
             feature = tf.train.Example.FromString(data).features.feature
             jpeg = (voc_dir / "JPEGImages" / f"{name}.jpg").read_bytes()
@@ -155,7 +155,7 @@ def test_wrong_on_error(small_voc, tmp_path):
 
 def test_nothing_listed_is_an_error(small_voc, tmp_path):
     for path in (small_voc / "SegmentationClassAug").iterdir():
-        photos.write_png(path, np.zeros((110, 140), np.uint8))
+        png_files.write_png(path, np.zeros((110, 140), np.uint8))
     with pytest.raises(ValueError, match="expected photos that hold a listed class.*--filter"):
         build_voc(small_voc, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -12,7 +12,7 @@ import pytest
 from crnet_tf.data import records
 from crnet_tf.evaluation import manifest
 from crnet_tf.evaluation.sampling import REPEATING, SAMPLINGS
-from crnet_tf.images import photos
+from crnet_tf.images import png_files
 
 CLASSES = (6, 7, 8)
 
@@ -34,7 +34,7 @@ def handmade(records_dir, tmp_path, sizes):
         label[-2] = 6
         files = []
         for name, pixels in (("image", np.stack([label * (i + 1)] * 3, -1)), ("label", label)):
-            photos.write_png(tmp_path / f"{name}.png", pixels)
+            png_files.write_png(tmp_path / f"{name}.png", pixels)
             files.append((tmp_path / f"{name}.png").read_bytes())
         record = records.serialize(files[0], "png", files[1], f"photo{i}", height, width)
         archive.by_class[7][f"photo{i}"] = record

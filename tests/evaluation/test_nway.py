@@ -5,7 +5,7 @@ import pytest
 
 from crnet_tf.data import records
 from crnet_tf.evaluation import manifest, nway
-from crnet_tf.images import photos
+from crnet_tf.images import png_files
 
 HEIGHT, WIDTH = 10, 12
 
@@ -50,7 +50,7 @@ def archive(records_dir, tmp_path):
     def record(name, label):
         files = []
         for pixels in (np.repeat(label[..., None], 3, -1), label):
-            photos.write_png(tmp_path / "a.png", pixels)
+            png_files.write_png(tmp_path / "a.png", pixels)
             files.append((tmp_path / "a.png").read_bytes())
         return records.serialize(files[0], "png", files[1], name, *label.shape)
 

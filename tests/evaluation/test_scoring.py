@@ -14,7 +14,7 @@ from crnet_tf.data.frames import Frame
 from crnet_tf.evaluation import manifest, results, scoring
 from crnet_tf.evaluation.protocols import PROTOCOLS
 from crnet_tf.fewshot.learner import Learner
-from crnet_tf.images import photos
+from crnet_tf.images import png_files
 from crnet_tf.network import metrics
 from crnet_tf.options import Options
 
@@ -34,7 +34,7 @@ def archive(records_dir, tmp_path):
                 files = []
                 label = np.where(mask == 1, class_id, mask).astype(np.uint8)
                 for pixels in (np.stack([np.uint8(mask > 0) * 255] * 3, -1), label):
-                    photos.write_png(tmp_path / "a.png", pixels)
+                    png_files.write_png(tmp_path / "a.png", pixels)
                     files.append((tmp_path / "a.png").read_bytes())
                 name = f"photo{class_id}_{i}"
                 record = records.serialize(files[0], "png", files[1], name, *mask.shape)

@@ -20,8 +20,8 @@ from PIL import Image
 
 from crnet_tf import predict
 from crnet_tf.common.cli import MISTAKES
-from crnet_tf.images import photo_folder, photos
-from crnet_tf.images.photos import encode_png, write_png
+from crnet_tf.images import label_files, output_files, photos
+from crnet_tf.images.png_files import encode_png, write_png
 from export.client import __main__, errors, over_rest
 from export.client.errors import TOO_LARGE, RemoteError
 from export.client.segmenter import RemoteSegmenter
@@ -158,8 +158,8 @@ def test_photos_are_sent_upright_and_large_files_are_compressed_fast(folder):
     np.testing.assert_array_equal(Image.open(io.BytesIO(content)), photos.read_photo(turned))
     assert deflated_fast(content)
     image, mask = photo(5).image, (photo(5).mask == 1).astype(np.uint8)
-    photo_folder.write_mask(folder, "a", image, mask, image[..., 0])
-    photo_folder.write_classes(folder, "b", image, mask)
+    output_files.write_mask(folder, "a", image, mask, image[..., 0])
+    output_files.write_classes(folder, "b", image, mask)
     for name in ("a_overlay", "a_probability", "b_overlay"):
         assert deflated_fast((folder / f"{name}.png").read_bytes())
 
@@ -177,8 +177,8 @@ def test_a_taught_model_needs_no_supports(folder, over, taught):
     rows = table(found)
     assert rows[0] == ["photo", "presence of cup", "presence of mug"]
     assert [row[0] for row in rows[1:]] == ["small.png", "turned.jpg", "wide.jpg"]
-    assert photos.read_label(found / "turned_classes.png").shape == (52, 40)
-    values = set(np.unique(photos.read_label(found / "wide_classes.png")))
+    assert label_files.read_label(found / "turned_classes.png").shape == (52, 40)
+    values = set(np.unique(label_files.read_label(found / "wide_classes.png")))
     assert values <= {0, 1, 2} and values & {1, 2}
     assert (found / "wide_overlay.png").exists()
 

@@ -12,7 +12,7 @@ from PIL import Image
 from crnet_tf.data import frames
 from crnet_tf.evaluation import nway
 from crnet_tf.images import mask_files
-from crnet_tf.images.photos import encode_label, encode_png
+from crnet_tf.images.png_files import encode_label, encode_png
 from export.graph import answers, decode, framing
 
 SIZE = 33

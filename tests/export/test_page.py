@@ -12,7 +12,7 @@ from helpers.live_server import serving
 from helpers.networks import photo
 from PIL import Image
 
-from crnet_tf.images.photos import encode_label, encode_png
+from crnet_tf.images.png_files import encode_label, encode_png
 from export.server.served import Served
 
 playwright = pytest.importorskip("playwright.sync_api")

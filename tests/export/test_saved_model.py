@@ -17,7 +17,7 @@ from PIL import Image
 
 from crnet_tf.common.cli import MISTAKES
 from crnet_tf.fewshot.learner import Learner
-from crnet_tf.images.photos import encode_png, write_png
+from crnet_tf.images.png_files import encode_png, write_png
 from crnet_tf.network import model
 from crnet_tf.options import Options
 from export import saved_model

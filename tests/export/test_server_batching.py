@@ -13,7 +13,7 @@ from helpers.live_server import b64, serving, until
 from helpers.networks import photo
 from PIL import Image
 
-from crnet_tf.images.photos import encode_png
+from crnet_tf.images.png_files import encode_png
 from export.server import batching, loading
 from export.server.served import Served
 

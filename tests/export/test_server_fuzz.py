@@ -20,7 +20,7 @@ from helpers import malformed_images
 from helpers.live_server import b64, serving, write_sums
 from helpers.networks import photo
 
-from crnet_tf.images.photos import encode_png
+from crnet_tf.images.png_files import encode_png
 from crnet_tf.network.backbones import load_weights
 from crnet_tf.network.model import load_checkpoint
 from export.graph import decode

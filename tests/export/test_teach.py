@@ -13,7 +13,7 @@ from test_prototypes import deep  # noqa: F401
 from crnet_tf.evaluation import nway
 from crnet_tf.fewshot.finetune import adapted_variables
 from crnet_tf.fewshot.learner import Learner
-from crnet_tf.images.photos import encode_png, write_png
+from crnet_tf.images.png_files import encode_png, write_png
 from crnet_tf.options import Options
 from export import teach
 from export.graph import taught

@@ -24,7 +24,7 @@ from helpers.networks import photo
 from tensorflow_serving.config import model_server_config_pb2
 from test_structure import ROOT
 
-from crnet_tf.images.photos import encode_png
+from crnet_tf.images.png_files import encode_png
 from export.client import __main__
 from export.package import batching_file
 

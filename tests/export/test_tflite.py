@@ -14,7 +14,7 @@ from test_teach import CUP, MUG, put
 
 from crnet_tf.evaluation import nway
 from crnet_tf.fewshot.learner import Learner
-from crnet_tf.images.photos import write_png
+from crnet_tf.images.png_files import write_png
 from crnet_tf.options import Options
 from export import teach, tflite
 from export.graph import fixed, taught

@@ -5,14 +5,14 @@ import pathlib
 import numpy as np
 from PIL import Image
 
-from crnet_tf.images import photos
+from crnet_tf.images import png_files
 
 
 def write_voc(root: pathlib.Path, train: int, val: int) -> pathlib.Path:
     """A tree in VOC layout: every photo 140x110 px holds two classes in two rectangles."""
     for folder in ("JPEGImages", "SegmentationClassAug", "ImageSets/Segmentation"):
         (root / folder).mkdir(parents=True)
-    palette = np.frombuffer(photos.voc_palette(), np.uint8).reshape(256, 3)
+    palette = np.frombuffer(png_files.voc_palette(), np.uint8).reshape(256, 3)
     for split, file, count in (("train", "trainaug.txt", train), ("val", "val.txt", val)):
         names = [f"2007_{split}_{i:03d}" for i in range(count)]
         for i, name in enumerate(names):
@@ -20,8 +20,8 @@ def write_voc(root: pathlib.Path, train: int, val: int) -> pathlib.Path:
             noise = np.random.default_rng(i).integers(0, 60, (*label.shape, 3))
             photo = np.clip(palette[np.where(label == 255, 0, label)] + noise, 0, 255)
             Image.fromarray(photo.astype(np.uint8)).save(root / "JPEGImages" / f"{name}.jpg")
-            photos.write_label(
-                root / "SegmentationClassAug" / f"{name}.png", label, photos.voc_palette()
+            png_files.write_label(
+                root / "SegmentationClassAug" / f"{name}.png", label, png_files.voc_palette()
             )
         (root / "ImageSets" / "Segmentation" / file).write_text("\n".join(names) + "\n")
     return root

@@ -6,7 +6,7 @@ from PIL import Image
 
 from crnet_tf.data import frames
 from crnet_tf.data.frames import Frame
-from crnet_tf.images import mask_files, photos
+from crnet_tf.images import mask_files, png_files
 
 
 def labelled(height=40, width=60):
@@ -26,8 +26,8 @@ def test_mask_may_be_0_1_or_0_255_or_one_class_of_a_label_map(tmp_path):
     labels = 7 * mask
     labels[0], labels[-1] = 255, 3
     for name, array in {"one": mask, "full": 255 * mask, "labels": labels}.items():
-        photos.write_label(tmp_path / f"{name}.png", array, photos.voc_palette())
-    photos.write_png(tmp_path / "rgb.png", np.repeat(255 * mask[..., None], 3, axis=-1))
+        png_files.write_label(tmp_path / f"{name}.png", array, png_files.voc_palette())
+    png_files.write_png(tmp_path / "rgb.png", np.repeat(255 * mask[..., None], 3, axis=-1))
     for name in ("one", "full", "rgb"):
         np.testing.assert_array_equal(mask_files.read_mask(tmp_path / f"{name}.png"), mask)
     chosen = mask_files.read_mask(tmp_path / "labels.png", class_id=7)
@@ -42,9 +42,9 @@ def test_mask_may_be_0_1_or_0_255_or_one_class_of_a_label_map(tmp_path):
 def test_255_is_void_beside_a_1_and_foreground_without(tmp_path):
     _, mask = labelled()
     mask[0] = 255
-    photos.write_png(tmp_path / "void.png", mask)
+    png_files.write_png(tmp_path / "void.png", mask)
     np.testing.assert_array_equal(mask_files.read_mask(tmp_path / "void.png"), mask)
-    photos.write_png(tmp_path / "full.png", np.where(mask == 1, 0, mask))
+    png_files.write_png(tmp_path / "full.png", np.where(mask == 1, 0, mask))
     np.testing.assert_array_equal(mask_files.read_mask(tmp_path / "full.png"), mask == 255)
 
 
@@ -66,7 +66,7 @@ def test_black_and_white_of_a_palette_go_by_colour(tmp_path):
 
 
 def test_a_photo_or_a_coloured_mask_is_refused_as_a_mask(tmp_path):
-    photos.write_png(tmp_path / "colour.png", labelled()[0])
+    png_files.write_png(tmp_path / "colour.png", labelled()[0])
     Image.fromarray(labelled()[0]).save(tmp_path / "photo.jpg")
     cut_out = np.dstack([labelled()[0], 255 * labelled()[1]])
     Image.fromarray(cut_out).save(tmp_path / "alpha.png")

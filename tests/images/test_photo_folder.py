@@ -8,12 +8,13 @@ import threading
 import pytest
 
 from crnet_tf.common import files
-from crnet_tf.images import photo_folder
+from crnet_tf.common.errors import InputError
+from crnet_tf.images import output_files, photo_folder
 
 
 def test_output_names_never_collide():
     files = ["a.jpg", "a.png", "A.bmp", "a.jpg.png", "b.jpg", "c.d.jpg"]
-    names = photo_folder.output_names([pathlib.Path(file) for file in files])
+    names = output_files.output_names([pathlib.Path(file) for file in files])
     assert len({name.casefold() for name in names}) == len(files)
     assert names[4:] == ["b", "c.d"]
 
@@ -50,7 +51,7 @@ def test_work_really_runs_at_the_same_time():
 def test_what_cannot_be_read_is_left_out_and_other_errors_end_it():
     def work(path):
         if path.stem == "2":
-            raise ValueError("2.png: no photo")
+            raise InputError("2.png: no photo")
         if path.stem == "4":
             raise RuntimeError("the server is gone")
         return path.stem
@@ -63,14 +64,14 @@ def test_what_cannot_be_read_is_left_out_and_other_errors_end_it():
 
 
 def test_a_legend_can_be_read_by_people(tmp_path):
-    photo_folder.write_legend(tmp_path, ["Kätzchen", "Hund"])
+    output_files.write_legend(tmp_path, ["Kätzchen", "Hund"])
     text = (tmp_path / "classes.json").read_text(encoding="utf-8")
     assert '"1": "Kätzchen"' in text and json.loads(text)["2"] == "Hund"
 
 
 def test_very_long_names_leave_room_for_what_is_put_behind_them():
     paths = [pathlib.Path("猫" * 80 + f"{i}.jpg") for i in range(2)] + [pathlib.Path("a.jpg")]
-    names = photo_folder.output_names(paths)
+    names = output_files.output_names(paths)
     assert len(set(names)) == 3 and names[2] == "a"
     assert all(
         len(os.fsencode(name)) <= 200 and name.startswith("猫" * 60) for name in names[:2]

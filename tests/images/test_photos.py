@@ -1,13 +1,12 @@
 import os
 import struct
-import zlib
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
 from crnet_tf.data import records
-from crnet_tf.images import photos
+from crnet_tf.images import label_files, photos
 
 
 def gradient(height=24, width=32):
@@ -161,17 +160,6 @@ def test_a_jpeg_may_have_anything_behind_its_end(save):
         assert photos.photo_bytes(path)[0] == content
 
 
-def test_a_png_whose_checksums_are_wrong_is_damaged(save):
-    ids = np.random.default_rng(0).integers(0, 20, (64, 64)).astype(np.uint8)
-    path = save(Image.fromarray(ids), "a.png")
-    content = bytearray(path.read_bytes())
-    data = content.index(b"IDAT") + 4
-    for place in np.random.default_rng(0).integers(data, len(content) - 16, 40):
-        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
-        with pytest.raises(ValueError, match="a.png: expected a label map.*damaged"):
-            photos.read_label(path)
-
-
 def test_text_is_no_photo(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_text("<html>not found</html>")
@@ -199,7 +187,7 @@ def test_missing_file_and_folder(tmp_path):
     ):
         photos.read_photo(tmp_path / "none.jpg")
     with pytest.raises(FileNotFoundError, match="expected a label map.*a folder"):
-        photos.read_label(tmp_path)
+        label_files.read_label(tmp_path)
 
 
 def test_floating_point_and_32_bit_photos_are_refused(save):
@@ -209,129 +197,3 @@ def test_floating_point_and_32_bit_photos_are_refused(save):
     path = save(Image.fromarray(np.full((4, 4), 70000, np.int32)), "b.tif")
     with pytest.raises(ValueError, match="received 32-bit pixels from 70000.*Convert"):
         photos.read_photo(path)
-
-
-def test_label_is_read_as_indices_whatever_the_palette(save):
-    ids = np.array([[0, 1, 20], [7, 255, 15]], np.uint8)
-    for number, palette in enumerate((photos.voc_palette(), bytes(768))):
-        image = Image.fromarray(ids)
-        image.putpalette(palette)
-        np.testing.assert_array_equal(photos.read_label(save(image, f"{number}.png")), ids)
-    np.testing.assert_array_equal(photos.read_label(save(Image.fromarray(ids), "l.png")), ids)
-
-
-def test_a_label_map_is_turned_as_its_photo_is(save):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    ids = np.array([[0, 1, 20], [7, 255, 15]], np.uint8)
-    read = photos.read_label(save(Image.fromarray(ids), "a.png", exif=exif))
-    np.testing.assert_array_equal(read, np.rot90(ids, -1))
-
-
-def test_1_bit_label_is_0_and_1(save):
-    mask = np.array([[True, False]])
-    np.testing.assert_array_equal(
-        photos.read_label(save(Image.fromarray(mask), "a.png")), [[1, 0]]
-    )
-
-
-@pytest.mark.parametrize("bits", [2, 4])
-def test_grey_labels_of_few_bits_are_their_values(tmp_path, bits):
-    ids = np.arange(16, dtype=np.uint8).reshape(2, 8) % 2**bits
-    rows = [np.packbits(np.unpackbits(row[:, None], axis=1)[:, -bits:]) for row in ids]
-    (tmp_path / "a.png").write_bytes(
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 2, bits, 0, 0, 0, 0))
-        + chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows)))
-        + chunk(b"IEND", b"")
-    )
-    np.testing.assert_array_equal(photos.read_label(tmp_path / "a.png"), ids)
-
-
-def chunk(kind, data):
-    """Of a PNG."""
-    size, checksum = struct.pack(">I", len(data)), struct.pack(">I", zlib.crc32(kind + data))
-    return size + kind + data + checksum
-
-
-@pytest.mark.parametrize(
-    "label",
-    [
-        gradient()[..., 0],
-        np.repeat([[0, 255, 0, 7]], 40, axis=1).astype(np.uint8),
-        np.asfortranarray(gradient()[..., 1])[::2, ::3],
-        np.full((3, 5), 9, np.uint8),
-        np.zeros((0, 4), np.uint8),
-    ],
-    ids=["gradient", "runs", "strided", "one", "empty"],
-)
-def test_values_are_counted(label):
-    expected = np.bincount(label.ravel(), minlength=256)
-    np.testing.assert_array_equal(photos.value_counts(label), expected)
-
-
-def test_rgb_label_says_how_to_convert(save):
-    path = save(Image.fromarray(gradient()), "a.png")
-    with pytest.raises(
-        ValueError, match="expected a label map.*received mode RGB.*palette PNG"
-    ):
-        photos.read_label(path)
-
-
-def test_16_bit_label_says_how_to_convert(save):
-    path = save(Image.fromarray(np.ones((4, 4), np.uint16)), "a.png")
-    with pytest.raises(ValueError, match="received mode I;16.*8-bit single-channel PNG"):
-        photos.read_label(path)
-
-
-def test_jpeg_label_is_refused(save):
-    path = save(Image.fromarray(np.ones((8, 8), np.uint8)), "a.jpg")
-    with pytest.raises(ValueError, match="expected .*lossless.*received JPEG.*as PNG"):
-        photos.read_label(path)
-
-
-@pytest.mark.parametrize("palette", [None, photos.voc_palette()])
-def test_label_round_trip(tmp_path, palette):
-    ids = np.array([[0, 1, 20], [7, 255, 15]], np.uint8)
-    photos.write_label(tmp_path / "a.png", ids, palette)
-    np.testing.assert_array_equal(photos.read_label(tmp_path / "a.png"), ids)
-    assert photos.encode_label(ids, palette) == (tmp_path / "a.png").read_bytes()
-    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]  # nothing left beside it
-
-
-@pytest.mark.parametrize("size", [(20, 30), (20, 30, 3)])
-def test_png_round_trip(tmp_path, size):
-    pixels = np.random.default_rng(0).integers(0, 256, size, np.uint8)
-    photos.write_png(tmp_path / "a.png", pixels, photos.FAST)
-    np.testing.assert_array_equal(np.array(Image.open(tmp_path / "a.png")), pixels)
-    assert photos.encode_png(pixels, photos.FAST) == (tmp_path / "a.png").read_bytes()
-    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
-
-
-def test_a_label_map_takes_less_room_than_as_a_picture():
-    rows, columns = np.indices((300, 400))
-    disc = ((rows - 150) ** 2 + (columns - 180) ** 2 < 90**2).astype(np.uint8)
-    assert len(photos.encode_label(disc)) < len(photos.encode_png(disc))
-
-
-@pytest.mark.parametrize(
-    ("encode", "array"),
-    [
-        (photos.encode_png, np.zeros((4, 4))),
-        (photos.encode_png, np.zeros((4, 4, 4), np.uint8)),
-        (photos.encode_label, np.zeros((4, 4))),
-        (photos.encode_label, np.zeros((4, 4, 3), np.uint8)),
-    ],
-)
-def test_what_is_no_picture_is_refused(encode, array):
-    with pytest.raises(ValueError, match=r"expected uint8 \[H,W\].*received"):
-        encode(array)
-
-
-def test_voc_palette_has_the_known_colours():
-    palette = np.frombuffer(photos.voc_palette(), np.uint8).reshape(256, 3)
-    assert palette[0].tolist() == [0, 0, 0]
-    assert palette[1].tolist() == [128, 0, 0]  # aeroplane
-    assert palette[15].tolist() == [192, 128, 128]  # person
-    assert palette[255].tolist() == [224, 224, 192]  # void
-    assert len({tuple(c) for c in palette.tolist()}) == 256

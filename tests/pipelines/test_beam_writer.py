@@ -13,7 +13,7 @@ import pipelines
 from crnet_tf.data import records
 from crnet_tf.data.writing import shards, writer
 from crnet_tf.data.writing.examples import Item, make_example
-from crnet_tf.images import photos
+from crnet_tf.images import png_files
 from pipelines import build_voc
 
 needs_beam = pytest.mark.skipif(
@@ -81,7 +81,7 @@ def noise(pair):
     pixels = np.random.default_rng(0).integers(0, 256, (*item.label.shape, 3), np.uint8)
     label = item.label.copy()
     label[:, :70], label[:, 70:] = 1, 3
-    return Item(item.filename, photos.encode_png(pixels), "png", label, [1, 3])
+    return Item(item.filename, png_files.encode_png(pixels), "png", label, [1, 3])
 
 
 @needs_beam

@@ -15,7 +15,7 @@ from PIL import Image
 from crnet_tf.annotations import class_folders, coco, coco_json, label_maps, labelme
 from crnet_tf.annotations.listing import Photo, files_of, read_lines
 from crnet_tf.data import records
-from crnet_tf.images import photos
+from crnet_tf.images import png_files
 from pipelines import build_folder, verify
 from pipelines.sources import own_splits
 
@@ -50,7 +50,7 @@ def write_folders(root, per_class=5, size=(HEIGHT, WIDTH)):
             write_photo(root / name / "images" / f"{name}{number}.jpg", [class_id, number])
             mask = 255 * (np.indices(size)[0] >= 10 + class_id)
             (root / name / "masks").mkdir(exist_ok=True)
-            photos.write_png(
+            png_files.write_png(
                 root / name / "masks" / f"{name}{number}.png", mask.astype(np.uint8)
             )
     return root
@@ -79,7 +79,9 @@ def write_label_maps(root, in_colour, count=6):
         write_photo(root / "photos" / f"p{number}.jpg", number)
         (root / "maps").mkdir(exist_ok=True)
         label = scene(number)
-        photos.write_png(root / "maps" / f"p{number}.png", table[label] if in_colour else label)
+        png_files.write_png(
+            root / "maps" / f"p{number}.png", table[label] if in_colour else label
+        )
     rows = [
         f"{name},{','.join(map(str, colour)) if in_colour else i}"
         for i, (name, colour) in enumerate(COLOURS.items(), 1)
@@ -148,7 +150,7 @@ def test_all_formats_of_the_same_scenes_give_the_same_label_maps(tmp_path, kind)
 
 def test_class_folders(tmp_path):
     source = write_folders(tmp_path / "in")
-    photos.write_png(  # 0, 1 and void
+    png_files.write_png(  # 0, 1 and void
         source / "cat" / "masks" / "cat0.png",
         scene(0) * 255 + (scene(0) == 2).astype(np.uint8) * 2,
     )
@@ -170,7 +172,7 @@ def test_class_folders(tmp_path):
 
 def test_masks_with_void(tmp_path):
     mask = np.array([[0, 1, 255]], np.uint8)
-    photos.write_png(tmp_path / "m.png", mask)
+    png_files.write_png(tmp_path / "m.png", mask)
     label = class_folders.read_label(Photo("a", tmp_path / "a.jpg", tmp_path / "m.png", (7,)))
     np.testing.assert_array_equal(label, [[0, 7, 255]])
 
@@ -525,7 +527,7 @@ def test_255_is_void_as_an_id_and_blue_as_a_colour(tmp_path):
         label[:9], label[9:20] = 255, 1
         if kind == "colours":
             label = np.where(label[..., None] == 255, np.uint8([0, 0, 255]), np.uint8(0))
-        photos.write_png(tmp_path / kind / "maps" / "p.png", label)
+        png_files.write_png(tmp_path / kind / "maps" / "p.png", label)
         paths = (tmp_path / kind / name for name in ("images", "maps", "table.csv"))
         (photo,) = label_maps.list_photos(*paths).photos
         read = label_maps.read_label(photo)
@@ -536,7 +538,7 @@ def test_255_is_void_as_an_id_and_blue_as_a_colour(tmp_path):
 def test_a_colour_outside_the_table_is_named(tmp_path):
     images, labels, table = write_label_maps(tmp_path, in_colour=True)
     smooth = np.full((HEIGHT, WIDTH, 3), (1, 2, 3), np.uint8)
-    photos.write_png(labels / "p3.png", smooth)
+    png_files.write_png(labels / "p3.png", smooth)
     (problem,) = label_maps.list_photos(images, labels, table).problems
     assert "p3.png: expected the colours" in problem and "(1, 2, 3)" in problem
 
@@ -578,7 +580,7 @@ def test_sources_that_are_not_there_or_one_class_say_so(tmp_path):
 def test_a_class_without_pixels_is_shown(tmp_path):
     source = write_folders(tmp_path / "in")
     for path in (source / "dog" / "masks").iterdir():
-        photos.write_png(path, np.zeros((HEIGHT, WIDTH), np.uint8))
+        png_files.write_png(path, np.zeros((HEIGHT, WIDTH), np.uint8))
     listing = class_folders.list_photos(source)
     index = build(class_folders, listing, tmp_path / "out", folds=3, on_error="skip")
     assert index.count("train", 2) == index.count("val", 2) == 0
@@ -613,7 +615,7 @@ def test_shapes_that_leave_the_photo(tmp_path):
 def test_one_class_is_not_enough(tmp_path):
     write_photo(tmp_path / "in" / "cat" / "images" / "a.jpg", 0)
     (tmp_path / "in" / "cat" / "masks").mkdir()
-    photos.write_png(tmp_path / "in" / "cat" / "masks" / "a.png", scene(0) // 9 * 0 + 1)
+    png_files.write_png(tmp_path / "in" / "cat" / "masks" / "a.png", scene(0) // 9 * 0 + 1)
     with pytest.raises(ValueError, match="expected at least 2 classes.*received 1"):
         build(class_folders, class_folders.list_photos(tmp_path / "in"), tmp_path / "out")
 
@@ -802,7 +804,7 @@ def test_two_files_of_one_name(tmp_path, kind):
         images, masks = arguments[0] / "p1", arguments[1] / "p1"
         module = label_maps
     write_photo(images.with_suffix(".png"), 7)
-    photos.write_png(masks.with_suffix(".bmp"), scene(0))  # named before the .png
+    png_files.write_png(masks.with_suffix(".bmp"), scene(0))  # named before the .png
     listing = module.list_photos(*arguments)
     assert len(listing.problems) == 2
     assert f"{images}.png: expected every name once, received {images.name}.jpg" in str(listing)
@@ -879,7 +881,7 @@ def test_rectangles_of_two_and_of_four_corners_are_the_same(tmp_path):
 def test_an_empty_mask_is_named(tmp_path):
     source = write_folders(tmp_path / "in")
     mask = sorted((source / "cat" / "masks").iterdir())[0]
-    photos.write_png(mask, np.zeros((HEIGHT, WIDTH), np.uint8))
+    png_files.write_png(mask, np.zeros((HEIGHT, WIDTH), np.uint8))
     with pytest.raises(ValueError, match=f"{mask.name}: expected a mask with some foreground"):
         build(class_folders, class_folders.list_photos(source), tmp_path / "out")
     index = build(

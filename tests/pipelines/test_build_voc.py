@@ -11,7 +11,7 @@ from helpers.voc import two_classes
 from PIL import Image
 
 from crnet_tf.data import folds, records
-from crnet_tf.images import photos
+from crnet_tf.images import png_files
 from pipelines import build_voc
 from pipelines.checking.audit import audit
 
@@ -116,15 +116,15 @@ def test_a_list_of_other_bytes_than_utf8(small_voc):
 
 
 def small_label(path):
-    photos.write_png(path, two_classes(1, 2)[:-1])
+    png_files.write_png(path, two_classes(1, 2)[:-1])
 
 
 def rgb_label(path):
-    photos.write_png(path, np.zeros((110, 140, 3), np.uint8))
+    png_files.write_png(path, np.zeros((110, 140, 3), np.uint8))
 
 
 def strange_ids(path):
-    photos.write_png(path, two_classes(21, 254))
+    png_files.write_png(path, two_classes(21, 254))
 
 
 def damaged(path):

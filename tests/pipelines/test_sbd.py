@@ -10,7 +10,7 @@ from helpers.voc import two_classes
 from PIL import Image
 
 from crnet_tf.data import records
-from crnet_tf.images import photos
+from crnet_tf.images import png_files
 from pipelines.build_voc import build_voc, find_voc, list_pairs
 from pipelines.sources import sbd
 
@@ -52,8 +52,10 @@ def voc(tmp_path):
     write_lists(root / "ImageSets" / "Segmentation", VOC)
     for name in VOC["train"] + VOC["val"]:
         write_photo(root / "JPEGImages", name)
-        photos.write_label(
-            root / "SegmentationClass" / f"{name}.png", two_classes(1, 2), photos.voc_palette()
+        png_files.write_label(
+            root / "SegmentationClass" / f"{name}.png",
+            two_classes(1, 2),
+            png_files.voc_palette(),
         )
     return root
 
@@ -99,7 +101,7 @@ def test_merging_equals_a_ready_made_merge(voc, release, tmp_path):
     labels = voc / "SegmentationClassAug"
     shutil.copytree(voc / "SegmentationClass", labels)
     for name in ("2009_000001", "2010_000003"):
-        photos.write_label(labels / f"{name}.png", sbd_label(name), photos.voc_palette())
+        png_files.write_label(labels / f"{name}.png", sbd_label(name), png_files.voc_palette())
         shutil.copy(release / "img" / f"{name}.jpg", voc / "JPEGImages")
     trainaug = names(list_pairs(voc, release)["train"])
     write_lists(voc / "ImageSets" / "Segmentation", {"trainaug": trainaug})

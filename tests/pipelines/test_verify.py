@@ -14,7 +14,7 @@ from PIL import Image
 
 from crnet_tf.common.disk import sha256_of
 from crnet_tf.data import records
-from crnet_tf.images import photos
+from crnet_tf.images import png_files
 from pipelines.build_voc import build_voc
 from pipelines.checking import leakage
 from pipelines.checking.findings import Report
@@ -41,7 +41,7 @@ def write_scenes(root, splits):
         for seed in splits[split]:
             name = f"photo_{seed}"
             Image.fromarray(scene(seed)).save(root / f"JPEGImages/{name}.jpg", quality=95)
-            photos.write_png(root / f"SegmentationClassAug/{name}.png", two_classes(1, 2))
+            png_files.write_png(root / f"SegmentationClassAug/{name}.png", two_classes(1, 2))
         names = "".join(f"photo_{seed}\n" for seed in splits[split])
         (root / "ImageSets/Segmentation" / file).write_text(names)
     return root
@@ -192,10 +192,10 @@ def test_damaged_index(made):
 def label_with(value):
     label = two_classes(1, 2)
     label[0, 0] = value
-    return photos.encode_png(label)
+    return png_files.encode_png(label)
 
 
-palette = photos.encode_label(two_classes(1, 2), photos.voc_palette())
+palette = png_files.encode_label(two_classes(1, 2), png_files.voc_palette())
 WRONG_WITHIN = {
     "expected label ids 0..20 and 255, received also [21]": {"label": label_with(21)},
     "cannot decode": {"image": jpeg(scene(0))[:900]},
@@ -206,7 +206,7 @@ WRONG_WITHIN = {
     },
     "stored 140x111, photo 140x110": {"height": 111},
     "photo 140x110, label map 140x100": {
-        "label": photos.encode_png(np.ascontiguousarray(two_classes(1, 2)[:100]))
+        "label": png_files.encode_png(np.ascontiguousarray(two_classes(1, 2)[:100]))
     },
     "expected an 8-bit grey PNG as label map": {"label": palette},
 }
@@ -228,7 +228,7 @@ def test_no_example(made):
 
 
 def test_photo_without_the_class_of_its_stream(made):
-    change(made, label=photos.encode_png(two_classes(1, 3)))
+    change(made, label=png_files.encode_png(two_classes(1, 3)))
     (fault,) = verify(made).faults
     assert (fault.kind, fault.file, fault.record) == ("class", OTHER, "photo_0")
     assert "expected class 2 in its label map, received [0, 1, 3, 255]" in fault.message
@@ -326,7 +326,7 @@ def test_resized_copy_in_both_splits(made, scale):
     label = Image.fromarray(two_classes(1, 2)).resize(small.size, Image.Resampling.NEAREST)
     change(
         made, "val", image=jpeg(np.array(small), quality=60),
-        label=photos.encode_png(np.array(label)), width=small.width, height=small.height,
+        label=png_files.encode_png(np.array(label)), width=small.width, height=small.height,
     )  # fmt: skip
     report = verify(made)
     assert not report.faults

@@ -11,7 +11,7 @@ from PIL import Image
 
 from crnet_tf import report
 from crnet_tf.evaluation import panels
-from crnet_tf.images import photos
+from crnet_tf.images import png_files
 from crnet_tf.reporting import document
 
 VOID_TAGS = {"meta", "img"}
@@ -241,7 +241,7 @@ def test_illustrated_folder_holds_its_page_and_can_be_reported_again(tmp_path):
     assert "Best episodes by IoU\nfirst ONE\nsecond" in page.text
     assert len(page.images) == len(list(out.glob("*.png")))  # each once
     assert list((out / "logs").iterdir())
-    photos.write_png(out / "more.png", PICTURE)
+    png_files.write_png(out / "more.png", PICTURE)
     again = Reader(report.report([out]))
     assert len(again.images) == len(page.images) + 1 and "More" in again.text
 

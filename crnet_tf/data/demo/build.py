@@ -18,7 +18,7 @@ from crnet_tf.data.demo import scenes
 from crnet_tf.data.index import Index
 from crnet_tf.data.writing import writer
 from crnet_tf.data.writing.examples import make_example
-from crnet_tf.images import photos
+from crnet_tf.images import photos, png_files
 
 DATASET = "demo"
 TRAIN_PHOTOS = 480
@@ -133,10 +133,10 @@ def _draw_voc(root, seed, counts):
             Image.fromarray(photo).save(
                 root / "JPEGImages" / f"{names[number]}.jpg", quality=quality, subsampling=0
             )
-            photos.write_label(
+            png_files.write_label(
                 root / "SegmentationClassAug" / f"{names[number]}.png",
                 label,
-                photos.voc_palette(),
+                png_files.voc_palette(),
             )
         (lists / file).write_text("".join(f"{name}\n" for name in names))
 

@@ -5,7 +5,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from crnet_tf.images.mask_values import VOID
 from crnet_tf.data import folds
-from crnet_tf.images import photos
+from crnet_tf.images import label_files
 from crnet_tf.data.demo import shapes
 
 MIN_PIXELS = 150  # of every class of a photo that stay visible, void border not counted
@@ -27,7 +27,7 @@ def draw_scene(classes: list[int], rng: np.random.Generator) -> tuple[np.ndarray
         for number, (class_id, radius) in enumerate(placed, 1):
             photo = _add_object(photo, owner, number, class_id, radius, rng)
         label = _label(owner, [class_id for class_id, _ in placed])
-        areas = photos.value_counts(label)
+        areas = label_files.value_counts(label)
         if min(areas[c] for c in classes) >= MIN_PIXELS:
             return _light(photo, rng), label
 

@@ -16,7 +16,7 @@ from PIL import Image
 from crnet_tf.common.errors import InputError
 from crnet_tf.images.mask_values import VOID, label_value
 from crnet_tf.data import folds, records
-from crnet_tf.images import photos
+from crnet_tf.images import label_files, photos, png_files
 from crnet_tf.data.writing import filters
 
 LARGEST_VALUE = VOID - 1
@@ -61,12 +61,12 @@ def make_example(
             that is no Unicode.
     """
     drawn = isinstance(label, np.ndarray)
-    ids = label if drawn else photos.read_label(label)
+    ids = label if drawn else label_files.read_label(label)
     name = photo if drawn else label
     image, image_format, size = photos.photo_content(photo)
     if ids.shape != tuple(size):
-        raise photos.other_size(name, photo, size, ids.shape)
-    counts = photos.value_counts(ids)
+        raise label_files.other_size(name, photo, size, ids.shape)
+    counts = label_files.value_counts(ids)
     _check_values(counts, min(num_classes, LARGEST_VALUE), name)
     by_value = _by_value(range(1, num_classes + 1) if classes is None else classes, photo)
     listed = filters.listed_classes(ids, filter, counts)
@@ -98,7 +98,7 @@ def shrink(item: Item, short_side: int) -> Item:
         small.save(buffer, "JPEG", quality=_JPEG_QUALITY)
         encoded = buffer.getvalue()
     else:
-        encoded = photos.encode_png(np.asarray(small))
+        encoded = png_files.encode_png(np.asarray(small))
     label = np.asarray(Image.fromarray(item.label).resize(size, Image.Resampling.NEAREST))
     left = [c for c in item.classes if label_value(c) in label]
     return dataclasses.replace(item, image=encoded, label=label, classes=left)
@@ -107,9 +107,9 @@ def shrink(item: Item, short_side: int) -> Item:
 def serialize(item: Item) -> bytes:
     """The item as a serialized Example; the same item gives the same bytes."""
     height, width = item.label.shape
-    image, label = item.image, photos.encode_label(item.label)
+    image, label = item.image, png_files.encode_label(item.label)
     if isinstance(image, np.ndarray):
-        image = photos.encode_png(image)
+        image = png_files.encode_png(image)
     return records.serialize(image, item.image_format, label, item.filename, height, width)
 
 
