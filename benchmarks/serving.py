@@ -29,8 +29,8 @@ from absl import flags
 from crnet_tf.common import cli
 from crnet_tf.common.errors import BlockedError
 from crnet_tf.fewshot.learner import Learner
-from crnet_tf.images import mask_files, photo_folder, photos
-from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.images import photo_folder, photos
+from crnet_tf.images.labelled import LabelledPhoto, read_labelled
 from crnet_tf.images.png_files import encode_label, encode_png
 from crnet_tf.network import model
 from crnet_tf.options import Options
@@ -200,16 +200,14 @@ def define_flags():
     text("model", None, "Folder of its export; default: exported for this run.")
     text("photo", None, "The support.", required=True)
     text("mask", None, "Its mask.", required=True)
-    text("query", None, "LabelledPhoto, or folder of photos.", required=True)
+    text("query", None, "Photo, or folder of photos.", required=True)
     flags.DEFINE_integer("questions", 48, "Questions of each number of clients.", 1)
     flags.DEFINE_integer("rounds", 9, "Rounds of the ways that take turns.", lower_bound=1)
 
 
 def main():
     args = flags.FLAGS
-    photo = LabelledPhoto(
-        photos.read_photo(args.photo), mask_files.read_mask(args.mask), args.photo
-    )
+    photo = read_labelled(args.photo, args.mask)
     queries = [photos.read_photo(path) for path in photo_folder.query_paths(args.query)]
     network = model.in_float32(model.load_checkpoint(args.checkpoint))
     files = encode_png(photo.image), encode_label(photo.mask)

@@ -18,8 +18,8 @@ from crnet_tf.common import cli, fields, files
 from crnet_tf.common.errors import InputError
 from crnet_tf.evaluation import nway
 from crnet_tf.fewshot.segmenter import Segmenter
-from crnet_tf.images import drawing, mask_files, photos, png_files
-from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.images import drawing, photos, png_files
+from crnet_tf.images.labelled import LabelledPhoto, read_labelled
 from crnet_tf.images.output_files import (
     TABLE,
     check_apart,
@@ -37,7 +37,7 @@ MAX_PANELS = 16  # rows of panel.png
 
 def predict(
     segmenter: Segmenter,
-    example: tuple[np.ndarray, np.ndarray],
+    example: LabelledPhoto,
     queries: list[pathlib.Path],
     out: pathlib.Path,
     threshold: float = 0.5,
@@ -45,7 +45,7 @@ def predict(
     """Writes mask, probability and overlay of every query, and `panel.png`, into `out`.
 
     Args:
-        example: support photo and mask shown in the panel.
+        example: the support shown in the panel.
         queries: files; in a list of several, one that is no photo is skipped.
         threshold: foreground is what is more probable than this.
 
@@ -63,7 +63,9 @@ def predict(
             query = LabelledPhoto(image, name=name)
             if len(panels) < MAX_PANELS:
                 found, steps = segmenter.segment_and_steps(query, 2 * drawing.CELL)
-                panel = drawing.panel(*example, image, None, list(steps), threshold=threshold)
+                panel = drawing.panel(
+                    example.image, example.mask, image, None, list(steps), threshold=threshold
+                )
                 panels.append(panel)
             else:
                 found = segmenter.segment(query)
@@ -117,7 +119,7 @@ def define_flags():
     flags.DEFINE_list(
         "support_class", None, "Class name of each support, to tell several apart: cat,cat,dog."
     )
-    text("query", None, "LabelledPhoto, or folder of photos, to segment.", required=True)
+    text("query", None, "Photo, or folder of photos, to segment.", required=True)
     text("out", None, "Folder for the results.", required=True)
     number("threshold", 0.5, "Foreground is what is more probable.", 0, upper_bound=1)
     flags.DEFINE_enum("kshot", "fusion", KSHOT, "Use of several supports.")
@@ -143,41 +145,43 @@ def run(args, options: Options | None = None) -> None:
         )
     out, queries = pathlib.Path(args.out), query_paths(args.query)
     check_apart(out, args.query, *args.support, *args.support_mask)
-    images = [photos.read_photo(path) for path in args.support]
-    masks = [mask_files.read_mask(path, args.class_id) for path in args.support_mask]
-    for image, mask, name in zip(images, masks, args.support_mask, strict=True):
-        mask_files.check_support(
-            image, mask, name
-        )  # before a network is loaded, which takes long
-        if np.all(mask):
+    supports = [  # before a network is loaded, which takes long
+        read_labelled(photo, mask, args.class_id)
+        for photo, mask in zip(args.support, args.support_mask, strict=True)
+    ]
+    for support, name in zip(supports, args.support_mask, strict=True):
+        if np.all(support.mask):
             print(f"{name}: everything is marked. Is it inverted, or does it hold void only?")
-    if options and options.leave_one_out and len(images) == 1:
+    if options and options.leave_one_out and len(supports) == 1:
         print("--leave_one_out: of a single support nothing is left; it does nothing.")
     files.make_folder(out)
     network = model.load_checkpoint(model.checkpoint_or_start(args.checkpoint))
     if args.support_class:
-        supports = zip(args.support_class, images, masks, args.support_mask, strict=True)
-        segmenters = _by_class(network, list(supports), options)
+        segmenters = _by_class(network, args.support_class, supports, options)
         skipped = predict_classes(segmenters, queries, out, args.threshold)
     else:
-        segmenter = Segmenter(network, images, masks, args.support_mask, options)
-        skipped = predict(segmenter, (images[0], masks[0]), queries, out, args.threshold)
+        segmenter = _segmenter(network, supports, options)
+        skipped = predict(segmenter, supports[0], queries, out, args.threshold)
     for reason in skipped:
         print(f"Skipped {reason}")
     print(f"{len(queries) - len(skipped)} photos segmented, see {out}. Scores: {out}/{TABLE}")
 
 
-def _by_class(network, supports, options):
-    """{class name: Segmenter} of (class name, photo, mask, name of the mask) each."""
+def _by_class(network, class_names, supports, options):
+    """{class name: Segmenter}; `class_names` has that of each support."""
     grouped = {}
-    for class_name, *example in supports:
-        grouped.setdefault(class_name, []).append(example)
+    for class_name, support in zip(class_names, supports, strict=True):
+        grouped.setdefault(class_name, []).append(support)
     segmenters, learner = {}, None
     for class_name, examples in grouped.items():
-        images, masks, names = zip(*examples, strict=True)
-        segmenter = Segmenter(network, images, masks, names, options, learner)
+        segmenter = _segmenter(network, examples, options, learner)
         segmenters[class_name], learner = segmenter, segmenter.learner
     return segmenters
+
+
+def _segmenter(network, supports, options, learner=None):
+    images, masks, names = zip(*((s.image, s.mask, s.name) for s in supports), strict=True)
+    return Segmenter(network, images, masks, names, options, learner)
 
 
 def main():

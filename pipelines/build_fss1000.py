@@ -30,7 +30,6 @@ from pipelines.writing import flags as writing_flags
 
 DATASET = "fss1000"
 NUM_VALIDATION = 240
-THRESHOLD = 128
 PHOTO_SUFFIXES, MASK_SUFFIX = (".jpg", ".jpeg"), ".png"  # in any case of letters
 
 
@@ -139,9 +138,9 @@ def read_names(path: photos.PathLike, known: list[str]) -> set[str]:
 
 def read_label(photo: Photo) -> np.ndarray:
     """Label map uint8 [H,W]: the class where the grey mask is at least 128."""
-    foreground = photos.read_grey(photo.label) >= THRESHOLD
-    mask_files.check_foreground(foreground, photo.label)
-    return foreground * np.uint8(label_value(photo.classes[0]))
+    mask = mask_files.read_grey_mask(photo.label)
+    mask_files.check_foreground(mask, photo.label)
+    return mask * np.uint8(label_value(photo.classes[0]))
 
 
 def table(index: Index) -> str:

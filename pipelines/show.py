@@ -21,7 +21,7 @@ from crnet_tf.common.errors import InputError
 from crnet_tf.data import records
 from crnet_tf.images import photos, png_files
 from crnet_tf.images.drawing import GREY, INK, PAPER, overlay
-from crnet_tf.images.mask_values import VOID, label_value
+from crnet_tf.images.mask_values import class_mask, label_value
 
 PER_CLASS = 8
 CELL = 160  # px, longer side of a photo
@@ -123,8 +123,7 @@ def _cell(serialized, class_id, cell):
     """(id, the photo with its label over it, its longer side `cell` px)."""
     parsed = records.parse(serialized)
     image, label = parsed["image"].numpy(), parsed["label"].numpy()[..., 0]
-    mask = np.where(label == label_value(class_id), 1, 0).astype(np.uint8)
-    mask[label == VOID] = VOID
+    mask = class_mask(label, label_value(class_id))
     height, width = label.shape
     scale = cell / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))

@@ -18,7 +18,7 @@ from crnet_tf.annotations.listing import (
     files_by_name,
 )
 from crnet_tf.images import mask_files
-from crnet_tf.images.mask_values import label_value
+from crnet_tf.images.mask_values import FOREGROUND, label_value
 
 
 def list_photos(source: pathlib.Path) -> Listing:
@@ -58,9 +58,8 @@ def read_label(photo: Photo) -> np.ndarray:
     """Label map uint8 [H,W] of a photo, drawn from its mask."""
     mask = mask_files.read_mask(photo.label)
     mask_files.check_foreground(mask, photo.label)
-    label, (class_id,) = mask.copy(), photo.classes
-    label[mask == 1] = label_value(class_id)
-    return label
+    (class_id,) = photo.classes
+    return np.where(mask == FOREGROUND, np.uint8(label_value(class_id)), mask)
 
 
 def _pairs(folder, class_id):

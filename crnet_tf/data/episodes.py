@@ -12,7 +12,7 @@ An episode is one dict everywhere (K shots, H x W pixels; with B first in a batc
 import tensorflow as tf
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.images.mask_values import VOID, label_value
+from crnet_tf.images.mask_values import class_mask, label_value
 from crnet_tf.data import records
 from crnet_tf.data.warp import zoom
 
@@ -161,9 +161,7 @@ def to_episode(group: dict, image_size: int, augment: str, seed) -> dict:
 
 def binary_mask(label, class_id):
     """Label map [H,W,1] uint8 -> 1 where it shows `class_id`, 255 where void, 0 elsewhere."""
-    value = tf.cast(label_value(class_id), tf.uint8)
-    foreground = tf.cast(label == value, tf.uint8)
-    return tf.where(label == VOID, tf.constant(VOID, tf.uint8), foreground)
+    return class_mask(label, tf.cast(label_value(class_id), tf.uint8), tf.where)
 
 
 def resize_image(image, size: int):

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.images.mask_values import VOID
+from crnet_tf.images.mask_values import FOREGROUND, VOID
 from crnet_tf.data import episodes
 
 LEAST_SIZE = 33  # px; a feature map of 5 x 5 at 1/8
@@ -98,12 +98,12 @@ class Frame:
 
 def check_visible(mask: np.ndarray, frame: Frame, name: str) -> None:
     """Raises ValueError when nothing of the foreground is left at the network's input size."""
-    if not np.any(frame.mask(mask).numpy() == 1):
+    if not np.any(frame.mask(mask).numpy() == FOREGROUND):
         raise InputError(
             f"{name}: expected an object that can still be seen at the network's input size, "
-            f"{frame.size}x{frame.size}, received {np.sum(mask == 1)} foreground pixels in "
-            f"{mask.shape[1]}x{mask.shape[0]} (width x height), none of which is left. Crop the photo around the object, "
-            "or leave it out (records: build them with a --filter for small objects)."
+            f"{frame.size}x{frame.size}, received {np.sum(mask == FOREGROUND)} foreground pixels in "
+            f"{mask.shape[1]}x{mask.shape[0]} (width x height), none of which is left. Crop the "
+            "photo around the object, or leave it out (records: build them with a --filter for small objects)."
         )
 
 

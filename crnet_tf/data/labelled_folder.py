@@ -12,21 +12,21 @@ import pathlib
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.images.mask_values import VOID
-from crnet_tf.images import mask_files, photos
-from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.images.opening import PathLike
+from crnet_tf.images.labelled import LabelledPhoto, read_labelled
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 IMAGES, MASKS, MASK_END = "images", "masks", "_mask"
 LAYOUT = f"NAME.jpg or NAME.png, with NAME{MASK_END}.png beside it or in {MASKS}/NAME.png"
 
 
-def read_classes(directory: photos.PathLike) -> dict[str, list[LabelledPhoto]]:
+def read_classes(directory: PathLike) -> dict[str, list[LabelledPhoto]]:
     """Labelled photos by class, both in the order of their names.
 
     Raises:
         FileNotFoundError: no such folder, no photo in it, or a photo without mask.
         ValueError: photos beside folders of classes, a mask without photo, two photos or
-            masks of one name, or a mask that cannot serve (`mask_files.check_support`).
+            masks of one name, or a mask that cannot serve (`labelled.check_labelled`).
     """
     directory = pathlib.Path(directory)
     if not directory.is_dir():
@@ -73,7 +73,7 @@ def read_class(folder: pathlib.Path) -> list[LabelledPhoto]:
     for path in files:
         _put(named, path.stem, path)
     _check_pairs(named, masks)
-    return [_read(path, masks[name]) for name, path in named.items()]
+    return [read_labelled(path, masks[name]) for name, path in named.items()]
 
 
 def _check_pairs(named, masks):
@@ -89,12 +89,6 @@ def _check_pairs(named, masks):
                 f"{path}: expected the photo of this mask, {name} with one of "
                 f"{', '.join(SUFFIXES)}, received none. Add it, or move the mask away."
             )
-
-
-def _read(path, mask_path):
-    photo = LabelledPhoto(photos.read_photo(path), mask_files.read_mask(mask_path), str(path))
-    mask_files.check_support(photo.image, photo.mask, photo.name)
-    return photo
 
 
 def _put(named, name, path):

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from keras import ops
 
-from crnet_tf.images.mask_values import VOID
+from crnet_tf.images.mask_values import FOREGROUND, class_mask
 
 
 MAX_SCALE = 1.5  # CANet resizes the support to 1..1.5 times the crop
@@ -40,9 +40,8 @@ def views(canvases: dict, values, draws, out_size: int, augment: bool) -> tuple:
     Returns:
         float32 [B,S,S,3] RGB 0..255 and uint8 [B,S,S,1] in {0,1,255}.
     """
-    label = ops.cast(canvases["label"], "int32")
-    foreground = ops.equal(label, ops.reshape(ops.cast(values, "int32"), (-1, 1, 1)))
-    mask = ops.where(label == VOID, VOID, ops.cast(foreground, "int32"))  # [B,P,P]
+    values = ops.reshape(ops.cast(values, "uint8"), (-1, 1, 1))
+    mask = class_mask(ops.convert_to_tensor(canvases["label"]), values, ops.where)  # [B,P,P]
     size = ops.cast(canvases["size"], "float32")
     window = Window(ops.zeros_like(size), size, ops.zeros_like(draws[:, :1]) > 0)
     if augment:
@@ -50,15 +49,14 @@ def views(canvases: dict, values, draws, out_size: int, augment: bool) -> tuple:
         start = ops.floor(draws[:, 2:] * (size - shown + 1))
         crop = Window(start, shown, draws[:, :1] < 0.5)
         # A crop that lost the whole object is given up for the uncropped photo.
-        kept = ops.any(_nearest(mask, crop, out_size) == 1, axis=(1, 2))[:, None]
+        kept = ops.any(_nearest(mask, crop, out_size) == FOREGROUND, axis=(1, 2))[:, None]
         window = Window(
             ops.where(kept, crop.start, window.start),
             ops.where(kept, crop.shown, window.shown),
             crop.flip,
         )
     image = _bilinear(canvases["image"], window, out_size)
-    mask = _nearest(mask, window, out_size)
-    return image, ops.cast(mask, "uint8")[..., None]
+    return image, _nearest(mask, window, out_size)[..., None]
 
 
 def _positions(window, out_size, nearest):

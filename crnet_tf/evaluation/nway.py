@@ -10,7 +10,7 @@ from crnet_tf.common.progress import with_progress
 from crnet_tf.evaluation import scoring
 from crnet_tf.evaluation.manifest import Archive, WayEntry
 from crnet_tf.fewshot.learner import Learner
-from crnet_tf.images.mask_values import VOID, label_value
+from crnet_tf.images.mask_values import class_mask, label_value
 from crnet_tf.network import metrics
 
 
@@ -40,7 +40,7 @@ def evaluate_ways(learner: Learner, archive: Archive, entries: list[WayEntry]) -
         decided = decide(np.stack(answers))
         label = archive.photo(entry.query)[1]
         for n, class_id in enumerate(entry.classes, 1):
-            truth = np.where(label == VOID, VOID, label == label_value(class_id))
+            truth = class_mask(label, label_value(class_id))
             area = metrics.areas(decided == n, truth)
             by_class[class_id] = by_class.get(class_id, 0) + area
     return {"crnet": by_class}

@@ -4,8 +4,8 @@ import numpy as np
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.fewshot.learner import Learner
-from crnet_tf.images import drawing, mask_files
-from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.images import drawing
+from crnet_tf.images.labelled import LabelledPhoto, check_labelled, check_photo
 from crnet_tf.options import Options
 
 
@@ -27,7 +27,7 @@ class Segmenter:
 
     Raises:
         ValueError: no support, another number of masks, the same support twice, or what
-            `mask_files.check_support` and `Learner.learn` raise.
+            `check_labelled` and `Learner.learn` raise.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Segmenter:
         names = names or [f"support {i + 1}" for i in range(len(support_images))]
         supports = []
         for image, mask, name in zip(support_images, support_masks, names, strict=True):
-            mask_files.check_support(image, mask, name)
+            check_labelled(image, mask, name)
             supports.append(LabelledPhoto(image, mask, name))
         _check_distinct(supports)
         self.learner = learner or Learner(network, options, keep_features=True)
@@ -85,7 +85,7 @@ class Segmenter:
 def _query(image):
     if isinstance(image, LabelledPhoto):
         return image
-    mask_files.check_photo(image, "query")
+    check_photo(image, "query")
     return LabelledPhoto(image, name="query")
 
 

@@ -7,9 +7,9 @@ Pictures are uint8 [H,W,3] RGB; masks are uint8 [H,W] with 0 background, 1 foreg
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from crnet_tf.images.mask_values import VOID
+from crnet_tf.images.mask_values import FOREGROUND, VOID
 
-FOREGROUND = (255, 90, 20)
+OBJECT = (255, 90, 20)
 CONTOUR = (255, 255, 255)
 GREY = (128, 128, 128)
 PAPER, INK = (255, 255, 255), (30, 30, 30)
@@ -29,9 +29,9 @@ def overlay(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
             "overlay: expected a uint8 photo [H,W,3] and a mask [H,W] of its size, received "
             f"{image.dtype} {list(image.shape)} and {list(mask.shape)}."
         )
-    foreground = mask == 1
+    foreground = mask == FOREGROUND
     picture = image.astype(np.float32)
-    for area, colour in ((foreground, FOREGROUND), (mask == VOID, GREY)):
+    for area, colour in ((foreground, OBJECT), (mask == VOID, GREY)):
         picture[area] += OPACITY * (np.float32(colour) - picture[area])
     # A line of one pixel would vanish when a large photo is looked at as a whole.
     picture[_contour(foreground, max(1, max(mask.shape) // 400))] = CONTOUR

@@ -1,10 +1,16 @@
-"""A photo with its mask, and how one is read from a user's two files."""
+"""A photo with its mask: read from a user's two files, checked before a network sees it."""
 
 import dataclasses
 import functools
 import hashlib
 
 import numpy as np
+
+from crnet_tf.common.errors import InputError
+from crnet_tf.images.mask_files import check_foreground, read_mask, shown_values
+from crnet_tf.images.mask_values import FOREGROUND, MASK_VALUES, VOID
+from crnet_tf.images.opening import PathLike
+from crnet_tf.images.photos import read_photo
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,7 +50,74 @@ class LabelledPhoto:
         return hash(self._identity())
 
 
+def read_labelled(
+    photo: PathLike, mask: PathLike, class_id: int | None = None
+) -> LabelledPhoto:
+    """The photo and mask of two files, which a network can learn from.
+
+    Args:
+        class_id: take this class of a label map; without, the mask is one of `read_mask`'s
+            other spellings.
+
+    Raises:
+        FileNotFoundError: one of them is missing.
+        InputError: the file that is named is no photo or mask, or `check_labelled`.
+    """
+    found = LabelledPhoto(read_photo(photo), read_mask(mask, class_id), str(photo))
+    check_labelled(found.image, found.mask, str(mask))
+    return found
+
+
+def check_labelled(image: np.ndarray, mask: np.ndarray, name: str) -> None:
+    """Raises InputError unless a network can learn from photo and mask, called `name`.
+
+    The mask must have the photo's size, the values 0, 1 and 255 (void), and foreground.
+    """
+    check_photo(image, name)
+    if getattr(mask, "ndim", None) != 2:
+        received = list(mask.shape) if hasattr(mask, "shape") else type(mask).__name__
+        raise InputError(
+            f"{name}: expected a mask [H,W], received {received}. Take one channel: "
+            "mask[..., 0]."
+        )
+    if mask.shape != image.shape[:2]:
+        turned = mask.shape == image.shape[1::-1]
+        remedy = "Turn it (photos are read upright)" if turned else "Resize or crop it"
+        raise InputError(
+            f"{name}: expected a mask of the photo's size, {_pixels(image.shape)}, received "
+            f"{_pixels(mask.shape)}. {remedy} like its photo."
+        )
+    values = np.unique(mask)
+    if not MASK_VALUES.issuperset(values.tolist()):
+        raise InputError(
+            f"{name}: expected mask values 0 (background), 1 (foreground) and 255 (void), "
+            f"received {shown_values(values)}."
+        )
+    if VOID in values and FOREGROUND not in values:
+        raise InputError(
+            f"{name}: expected a mask with some foreground (1), received only "
+            f"{shown_values(values)}, where 255 is void. If 255 is the object: mask == 255."
+        )
+    check_foreground(mask, name)
+
+
+def check_photo(image: np.ndarray, name: str) -> None:
+    """Raises InputError unless `image` is a photo uint8 [H,W,3]."""
+    is_array = hasattr(image, "ndim")  # no Pillow image, no list
+    rgb = is_array and image.ndim == 3 and image.shape[-1] == 3 and image.dtype == np.uint8
+    if not rgb or not image.size:
+        received = f"{image.dtype} {list(image.shape)}" if is_array else type(image).__name__
+        raise InputError(
+            f"{name}: expected a photo uint8 [H,W,3] RGB, received {received}. "
+            "photos.read_photo makes one of any file, np.array(image) of a Pillow image."
+        )
+
+
 def array_sha256(array: np.ndarray) -> str:
     """Hexadecimal SHA-256 of an array's shape and values."""
     shape = str(array.shape).encode()
     return hashlib.sha256(shape + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _pixels(shape):
+    return f"{shape[1]}x{shape[0]} (width x height)"

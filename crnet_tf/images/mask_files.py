@@ -1,56 +1,15 @@
-"""Support photos and masks as users bring them, checked before a network sees them."""
+"""Files of masks, in every spelling that users and tools have -> arrays of 0, 1 and 255."""
 
 import numpy as np
 from PIL import Image
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.images import label_files
-from crnet_tf.images.mask_values import VOID
+from crnet_tf.images import label_files, photos
+from crnet_tf.images.mask_values import FOREGROUND, MASK_VALUES, VOID, class_mask
 from crnet_tf.images.opening import PathLike
 
+HALF_WHITE = 128
 _LOSSLESS = ("PNG", "BMP", "TIFF")
-
-
-def check_support(image: np.ndarray, mask: np.ndarray, name: str) -> None:
-    """Raises ValueError unless photo and mask can serve as support of a network.
-
-    The mask must have the photo's size, the values 0, 1 and 255 (void), and foreground.
-    """
-    check_photo(image, name)
-    if getattr(mask, "ndim", None) != 2:
-        received = list(mask.shape) if hasattr(mask, "shape") else type(mask).__name__
-        raise InputError(
-            f"{name}: expected a mask [H,W], received {received}. Take one channel: "
-            "mask[..., 0]."
-        )
-    if mask.shape != image.shape[:2]:
-        turned = mask.shape == image.shape[1::-1]
-        remedy = "Turn it (photos are read upright)" if turned else "Resize or crop it"
-        raise InputError(
-            f"{name}: expected a mask of the photo's size, {_pixels(image.shape)}, received "
-            f"{_pixels(mask.shape)}. {remedy} like its photo."
-        )
-    values = np.unique(mask)
-    if not set(values.tolist()) <= {0, 1, 255}:
-        raise InputError(
-            f"{name}: expected mask values 0 (background), 1 (foreground) and 255 (void), "
-            f"received {_shorten(values)}."
-        )
-    if 255 in values and 1 not in values:
-        raise InputError(
-            f"{name}: expected a mask with some foreground (1), received only "
-            f"{_shorten(values)}, where 255 is void. If 255 is the object: mask == 255."
-        )
-    check_foreground(mask, name)
-
-
-def check_foreground(mask: np.ndarray, name: PathLike) -> None:
-    """Raises ValueError for a mask without foreground, which is 1."""
-    if not np.any(mask == 1):
-        raise InputError(
-            f"{name}: expected a mask with some foreground, received an empty one. Mark the "
-            "object in it, or leave it out."
-        )
 
 
 def read_mask(path: PathLike, class_id: int | None = None) -> np.ndarray:
@@ -70,20 +29,27 @@ def read_mask(path: PathLike, class_id: int | None = None) -> np.ndarray:
         if class_id not in values:
             raise InputError(
                 f"{path}: expected a label map that holds class {class_id}, received the ids "
-                f"{_shorten(values)}. Give one of them as --class_id, or another label map."
+                f"{shown_values(values)}. Give one of them as --class_id, or another label map."
             )
-        return np.where(label == VOID, label, label == class_id).astype(np.uint8)
-    if not set(values.tolist()) <= {0, 1, 255}:
+        return class_mask(label, class_id)
+    if not MASK_VALUES.issuperset(values.tolist()):
         raise InputError(
             f"{path}: expected a mask of 0 and 1 or of 0 and 255, received the values "
-            f"{_shorten(values)}. Save the object as 255, the rest as 0. (Of a label map of "
-            "class ids, crnet_tf.predict and export.client take one: --class_id=N.)"
+            f"{shown_values(values)}. Save the object as 255, the rest as 0. (Of a label map "
+            "of class ids, crnet_tf.predict and export.client take one: --class_id=N.)"
         )
     white = _white_of_two(values, palette)
     if white is not None:
         return (label == white).astype(np.uint8)
     # Only a mask that has a 1 can mean void by 255.
-    return label if 1 in values else (label == 255).astype(np.uint8)
+    return label if FOREGROUND in values else (label == VOID).astype(np.uint8)
+
+
+def read_grey_mask(path: PathLike) -> np.ndarray:
+    """A mask from any grey or coloured file, in which the object is bright: uint8 [H,W] of 0
+    and 1, which is at least half of white, as FSS-1000's are meant. Raises what
+    `photos.read_grey` raises."""
+    return (photos.read_grey(path) >= HALF_WHITE).astype(np.uint8)
 
 
 def _white_of_two(values, palette):
@@ -128,21 +94,15 @@ def _colours(path):
     return "", None
 
 
-def check_photo(image: np.ndarray, name: str) -> None:
-    """Raises ValueError unless `image` is a photo uint8 [H,W,3]."""
-    is_array = hasattr(image, "ndim")  # no Pillow image, no list
-    rgb = is_array and image.ndim == 3 and image.shape[-1] == 3 and image.dtype == np.uint8
-    if not rgb or not image.size:
-        received = f"{image.dtype} {list(image.shape)}" if is_array else type(image).__name__
+def check_foreground(mask: np.ndarray, name: PathLike) -> None:
+    """Raises ValueError for a mask without foreground, which is 1."""
+    if not np.any(mask == FOREGROUND):
         raise InputError(
-            f"{name}: expected a photo uint8 [H,W,3] RGB, received {received}. "
-            "photos.read_photo makes one of any file, np.array(image) of a Pillow image."
+            f"{name}: expected a mask with some foreground, received an empty one. Mark the "
+            "object in it, or leave it out."
         )
 
 
-def _pixels(shape):
-    return f"{shape[1]}x{shape[0]} (width x height)"
-
-
-def _shorten(values):
+def shown_values(values: np.ndarray) -> str:
+    """The first ten of a mask's values, for an error."""
     return f"{', '.join(map(str, values[:10]))}{' ...' if len(values) > 10 else ''}"

@@ -16,7 +16,8 @@ from absl import flags
 
 from crnet_tf.common import cli, files
 from crnet_tf.common.errors import InputError
-from crnet_tf.images import mask_files, output_files, photo_folder, photos, png_files
+from crnet_tf.images import output_files, photo_folder, photos, png_files
+from crnet_tf.images.labelled import read_labelled
 from export.client.errors import TOO_LARGE, RemoteError
 from export.client.segmenter import RemoteSegmenter
 from export.client.server import Server
@@ -139,9 +140,8 @@ def run(args, server: Server, target: Target) -> None:
         )
     out, queries = pathlib.Path(args.out), photo_folder.query_paths(args.query)
     output_files.check_apart(out, args.query, *args.support, *args.support_mask)
-    masks = [mask_files.read_mask(path, args.class_id) for path in args.support_mask]
-    for path, mask in zip(args.support, masks, strict=True):
-        mask_files.check_support(photos.read_photo(path), mask, path)
+    pairs = zip(args.support, args.support_mask, strict=True)
+    masks = [read_labelled(photo, mask, args.class_id).mask for photo, mask in pairs]
     contents = list(map(upright_file, args.support))
     segmenter = RemoteSegmenter(server, target, contents, masks)
     skipped = segment_folder(segmenter, queries, out, args.concurrency)

@@ -3,8 +3,8 @@
 from absl import flags
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.images import mask_files, photo_folder, photos
-from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.images import photo_folder, photos
+from crnet_tf.images.labelled import LabelledPhoto, read_labelled
 from export.package import parity
 
 
@@ -17,7 +17,7 @@ def define_common_flags() -> None:
     number("refine_steps", 0, "Refinement steps; 0: as the network is configured.", 0)
     flags.DEFINE_list("support", [], "Labelled photos to compare on.")
     flags.DEFINE_list("support_mask", [], "Mask of each support photo.")
-    text("query", None, "LabelledPhoto, or folder of photos, to compare on.")
+    text("query", None, "Photo, or folder of photos, to compare on.")
 
 
 def read_examples(
@@ -36,11 +36,7 @@ def read_examples(
             f"of them; received {len(args.support)} and {len(args.support_mask)} files, and "
             f"--query={args.query or ''}."
         )
-    supports = []
-    for path, mask_path in zip(args.support, args.support_mask, strict=True):
-        photo = LabelledPhoto(photos.read_photo(path), mask_files.read_mask(mask_path), path)
-        mask_files.check_support(photo.image, photo.mask, path)
-        supports.append(photo)
+    supports = list(map(read_labelled, args.support, args.support_mask))
     return supports, read_queries(args.query, most)
 
 

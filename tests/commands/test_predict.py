@@ -390,7 +390,7 @@ def test_memory_does_not_grow_with_the_number_of_photos(network, tmp_path):
     paths, held = sorted(tmp_path.glob("*.png")), []
     for queries in (paths[:1], paths):
         segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))
-        predict.predict(segmenter, photo(RED), queries, tmp_path / "out")
+        predict.predict(segmenter, LabelledPhoto(*photo(RED)), queries, tmp_path / "out")
         held.append(segmenter.learner.cache.bytes)
         predict.predict_classes({"red": segmenter}, queries, tmp_path / "out")
         held.append(segmenter.learner.cache.bytes)
@@ -421,7 +421,7 @@ def test_scores_of_what_was_answered_survive_an_interruption(folder, network, se
         if several:
             predict.predict_classes({"red": segmenter}, paths, out)
         else:
-            predict.predict(segmenter, photo(RED), paths, out)
+            predict.predict(segmenter, LabelledPhoto(*photo(RED)), paths, out)
     with open(out / "photos.csv", newline="") as file:
         assert [row[0] for row in csv.reader(file)] == ["photo", "a.jpg", "a.png"]
     assert (out / "classes.json").exists() == several

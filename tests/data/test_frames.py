@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from crnet_tf.data import episodes
+from crnet_tf.data import episodes, frames
 from crnet_tf.network import metrics
 from crnet_tf.data.frames import Frame
 
@@ -128,3 +128,16 @@ def test_scales_that_leave_no_feature_map(scale):
 def test_a_frame_has_room_for_a_letterbox():
     with pytest.raises(ValueError, match="at least 8 px, received 7. Choose"):
         Frame(7)
+
+
+@pytest.mark.parametrize("letterbox", [False, True])
+def test_an_object_too_small_for_the_networks_input(letterbox):
+    mask = np.zeros((400, 600), np.uint8)
+    mask[100:300, 150:450] = 1
+    dot = np.zeros_like(mask)
+    dot[1, 1] = 1
+    frame = Frame(33, letterbox)
+    frames.check_visible(mask, frame, "cat.png")
+    with pytest.raises(ValueError, match="33x33, received 1 .*none of which is left"):
+        frames.check_visible(dot, frame, "cat.png")
+    frames.check_visible(dot, Frame(801, letterbox), "cat.png")

@@ -80,7 +80,7 @@ def wrong_folders(folder):
         "mug: expected at least one labelled photo": empty_class,
         "t: expected at least one labelled photo": folder.mkdir,
         "No folder": lambda: None,
-        "a.png: expected a mask with some foreground": lambda: put(
+        "a_mask.png: expected a mask with some foreground": lambda: put(
             folder, "a.png", "a_mask.png", 0
         ),
         "a_mask.png: expected a mask of 0 and 1": lambda: put(folder, "a.png", "a_mask.png", 7),

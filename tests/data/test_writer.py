@@ -186,7 +186,7 @@ def test_a_turned_photo_is_encoded_once_and_as_before(tmp_path, monkeypatch):
     encoded = examples.Item("a", data, image_format, label, [1])
     sizes = []
     for name in ("encode_png", "encode_label"):
-        monkeypatch.setattr(photos, name, recording(getattr(photos, name), sizes))
+        monkeypatch.setattr(png_files, name, recording(getattr(png_files, name), sizes))
     for short_side, size in ((None, (60, 40)), (20, (30, 20))):
         wanted = examples.make_record("a", lambda _: encoded, short_side)
         sizes.clear()

@@ -1,11 +1,9 @@
-"""Support photos and masks as users bring them: read, or refused with the remedy."""
+"""Masks in every spelling: read, or refused with the remedy."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from crnet_tf.data import frames
-from crnet_tf.data.frames import Frame
 from crnet_tf.images import mask_files, png_files
 
 
@@ -16,9 +14,6 @@ def labelled(height=40, width=60):
     box = slice(height // 4, 3 * height // 4), slice(width // 4, 3 * width // 4)
     image[box], mask[box] = (220, 30, 30), 1
     return image, mask
-
-
-# === Files ===
 
 
 def test_mask_may_be_0_1_or_0_255_or_one_class_of_a_label_map(tmp_path):
@@ -89,48 +84,3 @@ def test_a_mask_may_be_black_and_white_in_three_channels(tmp_path, suffix):
 def test_a_missing_mask_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone.png"):
         mask_files.read_mask(tmp_path / "gone.png")
-
-
-# === Photo and mask together ===
-
-
-def unusable():
-    image, mask = labelled()
-    return {
-        "mask of the photo's size": (image, mask[:-1]),
-        "Turn it": (image, mask.T),
-        "some foreground": (image, 0 * mask),
-        r"received only 0, 255, .*: mask == 255": (image, 255 * mask),
-        r"mask \[H,W\], received \[40, 60, 1\]. Take one channel": (image, mask[..., None]),
-        "received 0, 2": (image, 2 * mask),
-        "expected a photo uint8 .* received float64": (image / 255, mask),
-        r"expected a photo uint8 .* \[40, 60\]": (image[..., 0], mask),
-        r"received Image.*np.array\(image\) of a Pillow": (Image.fromarray(image), mask),
-        r"expected a mask \[H,W\], received list": (image, mask.tolist()),
-    }
-
-
-@pytest.mark.parametrize("message", unusable())
-def test_what_cannot_be_a_support_is_named(message):
-    image, mask = unusable()[message]
-    with pytest.raises(ValueError, match=f"cat.png: .*{message}"):
-        mask_files.check_support(image, mask, "cat.png")
-
-
-def test_what_can_be_a_support():
-    image, mask = labelled()
-    mask_files.check_support(image, mask, "cat.png")
-    mask[-1] = 255
-    mask_files.check_support(image, mask, "cat.png")
-
-
-@pytest.mark.parametrize("letterbox", [False, True])
-def test_an_object_too_small_for_the_networks_input(letterbox):
-    _, mask = labelled(400, 600)
-    dot = np.zeros_like(mask)
-    dot[1, 1] = 1
-    frame = Frame(33, letterbox)
-    frames.check_visible(mask, frame, "cat.png")
-    with pytest.raises(ValueError, match="33x33, received 1 .*none of which is left"):
-        frames.check_visible(dot, frame, "cat.png")
-    frames.check_visible(dot, Frame(801, letterbox), "cat.png")
