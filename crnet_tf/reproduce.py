@@ -10,7 +10,6 @@ are shared by rows and tables.
 """
 
 import dataclasses
-import fcntl
 import os
 import pathlib
 import re
@@ -22,7 +21,7 @@ from collections.abc import Callable
 
 from absl import flags
 
-from crnet_tf.common import cli, files
+from crnet_tf.common import cli, files, locks
 from crnet_tf.common.errors import BlockedError, InputError
 from crnet_tf.data import records
 from crnet_tf.paper.report import render
@@ -124,11 +123,7 @@ def run_logged(command: list[str], log: pathlib.Path) -> int:
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with open(log, "ab", buffering=0) as file:
         # The command inherits the lock: it also keeps off who comes after a killed process.
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"Waiting for the process that writes {log}.", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
+        locks.take(file.fileno(), log, "writes", wait=True)
         file.write(f"\n$ {shlex.join(command)}\n".encode())
         return subprocess.run(
             command,

@@ -16,7 +16,7 @@ from absl import flags
 from crnet_tf.common import cli, files
 from crnet_tf.common.disk import sha256_of
 from crnet_tf.common.errors import InputError
-from crnet_tf.common.folders import locked, real, replaced
+from crnet_tf.common.folders import locked, replaced
 from crnet_tf.common.progress import with_progress
 from crnet_tf.data import records
 from crnet_tf.data.frames import Frame
@@ -120,8 +120,7 @@ def _frame(rules, image_size):
 
 
 def _write(out, content, archive, drawn, frame, overwrite):
-    out = real(out)
-    with locked(out):
+    with locked(out) as out:
         there = _episodes_in(out)
         if there and not overwrite:
             _check_equal(there, content, out)

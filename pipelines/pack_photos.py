@@ -14,7 +14,7 @@ from absl import flags
 
 from crnet_tf.common import cli, files
 from crnet_tf.common.errors import InputError
-from crnet_tf.common.folders import locked, real, replaced
+from crnet_tf.common.folders import locked, replaced
 from crnet_tf.data import photo_pack, records
 from crnet_tf.data.photo_pack import PackedPhoto
 from crnet_tf.evaluation import manifest
@@ -68,8 +68,7 @@ def main():
     index = records.load_index(args.records)
     splits = ("train", "val")
     photos = itertools.chain.from_iterable(photos_of(index, split) for split in splits)
-    out = real(pathlib.Path(args.out))
-    with locked(out):
+    with locked(pathlib.Path(args.out)) as out:
         _check_out(out)
         with replaced(out) as work:
             written = photo_pack.write(work, index, photos, args.part_mb)

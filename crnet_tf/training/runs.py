@@ -7,6 +7,7 @@ import pathlib
 
 from crnet_tf.common import files, provenance
 from crnet_tf.common.errors import InputError
+from crnet_tf.common.locks import locked
 from crnet_tf.config import Config
 from crnet_tf.data.index import Index
 
@@ -31,7 +32,7 @@ def session(out: pathlib.Path, settings: Config, index: Index, notice: str = "")
     Raises:
         RuntimeError: another process trains in `out`. ValueError: see `open_run`.
     """
-    with files.alone(out, "trains in"):
+    with locked(out, "trains in"):
         run = open_run(out, settings, index, notice)
         names = ", ".join(run["test_classes"])
         said = f"Fold {settings.fold} of {index.dataset}: held out are {names}. Run: {out}"

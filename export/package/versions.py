@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from crnet_tf.common import files
 from crnet_tf.common.errors import InputError
+from crnet_tf.common.locks import locked
 
 SAVED_MODEL = "saved_model.pb"  # what makes a folder a SavedModel
 
@@ -39,7 +40,7 @@ def new_version(
     made = [path for path in (out, *out.parents) if not path.exists()]
     files.make_folder(out)
     try:
-        with files.alone(out, "is exporting to"), _told_when_full(out):
+        with locked(out, "is exporting to"), _told_when_full(out):
             for leftover in out.glob(".*.building"):  # of a killed export
                 shutil.rmtree(leftover)
             number = _number(out, version)
@@ -47,7 +48,7 @@ def new_version(
             work.mkdir()
             try:
                 yield number, work
-                os.rename(work, out / str(number))
+                files.move(work, out / str(number))
             finally:
                 shutil.rmtree(work, ignore_errors=True)
     finally:

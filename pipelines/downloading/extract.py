@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator
 from crnet_tf.common.byte_progress import ByteProgress, megabytes
 from crnet_tf.common.disk import check_space
 from crnet_tf.common.errors import BlockedError, InputError
-from crnet_tf.common.folders import locked
+from crnet_tf.common.locks import locked_beside
 
 _BLOCK = 1 << 20
 _HARMLESS = 10_000_000  # bytes; so few may be compressed to nothing
@@ -80,7 +80,7 @@ def extract(
             f"{archive}: expected an archive, received nothing: no such file. Download it "
             "first: python -m pipelines.download"
         )
-    with locked(folder / archive.name):
+    with locked_beside(folder / archive.name, "is unpacking"):
         entries = _checked_list(archive, limits)
         tops = list(dict.fromkeys(entry.parts[0] for entry in entries))
         missing = [top for top in tops if not _is_whole(folder, top, entries)]

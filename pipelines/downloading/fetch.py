@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from crnet_tf.common import files
 from crnet_tf.common.byte_progress import megabytes
 from crnet_tf.common.disk import sha256_of
-from crnet_tf.common.folders import locked
+from crnet_tf.common.locks import locked_beside
 from pipelines.downloading.transfer import Expected, Interrupted, Partial, Refused, transfer
 
 RETRIES = 5
@@ -49,7 +49,7 @@ def fetch(
         RuntimeError: another process is fetching it.
     """
     path = pathlib.Path(path)
-    with locked(path):
+    with locked_beside(path, "is downloading"):
         if path.exists():
             return _check_present(path, expected)
         partial = Partial(path)

@@ -1,11 +1,12 @@
 """Files are whole or what they were before."""
 
 import os
+import pathlib
 
 import numpy as np
 import pytest
 
-from crnet_tf.common import files
+from crnet_tf.common import files, folders
 
 
 def test_what_is_written_is_read_back(tmp_path):
@@ -41,15 +42,6 @@ def test_damaged_files_are_named(tmp_path):
             read(tmp_path / "gone")
 
 
-def test_one_at_a_time(tmp_path):
-    with files.alone(tmp_path, "trains in"):
-        with pytest.raises(RuntimeError, match="another process trains in it. Wait"):
-            with files.alone(tmp_path, "trains in"):
-                pass
-    with files.alone(tmp_path, "trains in"):
-        pass
-
-
 def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path, monkeypatch):
     files.make_folder(tmp_path / "a" / "b")
     files.make_folder(tmp_path / "a" / "b")  # again
@@ -66,3 +58,26 @@ def test_a_folder_that_cannot_be_made_says_what_to_do(tmp_path, monkeypatch):
 def test_a_folder_is_no_file_to_write(tmp_path):
     with pytest.raises(IsADirectoryError, match="received a folder. Name a file in it"):
         files.write_text(tmp_path, "new")
+
+
+def test_content_is_on_the_disk_before_the_rename_that_follows(tmp_path, monkeypatch):
+    seen, fsync, replace = [], os.fsync, os.replace
+
+    def watched_fsync(descriptor):
+        seen.append(pathlib.Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        fsync(descriptor)
+
+    def watched_replace(source, target):
+        seen.append(f"rename to {pathlib.Path(target).name}")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(os, "replace", watched_replace)
+    files.write_text(tmp_path / "file", "new")
+    assert seen == [f".file.{os.getpid()}", "rename to file", tmp_path.name]
+    seen.clear()
+    with folders.replaced(tmp_path / "out") as work:
+        (work / "inner").mkdir()
+        (work / "inner" / "a").write_text("content")
+    assert sorted(seen[:2]) == ["a", "inner"]
+    assert seen[2:] == [".out.building", "rename to out", tmp_path.name]

@@ -56,7 +56,7 @@ def test_nothing_is_seen_before_the_end_and_nothing_is_left_of_a_failure(tmp_pat
 
 def test_what_a_killed_export_left_goes_with_the_next_one(tmp_path):
     killed = (
-        "import os, sys, pathlib; from export import versions\n"
+        "import os, sys, pathlib; from export.package import versions\n"
         "with versions.new_version(pathlib.Path(sys.argv[1])) as (n, work):\n"
         "    (work / 'half').write_text('half'); os.kill(os.getpid(), 9)"
     )

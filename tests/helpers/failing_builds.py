@@ -78,14 +78,14 @@ def after(seconds, out):
 
 def at_rename(number, out):
     """A build that is killed before its nth rename: of a shard, or of the folder."""
-    counted, rename = itertools.count(1), os.rename
+    counted, rename = itertools.count(1), os.replace
 
     def counting(source, target):
         if next(counted) == number:
             os.kill(os.getpid(), signal.SIGKILL)
         rename(source, target)
 
-    os.rename = counting
+    os.rename = os.replace = counting
     build(out)
 
 

@@ -19,8 +19,8 @@ from helpers.commands import run
 from helpers.networks import TINY
 
 from crnet_tf import train
-from crnet_tf.common import files
 from crnet_tf.common.cli import MISTAKES
+from crnet_tf.common.locks import locked
 from crnet_tf.data import folds, records
 from crnet_tf.evaluation import manifest, scoring
 from crnet_tf.network import model
@@ -133,7 +133,7 @@ def test_a_killed_run_taken_up_again_ends_like_one_in_one_go(straight, records_d
         (out / name).write_bytes(b"half a checkpoint")
         os.utime(out / name, (time.time() - age,) * 2)
     alone = pytest.raises(RuntimeError, match="another process trains in it")
-    with files.alone(out, "trains in"), alone:
+    with locked(out, "trains in"), alone:
         run(train, *SMALL, *arguments)
     second = command(*arguments)
     assert second.returncode == 0, second.stderr[-3000:]

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.common.folders import locked, real, replaced
+from crnet_tf.common.folders import locked, replaced
 from crnet_tf.common.progress import with_progress
 from crnet_tf.data import folds
 from crnet_tf.data.demo import scenes
@@ -53,8 +53,7 @@ def build_demo(
     out = pathlib.Path(out)
     counts = {"train": train_photos, "val": val_photos}
     settings = {"drawing": DRAWING, "seed": seed, "photos": counts}
-    voc = real(out / "VOC")
-    with locked(voc):
+    with locked(out / "VOC") as voc:
         if not _is_drawn(voc, settings, overwrite):
             with replaced(voc) as work:
                 _draw_voc(work, seed, counts)
@@ -133,11 +132,8 @@ def _draw_voc(root, seed, counts):
             Image.fromarray(photo).save(
                 root / "JPEGImages" / f"{names[number]}.jpg", quality=quality, subsampling=0
             )
-            png_files.write_label(
-                root / "SegmentationClassAug" / f"{names[number]}.png",
-                label,
-                png_files.voc_palette(),
-            )
+            encoded = png_files.encode_label(label, png_files.voc_palette())
+            (root / "SegmentationClassAug" / f"{names[number]}.png").write_bytes(encoded)
         (lists / file).write_text("".join(f"{name}\n" for name in names))
 
 

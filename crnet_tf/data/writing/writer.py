@@ -20,7 +20,7 @@ from crnet_tf.data import records
 from crnet_tf.common.progress import with_progress
 from crnet_tf.data.writing.examples import Item, MakeRecord, make_record
 from crnet_tf.data.writing.finished import check_complete, check_names, holds_records, input_sha256
-from crnet_tf.common.folders import locked, real, replaced
+from crnet_tf.common.folders import locked, replaced
 from crnet_tf.data.writing.shards import SHARD_MB, ShardWriter
 from crnet_tf.common.threads import futures_of
 
@@ -123,8 +123,7 @@ def write_records(
 
 def _build(out, settings, overwrite, splits, write):
     """Writes the splits and the index, or leaves alone what is there."""
-    out = real(out)
-    with locked(out):
+    with locked(out) as out:
         if holds_records(out) and not overwrite:
             check_complete(out, settings)
             index = records.load_index(out)
