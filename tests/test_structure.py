@@ -4,47 +4,20 @@ import ast
 import graphlib
 import importlib.metadata
 import os
-import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parents[1]
-PACKAGES = ("crnet_tf", "pipelines", "export")
+from tools.floors import FLOORS, ROOT, floor_of, imported_names, sources
+
+PACKAGES = tuple(FLOORS)
 MAX_LINES, MAX_BYTES = 300, 1_000_000
 OF_TENSORFLOW = {"ml_dtypes", "google"}  # its numbers and messages, in the versions it wants
 
-# The floors of each package, from the ground up: a room imports only rooms below it.
-FLOORS = {
-    "crnet_tf": (
-        "common", "config options", "images", "annotations", "data", "network", "fewshot",
-        "evaluation", "reporting", "training", "paper",
-        "calibrate compact evaluate heads predict report reproduce train train_jax",
-    ),
-    "pipelines": (
-        "writing", "sources", "downloading", "checking",
-        "build_coco build_demo build_episodes build_folder build_fss1000 build_voc download "
-        "pack_photos show verify",
-    ),
-    "export": ("graph", "package", "server client", "onnx saved_model serve teach tflite"),
-}  # fmt: skip
-FLOOR = {
-    (package, room): number
-    for package, floors in FLOORS.items()
-    for number, rooms in enumerate(floors)
-    for room in rooms.split()
-}
-
-SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-
-
-def module_name(path):
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
-MODULES = {module_name(path): path for path in SOURCES}
+MODULES = sources()
+SOURCES = sorted(MODULES.values())
 COMMANDS = [
     name
     for name, path in MODULES.items()
@@ -55,21 +28,6 @@ COMMANDS = [
 def imported(path):
     """Modules of this repository that a file imports, anywhere in it."""
     return imported_names(path) & MODULES.keys()
-
-
-def imported_names(path):
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:  # relative to the file's package
-                package = path.relative_to(ROOT).parent.parts
-                parents = package[: len(package) - node.level + 1]
-                base = ".".join([*parents, base]).rstrip(".")
-            names |= {f"{base}.{alias.name}" for alias in node.names} | {base}
-    return names
 
 
 def tracked_files():
@@ -83,20 +41,16 @@ def tracked_files():
 
 def test_rooms_import_only_rooms_below_them():
     for name, path in MODULES.items():
-        package, _, rest = name.partition(".")
-        room = rest.split(".")[0]
-        if not room:
+        if name in PACKAGES:
             continue  # the front door
-        assert (package, room) in FLOOR, f"{name} is new: give it a floor in FLOORS"
+        assert floor_of(name), f"{name} is new: give it a floor in tools/floors.py"
+        package, floor = floor_of(name)
         for target in imported(path) - set(PACKAGES):
-            other, _, rest = target.partition(".")
-            below = rest.split(".")[0]
+            other, below = floor_of(target)
             if other != package:
                 assert other == "crnet_tf", f"{name} must not import {target}"
-            elif below != room:
-                assert FLOOR[package, below] < FLOOR[package, room], (
-                    f"{name}: {target} is above"
-                )
+            elif target.split(".")[1] != name.split(".")[1]:
+                assert below < floor, f"{name}: {target} is not below it"
 
 
 def test_imports_have_no_cycle():
