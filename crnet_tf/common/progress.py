@@ -5,32 +5,83 @@ A bar on a terminal; a line every tenth in a log file, which control characters 
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 _WIDTH = 30
+_PAUSE = 0.2  # s between two looks of a bar
+
+
+class Progress:
+    """Of work that is done bit by bit; as a context, its line is ended.
+
+    Args:
+        title: what is done, such as "episodes".
+        total: how many there are, None where nobody knows.
+        done: how many were there before.
+        text: how a number is written, such as `megabytes`.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        total: int | None,
+        done: int = 0,
+        text: Callable[[float], str] = "{:.0f}".format,
+    ):
+        self._title, self._total, self._done, self._text = title, total, done, text
+        self._before, self._start = done, time.monotonic()
+        self._live, self._drawn = sys.stderr.isatty(), 0.0
+
+    def add(self, count: int = 1) -> None:
+        """`count` more are done."""
+        tenth = self._tenth()
+        self._done += count
+        waited = time.monotonic() - self._drawn > _PAUSE
+        if self._tenth() > tenth or self._done == self._total or (self._live and waited):
+            self._draw("\n" if self._done == self._total or not self._live else "")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._done != self._total:
+            self._draw("\n")
+
+    def _tenth(self):
+        return self._done * 10 // self._total if self._total else 0
+
+    def _draw(self, end):
+        self._drawn = time.monotonic()
+        line = f"\r{self._line():<79}" if self._live else self._line()
+        print(line, end=end, file=sys.stderr, flush=True)
+
+    def _line(self):
+        seconds = time.monotonic() - self._start
+        if not self._total:
+            return f"{self._title} {self._text(self._done)} {seconds:.0f} s"
+        bar = "=" * (self._done * _WIDTH // self._total)
+        line = f"{self._title} [{bar:<{_WIDTH}}] {self._text(self._done)}/"
+        line += f"{self._text(self._total)} {seconds:.0f} s"
+        if self._before < self._done < self._total:
+            left = seconds / (self._done - self._before) * (self._total - self._done)
+            line += f", {left:.0f} s left"
+        return line
 
 
 def with_progress(items: Iterable[Any], title: str, count: int | None = None) -> Iterator[Any]:
     """Passes items on and counts those that are done.
 
     Args:
-        title: what they are, such as "episodes".
+        title: as of `Progress`.
         count: how many, where `items` has no length.
     """
-    total = len(items) if count is None else count
-    start, live = time.monotonic(), sys.stderr.isatty()
-    for done, item in enumerate(items, 1):
+    progress = Progress(title, len(items) if count is None else count)
+    for item in items:
         yield item
-        if done == total or live or done * 10 // total > (done - 1) * 10 // total:
-            line = _line(title, done, total, time.monotonic() - start)
-            end = "\n" if done == total or not live else ""
-            print(f"\r{line:<79}" if live else line, end=end, file=sys.stderr, flush=True)
+        progress.add()
 
 
-def _line(title, done, total, seconds):
-    bar = "=" * (done * _WIDTH // total)
-    line = f"{title} [{bar:<{_WIDTH}}] {done}/{total} {seconds:.0f} s"
-    if done < total:
-        line += f", {seconds / done * (total - done):.0f} s left"
-    return line
+def megabytes(count: float) -> str:
+    """A number of bytes for a human: "1,999.6 MB"."""
+    return f"{count / 1e6:,.1f} MB"

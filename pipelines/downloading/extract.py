@@ -18,7 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 
-from crnet_tf.common.byte_progress import ByteProgress, megabytes
+from crnet_tf.common.progress import Progress, megabytes
 from crnet_tf.common.disk import check_space
 from crnet_tf.common.errors import BlockedError, InputError
 from crnet_tf.common.locks import locked_beside
@@ -197,10 +197,10 @@ def _unpack(archive, folder, wanted, tops):
     shutil.rmtree(work, ignore_errors=True)  # of a killed run
     work.mkdir()
     try:
-        meter = ByteProgress(f"unpack {archive.name}", sum(entry.size for entry in wanted))
-        for size in _reading(archive, _write, wanted, work):
-            meter.add(size)
-        meter.close()
+        total = sum(entry.size for entry in wanted)
+        with Progress(f"unpack {archive.name}", total, text=megabytes) as progress:
+            for size in _reading(archive, _write, wanted, work):
+                progress.add(size)
         for top in tops:
             os.rename(work / top, folder / top)
     finally:

@@ -10,8 +10,8 @@ import urllib.error
 import urllib.request
 
 from crnet_tf.common import files
-from crnet_tf.common.byte_progress import ByteProgress
 from crnet_tf.common.disk import check_space
+from crnet_tf.common.progress import Progress, megabytes
 
 _BLOCK = 1 << 16  # a stalled connection loses at most this
 _WORTH_A_RETRY = (408, 425, 429, 500, 502, 503, 504)
@@ -179,7 +179,8 @@ def _skip(response, start, partial, url, expected):
 
 
 def _copy(response, file, skip, total):
-    meter = ByteProgress(pathlib.PurePosixPath(response.url).name, total, file.tell())
+    name = pathlib.PurePosixPath(response.url).name
+    meter = Progress(name, total, file.tell(), megabytes)
     while True:
         try:
             block = response.read(_BLOCK)
@@ -193,4 +194,3 @@ def _copy(response, file, skip, total):
         meter.add(len(kept))
         if total is not None and file.tell() > total:
             break  # more than there can be: the caller refuses it
-    meter.close()

@@ -2,7 +2,7 @@
 
 import io
 
-from crnet_tf.common.progress import with_progress
+from crnet_tf.common.progress import Progress, megabytes, with_progress
 
 
 def terminal(monkeypatch):
@@ -41,3 +41,22 @@ def test_an_item_counts_once_it_is_done(monkeypatch):
 def test_of_nothing_nothing_is_shown(capsys):
     assert list(with_progress([], "photos")) == []
     assert not capsys.readouterr().err
+
+
+def test_of_bytes_some_were_there_and_the_line_ends_early(capsys, monkeypatch):
+    def half():
+        with Progress("a.zip", 4_000_000, done=1_000_000, text=megabytes) as progress:
+            progress.add(1_000_000)
+
+    half()
+    shown = [capsys.readouterr().err]
+    screen = terminal(monkeypatch)
+    half()
+    for text in [*shown, screen.getvalue()]:
+        assert "] 2.0 MB/4.0 MB" in text and text.endswith("\n")
+
+
+def test_without_a_total_there_is_no_bar(capsys):
+    with Progress("a.zip", None, text=megabytes) as progress:
+        progress.add(2_000_000)
+    assert capsys.readouterr().err == "a.zip 2.0 MB 0 s\n"
