@@ -54,11 +54,6 @@ class Options:
     finetune_seed: int = field(0, "Seed of the pairs and views.", minimum=0)
 
     # === Beyond the paper ===
-    prior_mask: bool = field(
-        False,
-        "Start the refinement from PFENet's training-free prior: the cosine of each query "
-        "cell to the nearest cell of the object.",
-    )
     weighted_fusion: bool = field(
         False,
         "Weigh each support in the fusion by how well the support head finds its known mask.",
@@ -67,11 +62,6 @@ class Options:
         False,
         "Of two supports or more: shift the probabilities so that a half is where each is "
         "found best in the light of the others, from 0.3 to 0.7. An answer more a support.",
-    )
-    early_stop: bool = field(
-        False,
-        "Answer with the refinement step, and keep the fine-tuned weights, with which the "
-        "support head finds the known masks best.",
     )
 
     # === Features ===
@@ -90,11 +80,10 @@ class Options:
                 "leave_one_out: expected --kshot=fusion or mean, because fine-tuned weights "
                 f"have seen what is left out, received {self.kshot}. Leave it off."
             )
-        if self.averages and (self.weighted_fusion or self.early_stop):
+        if self.averages and self.weighted_fusion:
             raise InputError(
-                "kshot: expected fusion or finetune+fusion with weighted_fusion or early_stop, "
-                f"which tell the supports' answers apart, received {self.kshot}: one answer. "
-                "Leave them off."
+                "kshot: expected fusion or finetune+fusion with weighted_fusion, which tells "
+                f"the supports' answers apart, received {self.kshot}: one answer. Leave it off."
             )
 
     @property

@@ -3,14 +3,17 @@
 import numpy as np
 import tensorflow as tf
 
+from crnet_tf.data.frames import Frame
+from crnet_tf.fewshot.features import PhotoEncoder
 from crnet_tf.fewshot.learner import Learner
-from crnet_tf.fewshot.prior import prior_mask
 from crnet_tf.images.labelled import LabelledPhoto
-from crnet_tf.network.layers import resize_align_corners
+from crnet_tf.network.layers import resize_align_corners, resize_foreground
 
 # "all_foreground": everything is the object. "prototype": see below. "prior": PFENet's mask
-# (`prior.prior_mask`), mean of the supports, at its middle. The last: mean of both.
+# (`prior_mask`), mean of the supports, at its middle. The last: mean of both.
 BASELINES = ("all_foreground", "prototype", "prior", "prototype+prior")
+# Cosines that differ by less differ by rounding, which must not be stretched to a prior.
+LEAST_SPREAD = 1e-5
 
 
 def answers(
@@ -31,7 +34,7 @@ def answers(
             encoder.last_level(query, frame),
         ).numpy()[None]
     if "prior" in needed:
-        priors = prior_mask(encoder, supports, query, frame)[..., 1].numpy()
+        priors = prior_mask(encoder, supports, query, frame).numpy()
         found["prior"] = 2 * priors.mean(axis=0, keepdims=True) - 1
     if "prototype+prior" in names:
         found["prototype+prior"] = _unit(found["prototype"]) + _unit(found["prior"])
@@ -43,7 +46,6 @@ def _unit(margin):
     return margin / max(float(np.abs(margin).max()), 1e-7)
 
 
-@tf.function
 def prototype(support, mask, query):
     """Cosine to the foreground's minus cosine to the background's masked average.
 
@@ -64,3 +66,38 @@ def prototype(support, mask, query):
         return tf.reduce_sum(cosine, -1)
 
     return similarity(1) - similarity(0)
+
+
+def prior_mask(
+    encoder: PhotoEncoder, supports: list[LabelledPhoto], query: LabelledPhoto, frame: Frame
+) -> tf.Tensor:
+    """PFENet's training-free prior: float32 [K,h,w] in 0..1 of a query, one a support.
+
+    A query cell is likely the object where some cell of the support's object resembles it: the
+    largest cosine between last-level features, stretched to 0..1 over the query (Tian et al.,
+    TPAMI 2020, Sec. 3.2).
+    """
+    wanted = encoder.last_level(query, frame)
+    return tf.stack(
+        [
+            _stretched(encoder.last_level(photo, frame), frame.mask(photo.mask), wanted)
+            for photo in supports
+        ]
+    )
+
+
+def _stretched(support, mask, query):
+    foreground = resize_foreground(mask, tuple(support.shape[:2]))[..., 0]
+    # A thin object may fill no cell to the half.
+    cells = foreground >= tf.minimum(0.5, tf.reduce_max(foreground))
+    wanted = tf.boolean_mask(support, cells)
+    channels = query.shape[-1]
+    cosine = tf.matmul(
+        tf.nn.l2_normalize(tf.reshape(query, [-1, channels]), -1),
+        tf.nn.l2_normalize(wanted, -1),
+        transpose_b=True,
+    )
+    nearest = tf.reshape(tf.reduce_max(cosine, axis=1), query.shape[:2])
+    above = nearest - tf.reduce_min(nearest)
+    spread = tf.reduce_max(above)
+    return tf.where(spread < LEAST_SPREAD, 0.0, above / tf.maximum(spread, LEAST_SPREAD))

@@ -198,9 +198,7 @@ def answer_deviations(protocol: Protocol, options: Options, config: Config) -> l
         ("{} refinement steps", steps, config.refine_steps),
         ("threshold {}", config.calibrated_threshold, 0.5),
         ("weight {:g} of prototypes", config.prototype_weight, 0),
-        ("prior mask {}", _on(options.prior_mask), "off"),
         ("weighted fusion {}", _on(options.weighted_fusion), "off"),
-        ("early stop {}", _on(options.early_stop), "off"),
         ("leave-one-out threshold {}", _on(options.leave_one_out), "off"),
     )
 

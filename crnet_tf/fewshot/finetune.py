@@ -14,14 +14,11 @@ import numpy as np
 import tensorflow as tf
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.images.mask_values import VOID
 from crnet_tf.network import losses
 from crnet_tf.network.layers import ResizeAlignCorners
 from crnet_tf.network.model import CRNet
 from crnet_tf.network.parts import encode, train_outputs
 from crnet_tf.options import Options
-
-CHECKS = 4  # how often early stop looks at the support head, the last update included
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +28,10 @@ class Adapted:
     Attributes:
         weights: arrays for `adapted_variables(network)`.
         losses: float [steps], of every update.
-        step: number of updates the weights have seen; fewer than all after an early stop.
     """
 
     weights: list[np.ndarray]
     losses: np.ndarray
-    step: int
 
 
 def adapted_variables(network: CRNet) -> list:
@@ -95,7 +90,7 @@ class Finetuner:
     """Fine-tuning of one network, traced once for many episodes.
 
     Args:
-        options: the `finetune_...` fields and `early_stop`.
+        options: the `finetune_...` fields.
 
     Attributes:
         update: one step on a batch of encoded pairs -> loss. Leaves its mark on the network.
@@ -113,7 +108,6 @@ class Finetuner:
         self._fresh = [variable.numpy() for variable in self._optimizer.variables]
         self.update = tf.function(self._update)
         self._cells = tf.function(network.parts.prototypes.cells)
-        self._agreement = tf.function(self._support_head)
 
     def __call__(self, support: np.ndarray, category: np.ndarray | None, masks) -> Adapted:
         """Adapts to encoded supports.
@@ -134,20 +128,13 @@ class Finetuner:
         arrays = {"support": support, "category": category, "mask": masks}
         if self.network.config.prototype_weight:
             arrays["cells"] = self._cells(support).numpy()
-        steps, history, best = self.options.finetune_steps, [], (-1.0, 0, None)
-        checked = {round(steps * i / CHECKS) for i in range(1, CHECKS + 1)}
+        history = []
         with holding(self._touched):
-            for step in range(1, steps + 1):
+            for _ in range(self.options.finetune_steps):
                 pairs = random.integers(0, count, (2, self.options.finetune_batch))
                 history.append(float(self.update(self._batch(arrays, *pairs))))
-                if self.options.early_stop and step in checked:
-                    found = self._score(arrays), step, self._values()
-                    best = max(best, found, key=lambda candidate: candidate[0])
-            score, step, weights = best if self.options.early_stop else (0, steps, None)
-            return Adapted(weights or self._values(), np.array(history), step)
-
-    def _values(self):
-        return [variable.numpy() for variable in self.variables]
+            weights = [variable.numpy() for variable in self.variables]
+        return Adapted(weights, np.array(history))
 
     def _batch(self, arrays, support, query):
         names = {"support": support, "query": query}
@@ -159,42 +146,26 @@ class Finetuner:
         masks = {f"{name}_mask": arrays["mask"][rows] for name, rows in names.items()}
         return batch | masks
 
-    def _outputs(self, batch, dropout):
+    def _outputs(self, batch):
         names = ("support", "query", "category")
         features = {name: batch[name] for name in names if name in batch}
         steps, mask = self.network.config.train_refine_steps, batch["support_mask"]
         # The photos' frame may have another size than the network's own.
         to_image = ResizeAlignCorners(tuple(mask.shape[1:3]), dtype="float32")
         parts = dataclasses.replace(self.network.parts, to_image=to_image)
-        return train_outputs(
-            parts, features, mask, steps, False, dropout, cells=batch.get("cells")
-        )
+        cells = batch.get("cells")
+        return train_outputs(parts, features, mask, steps, cooccurrence=False, cells=cells)
 
     def _update(self, batch):
         with tf.GradientTape() as tape:
             named = losses.crnet_losses(
-                self._outputs(batch, True), batch["support_mask"], batch["query_mask"]
+                self._outputs(batch), batch["support_mask"], batch["query_mask"]
             )
             loss = losses.total(named, self.network.config)
             scaled = self._optimizer.scale_loss(loss)
         gradients = tape.gradient(scaled, self.variables)
         self._optimizer.apply_gradients(zip(gradients, self.variables, strict=True))
         return loss
-
-    def _score(self, arrays):
-        """IoU of the support head on every support, each beside the next one."""
-        rows = np.arange(len(arrays["mask"]))
-        batches = (self._batch(arrays, [i], [(i + 1) % len(rows)]) for i in rows)
-        return float(np.mean([self._agreement(batch) for batch in batches]))
-
-    def _support_head(self, batch):
-        outputs = self._outputs(batch, False)
-        logits = self.network.parts.threshold(outputs["support_steps"][:, -1])  # [1,S,S,2]
-        found = logits[..., 1] > logits[..., 0]
-        mask = batch["support_mask"][..., 0]
-        found, true = found & (mask != VOID), mask == 1
-        both = tf.reduce_sum(tf.cast(found & true, tf.float32))
-        return both / tf.maximum(tf.reduce_sum(tf.cast(found | true, tf.float32)), 1)
 
 
 def check_count(count: int) -> None:

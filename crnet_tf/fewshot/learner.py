@@ -22,7 +22,7 @@ from crnet_tf.fewshot import presence
 from crnet_tf.fewshot.features import FeatureCache, PhotoEncoder, base_frame
 from crnet_tf.fewshot.finetune import Adapted, Finetuner, check_count, holding
 from crnet_tf.fewshot.leave_one_out import HALF, common_threshold, shifted
-from crnet_tf.fewshot.prior import object_average, prior_mask
+from crnet_tf.fewshot.prior import object_average
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network import metrics
 from crnet_tf.network import parts as network_parts
@@ -44,8 +44,7 @@ class Learner:
             them again.
 
     Raises:
-        ValueError: a test scale that leaves no feature map, or the prior mask for a network
-            without the cache it would go into.
+        ValueError: a test scale that leaves no feature map.
     """
 
     def __init__(
@@ -60,15 +59,9 @@ class Learner:
         options = self.options
         self.frame = frame or base_frame(network)
         self.frames = [self.frame.scaled(scale) for scale in options.scales]
-        if options.prior_mask and not network.config.mask_refinement:
-            raise InputError(
-                "prior_mask: expected a network with mask refinement, whose cache the prior "
-                "starts; received one trained with --nomask_refinement. Leave --prior_mask off."
-            )
         self.cache = cache or FeatureCache(options.feature_cache_gb * 2**30)
         # Several things are computed from the features then.
-        keep = keep_features or options.finetunes or options.prior_mask
-        keep = keep or network.config.prototype_weight > 0
+        keep = keep_features or options.finetunes or network.config.prototype_weight > 0
         self.encoder = PhotoEncoder(network, self.cache, options.feature_cache, keep)
         self.tuner = Finetuner(network, options) if options.finetunes else None
         parts, steps = network.parts, options.refine_steps or network.config.refine_steps
@@ -78,9 +71,9 @@ class Learner:
         self.importance = tf.function(lambda query: parts.cross_reference.importance(query))
 
         @tf.function
-        def segment(state, view, first_cache, size, shots=1):
+        def segment(state, view, size, shots=1):
             """States of K partners, `view` of 1 or K photos -> float32 [K,T,size,size]."""
-            logits = network_parts.segment(parts, state, view, steps, first_cache, shots)
+            logits = network_parts.segment(parts, state, view, steps, shots=shots)
             return tf.nn.softmax(resize_align_corners(logits, (size, size)))[..., 1]
 
         self.segment = segment
@@ -213,17 +206,10 @@ class Example:
             self._states[frame] = self._encoded(frame)
         state = self._states[frame]
         view = self._view(query, frame)
-        prior = None
-        if options.prior_mask:
-            prior = prior_mask(learner.encoder, self.supports, query, frame)
-            prior = resize_align_corners(prior, view["projected"].shape[1:3])
-            if options.averages:
-                prior = tf.reduce_mean(prior, axis=0, keepdims=True)
-        answers = learner.segment(state, view, prior, frame.size, self.shots).numpy()
-        if not (options.weighted_fusion or options.early_stop):
+        answers = learner.segment(state, view, frame.size, self.shots).numpy()
+        if not options.weighted_fusion:
             return answers.mean(axis=0)
-        agreement = self._agreement(state, view["projected"], frame)
-        return fuse(answers, agreement, options.weighted_fusion, options.early_stop)
+        return fuse(answers, self._agreement(state, view["projected"], frame))
 
     def _encoded(self, frame):
         """States of the supports, or the mean: [K or 1,1,1,C]; see `parts.support_state`."""
@@ -269,7 +255,7 @@ class Example:
         partner = dict(state)
         if learner.network.config.cross_reference:
             partner["importance"] = learner.importance(query)
-        found = learner.segment(partner, own, None, frame.size).numpy() > 0.5
+        found = learner.segment(partner, own, frame.size).numpy() > 0.5
         masks = [frame.mask(photo.mask).numpy()[..., 0] for photo in self.supports]
         return np.array(
             [
@@ -279,19 +265,9 @@ class Example:
         )
 
 
-def fuse(answers: np.ndarray, agreement: np.ndarray, weighted: bool, stop: bool) -> np.ndarray:
-    """One answer [T,S,S] out of K answers [K,T,S,S], led by the support head's IoU [K,T].
-
-    Args:
-        weighted: weigh each support by its IoU (all alike where all are 0).
-        stop: at step t take each support's answer of its best step up to t.
-    """
-    rows, steps = np.arange(len(answers))[:, None], agreement.shape[1]
-    if stop:
-        best = np.stack([agreement[:, : t + 1].argmax(axis=1) for t in range(steps)], axis=1)
-        answers, agreement = answers[rows, best], agreement[rows, best]
-    if not weighted:
-        return answers.mean(axis=0)
+def fuse(answers: np.ndarray, agreement: np.ndarray) -> np.ndarray:
+    """One answer [T,S,S] out of K answers [K,T,S,S], each weighed by the support head's IoU
+    [K,T] (all alike where all are 0)."""
     weights = np.where(agreement.sum(axis=0) > 0, agreement, 1.0)
     weights = weights / weights.sum(axis=0)
     return np.einsum("ktij,kt->tij", answers, weights.astype(np.float32))

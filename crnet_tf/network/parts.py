@@ -232,7 +232,6 @@ def train_outputs(
     support_mask,
     steps: int,
     cooccurrence: bool = True,
-    dropout: bool = True,
     cells=None,
 ) -> dict:
     """All heads and refinement steps, at the size of the image; see `CRNet`.
@@ -241,10 +240,9 @@ def train_outputs(
 
     Args:
         cooccurrence: with the heads of Sec. 4.3, where there is a cross-reference module.
-        dropout: off where the outputs are judged and not learnt from.
         cells: of the supports and then the queries [2B,h,w,F], where prototypes count.
     """
-    reinforced, compared = compare(parts, features, support_mask, training=dropout)
+    reinforced, compared = compare(parts, features, support_mask, training=True)
     logits = parts.refinement(compared, steps=steps)
     if cells is not None:
         logits = parts.prototypes.compared(logits, cells, support_mask)

@@ -66,13 +66,12 @@ def learn(learner: Learner, name: str, supports: list[LabelledPhoto]) -> TaughtC
 
 
 def check_options(options) -> None:
-    """Raises ValueError for options that need the supports again with every query."""
-    for name in ("prior_mask", "weighted_fusion", "early_stop"):
-        if getattr(options, name):
-            raise InputError(
-                f"{name}: expected off, because a taught model keeps a few numbers of its "
-                "supports and not the photos. Leave it off, or use crnet_tf.predict."
-            )
+    """Raises InputError for an option that needs the supports again with every query."""
+    if options.weighted_fusion:
+        raise InputError(
+            "weighted_fusion: expected off, because a taught model keeps a few numbers of its "
+            "supports and not the photos. Leave it off, or use crnet_tf.predict."
+        )
 
 
 def _state(network, supports, frame):

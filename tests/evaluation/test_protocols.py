@@ -115,9 +115,7 @@ def test_every_difference_is_one_phrase(p, changed, phrase):
 SAID = {
     "test_scales": ("0.75,1,1.25", "scales 0.75,1,1.25 (protocol: 1)"),
     "refine_steps": (1, "1 refinement steps (protocol: 5)"),
-    "prior_mask": (True, "prior mask on (protocol: off)"),
     "weighted_fusion": (True, "weighted fusion on (protocol: off)"),
-    "early_stop": (True, "early stop on (protocol: off)"),
     "leave_one_out": (True, "leave-one-out threshold on (protocol: off)"),
 }
 # A row names its k-shot method; how it fine-tunes stands among the evaluation's options, and

@@ -62,18 +62,16 @@ def test_answers_are_probabilities_at_the_photos_own_size(network):
     np.testing.assert_allclose(answer(network, refine_steps=2), found[:2], atol=1e-6)
 
 
-@pytest.mark.parametrize("options", [{}, {"prior_mask": True}, {"early_stop": True}], ids=str)
-def test_fusion_is_the_mean_of_the_one_shot_answers(network, options):
-    alone = [answer(network, [one], **options) for one in SUPPORTS]
+def test_fusion_is_the_mean_of_the_one_shot_answers(network):
+    alone = [answer(network, [one]) for one in SUPPORTS]
     assert differ(alone[0], alone[1])
-    np.testing.assert_allclose(answer(network, **options), np.mean(alone, axis=0), atol=1e-5)
+    np.testing.assert_allclose(answer(network), np.mean(alone, axis=0), atol=1e-5)
 
 
-@pytest.mark.parametrize("options", [{}, {"prior_mask": True}], ids=str)
-def test_the_mean_support_answers_once(network, options):
-    same, options = options, options | {"kshot": "mean"}
+def test_the_mean_support_answers_once(network):
+    options = {"kshot": "mean"}
     alone = answer(network, SUPPORTS[:1], **options)
-    np.testing.assert_allclose(alone, answer(network, SUPPORTS[:1], **same), atol=1e-6)
+    np.testing.assert_allclose(alone, answer(network, SUPPORTS[:1]), atol=1e-6)
     twice = answer(network, [SUPPORTS[0], SUPPORTS[0]], **options)
     np.testing.assert_allclose(twice, alone, atol=1e-5)
     both = answer(network, **options)
@@ -93,9 +91,7 @@ def test_the_mean_is_of_importance_and_category(network):
         np.testing.assert_allclose(value, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"weighted_fusion": True, "prior_mask": True}], ids=str
-)
+@pytest.mark.parametrize("options", [{}, {"weighted_fusion": True}], ids=str)
 def test_the_order_of_the_supports_does_not_matter(network, options):
     turned = answer(network, SUPPORTS[::-1], **options)
     np.testing.assert_allclose(answer(network, **options), turned, atol=1e-5)
@@ -145,10 +141,8 @@ def test_a_letterbox_works_with_everything(network):
     frame = base_frame(network, 41, letterbox=True)
     found = answer(network, frame=frame)
     assert found.shape == (3, 45, 37) and differ(found, answer(network, frame=Frame(41)))
-    options = {"test_scales": "1,1.5", "prior_mask": True, "weighted_fusion": True}
-    found = answer(
-        network, frame=frame, kshot="finetune+fusion", early_stop=True, **options, **TUNED
-    )
+    options = {"test_scales": "1,1.5", "weighted_fusion": True}
+    found = answer(network, frame=frame, kshot="finetune+fusion", **options, **TUNED)
     assert found.shape == (3, 45, 37) and np.isfinite(found).all()
 
 
@@ -187,7 +181,7 @@ def test_what_other_weights_gave_is_never_used(network):
     """One cache for the network and what it is adapted to, in every order."""
     cache, other = FeatureCache(1e9), [SUPPORTS[1], SUPPORTS[0]]
     plain = answer(network)
-    options = {"kshot": "finetune+fusion", "early_stop": True} | TUNED
+    options = {"kshot": "finetune+fusion", "weighted_fusion": True} | TUNED
     tuned, turned = answer(network, **options), answer(network, other, **options)
     for _ in range(2):
         np.testing.assert_array_equal(answer(network, cache=cache), plain)
@@ -246,34 +240,19 @@ def test_views_stand_beside_their_photos(network):
 def test_every_network_goes_with_every_option(changes):
     network = lively(**changes)
     steps = 3 if network.config.mask_refinement else 1
-    options = {"prior_mask": network.config.mask_refinement, "weighted_fusion": True}
     alone = [answer(network, [one]) for one in SUPPORTS]
     tolerance = 0.01 if "precision" in changes else 1e-5
     np.testing.assert_allclose(answer(network), np.mean(alone, axis=0), atol=tolerance)
     tuned = {"kshot": "finetune+fusion", "finetune_steps": 1, "finetune_views": 1}
-    found = answer(network, test_scales="1,1.25", early_stop=True, **tuned, **options)
+    found = answer(network, test_scales="1,1.25", weighted_fusion=True, **tuned)
     assert found.shape == (steps, 45, 37) and np.isfinite(found).all()
-
-
-# === The prior mask ===
-
-
-def test_the_prior_is_where_the_refinement_starts(network):
-    started, plain = answer(network, prior_mask=True), answer(network)
-    assert all(differ(a, b) for a, b in zip(started, plain, strict=True))
-
-
-def test_the_prior_needs_a_cache_to_start():
-    network = lively(mask_refinement=False)
-    with pytest.raises(ValueError, match="prior_mask: expected a network with mask refinement"):
-        Learner(network, Options(prior_mask=True))
 
 
 # === What the support head says ===
 
 
 def test_the_agreement_is_the_iou_of_the_networks_support_head(network):
-    learner, frame = Learner(network, Options(early_stop=True)), Frame(33)
+    learner, frame = Learner(network, Options(weighted_fusion=True)), Frame(33)
     example = learner.learn(SUPPORTS)
     state, query = example._encoded(learner.frame), example._projected(QUERY, learner.frame)
     found = example._agreement(state, query, learner.frame)
@@ -290,51 +269,26 @@ def test_the_agreement_is_the_iou_of_the_networks_support_head(network):
         assert ious[-1] == pytest.approx(metrics.class_iou(areas), abs=0.01)
 
 
-def test_fusing_without_the_support_head_is_the_mean():
-    answers = np.random.default_rng(0).uniform(size=(3, 2, 4, 4)).astype(np.float32)
-    agreement = np.array([[0.1, 0.9], [0.5, 0.5], [0.0, 1.0]])
-    np.testing.assert_allclose(
-        fuse(answers, agreement, weighted=False, stop=False), answers.mean(0), atol=1e-6
-    )
-
-
 def test_weights_are_the_agreements_of_each_step():
     """By hand: 2 supports, 2 steps, one pixel."""
     answers = np.array([[0.2, 0.4], [0.8, 1.0]], np.float32)[..., None, None]
     agreement = np.array([[0.25, 0.0], [0.75, 0.5]])
-    found = fuse(answers, agreement, weighted=True, stop=False)
+    found = fuse(answers, agreement)
     np.testing.assert_allclose(found[:, 0, 0], [0.25 * 0.2 + 0.75 * 0.8, 1.0], atol=1e-6)
 
 
 def test_supports_that_all_fail_count_alike():
     answers = np.array([[0.2], [0.8]], np.float32)[..., None, None]
-    found = fuse(answers, np.zeros((2, 1)), weighted=True, stop=False)
+    found = fuse(answers, np.zeros((2, 1)))
     np.testing.assert_allclose(found[:, 0, 0], [0.5], atol=1e-6)
 
 
-def test_early_stop_takes_the_best_step_so_far_of_each_support():
-    """By hand: steps 1, 2, 1 of the first support, 1, 1, 3 of the second."""
-    answers = np.array([[0.1, 0.2, 0.3], [0.7, 0.8, 0.9]], np.float32)[..., None, None]
-    agreement = np.array([[0.4, 0.6, 0.5], [0.3, 0.3, 0.9]])
-    found = fuse(answers, agreement, weighted=False, stop=True)
-    expected = [(0.1 + 0.7) / 2, (0.2 + 0.7) / 2, (0.2 + 0.9) / 2]
-    np.testing.assert_allclose(found[:, 0, 0], expected, atol=1e-6)
-    both = fuse(answers, agreement, weighted=True, stop=True)
-    expected = [
-        (0.4 * 0.1 + 0.3 * 0.7) / 0.7,
-        (0.6 * 0.2 + 0.3 * 0.7) / 0.9,
-        (0.6 * 0.2 + 0.9 * 0.9) / 1.5,
-    ]
-    np.testing.assert_allclose(both[:, 0, 0], expected, atol=1e-6)
-
-
 def test_the_answer_is_what_fuse_makes_of_the_agreement(network):
-    learner = Learner(network, Options(weighted_fusion=True, early_stop=True))
-    example = learner.learn(SUPPORTS)
+    example = Learner(network, Options(weighted_fusion=True)).learn(SUPPORTS)
     example._agreement = lambda *_: np.array([[0, 0, 0], [0.1, 0.5, 0.2], [0, 0, 0]])
     (maps,) = example.maps(QUERY)
     (alone,) = Learner(network).learn(SUPPORTS[1:2]).maps(QUERY)
-    np.testing.assert_allclose(maps, alone[[0, 1, 1]], atol=1e-5)
+    np.testing.assert_allclose(maps, alone, atol=1e-5)
 
 
 # === The cache ===
@@ -343,7 +297,7 @@ def test_the_answer_is_what_fuse_makes_of_the_agreement(network):
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_no_cache_a_large_one_and_the_disk_give_the_same_bits(precision, tmp_path):
     network = lively(precision=precision)
-    for options in ({}, {"kshot": "finetune", "prior_mask": True, "finetune_steps": 1}):
+    for options in ({}, {"kshot": "finetune", "finetune_steps": 1}):
         plain = answer(network, feature_cache_gb=0.0, **options)
         folder = {"feature_cache": str(tmp_path), "feature_cache_gb": 0.0}
         for other in ({}, folder, folder):
@@ -361,7 +315,7 @@ def test_another_learner_reads_the_folder_and_encodes_nothing(network, encoded, 
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"prior_mask": True, "early_stop": True}, {"kshot": "finetune"} | TUNED],
+    [{}, {"weighted_fusion": True}, {"kshot": "finetune"} | TUNED],
     ids=str,
 )
 def test_every_photo_is_encoded_once_a_frame(network, encoded, options):  # noqa: F811
@@ -386,7 +340,11 @@ def test_without_a_cache_every_photo_is_encoded_each_time(network, encoded):  # 
 
 def test_learners_share_what_is_in_one_cache(network, encoded):  # noqa: F811
     cache = FeatureCache(1e9)
-    for options in (Options(prior_mask=True), Options(kshot="finetune", **TUNED), Options()):
+    for options in (
+        Options(weighted_fusion=True),
+        Options(kshot="finetune", **TUNED),
+        Options(),
+    ):
         Learner(network, options, cache=cache).learn(SUPPORTS).maps(QUERY)
     assert len(encoded) == 4 + 3
 

@@ -130,21 +130,6 @@ def test_a_photo_of_another_size_is_encoded_alike(network):
     np.testing.assert_allclose(whole[:, :7], part[:, :7], atol=1e-4)
 
 
-def test_training_outputs_without_dropout_are_repeatable():
-    network = build(dropout=0.5)
-    inputs = episode()
-    features = parts.encode(network.parts, inputs)
-
-    def steps(dropout):
-        outputs = parts.train_outputs(
-            network.parts, features, inputs["support_mask"], 2, dropout=dropout
-        )
-        return keras.ops.convert_to_numpy(outputs["query_steps"])
-
-    np.testing.assert_array_equal(steps(False), steps(False))
-    assert np.any(steps(True) != steps(True))
-
-
 def test_on_features_shares_every_layer(network):
     inputs = episode()
     features = parts.encode(network.parts, inputs)

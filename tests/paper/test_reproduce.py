@@ -90,7 +90,7 @@ class Commands:
         report = {
             "fold": int(re.findall(r"fold(\d)", values["checkpoint"])[-1]),
             "records_sha256": INDEX.sha256,
-            "options": {"kshot": "fusion", "finetune_steps": 20, "prior_mask": True},
+            "options": {"kshot": "fusion", "finetune_steps": 20, "weighted_fusion": True},
             "classes": "novel", "seconds": 1800.0,
             "rows": [score | {"method": "prototype", "mean_iou": 0.9}, score],
         }  # fmt: skip
@@ -161,8 +161,8 @@ def test_the_table_says_what_was_run(tmp_path):
 
 def test_what_fine_tuning_was_stands_where_it_matters(tmp_path):
     _, text = make(workplace(tmp_path, 4), tmp_path, Commands(), only=["fusion", "finetune"])
-    assert "| finetune | 1 | finetune_steps=20, prior_mask=True |" in text
-    assert "| fusion | 1 | prior_mask=True |" in text
+    assert "| finetune | 1 | finetune_steps=20, weighted_fusion=True |" in text
+    assert "| fusion | 1 | weighted_fusion=True |" in text
     assert len([found for found in text.splitlines() if "43ac7d80cb67" in found]) == 5
 
 
