@@ -20,7 +20,8 @@ from crnet_tf.evaluation import manifest, scoring
 from crnet_tf.fewshot.features import base_frame
 from crnet_tf.fewshot.finetune import Finetuner, holding
 from crnet_tf.fewshot.learner import Learner
-from crnet_tf.network import model, parts
+from crnet_tf.network import parts
+from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.options import Options
 
 
@@ -100,7 +101,7 @@ def define_flags():
 
 def main():
     args = flags.FLAGS
-    network = model.load_checkpoint(args.checkpoint)
+    network = load_checkpoint(args.checkpoint)
     index = records.load_index(args.records)
     archive = manifest.Archive(index, "val", index.test_classes(network.config.fold))
     entry = manifest.draw(archive, args.shot, 1, seed=0)[0]

@@ -27,6 +27,7 @@ from crnet_tf.data import records
 from crnet_tf.evaluation import draws, manifest, scoring
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.network import metrics, model
+from crnet_tf.network.checkpoint import load_checkpoint
 from export import onnx, saved_model, tflite
 from export.graph import fixed
 from export.graph.fixed import Sizes
@@ -251,7 +252,7 @@ def define_flags():
 
 def main():
     args = flags.FLAGS
-    network = model.in_float32(model.load_checkpoint(args.checkpoint))
+    network = model.in_float32(load_checkpoint(args.checkpoint))
     index, sizes = records.load_index(args.records), Sizes().of(network)
     rows, learner = export(args, network, index), Learner(network)
     archive = manifest.Archive(index, "val", index.test_classes(network.config.fold))

@@ -33,6 +33,7 @@ from crnet_tf.images import photo_folder, photos
 from crnet_tf.images.labelled import LabelledPhoto, read_labelled
 from crnet_tf.images.png_files import encode_label, encode_png
 from crnet_tf.network import model
+from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.options import Options
 from export import saved_model
 from export.package import versions
@@ -209,7 +210,7 @@ def main():
     args = flags.FLAGS
     photo = read_labelled(args.photo, args.mask)
     queries = [photos.read_photo(path) for path in photo_folder.query_paths(args.query)]
-    network = model.in_float32(model.load_checkpoint(args.checkpoint))
+    network = model.in_float32(load_checkpoint(args.checkpoint))
     files = encode_png(photo.image), encode_label(photo.mask)
     with tempfile.TemporaryDirectory() as temporary:
         folder = exported(args.checkpoint, pathlib.Path(args.model or f"{temporary}/crnet"))

@@ -11,7 +11,7 @@ _HOMES = {
     "CRNet": "crnet_tf.network.model",
     "Segmenter": "crnet_tf.fewshot.segmenter",
     "build_crnet": "crnet_tf.network.model",
-    "load_checkpoint": "crnet_tf.network.model",
+    "load_checkpoint": "crnet_tf.network.checkpoint",
 }
 __all__ = list(_HOMES)
 

@@ -26,6 +26,7 @@ from crnet_tf.evaluation import manifest, results, scoring
 from crnet_tf.evaluation.draws import chosen_classes
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.network import model, pretrained
+from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.options import Options
 from crnet_tf.training.checkpoints import check_out, save_calibrated
 
@@ -153,7 +154,7 @@ def main():
         )
     checkpoint = pathlib.Path(args.checkpoint)
     out, threshold = pathlib.Path(args.out or checkpoint), args.threshold
-    network = model.load_checkpoint(checkpoint)
+    network = load_checkpoint(checkpoint)
     check_out(out)
     if args.prototype_weight is not None:
         network = with_prototypes(

@@ -20,6 +20,7 @@ from absl import flags
 
 from crnet_tf.common import cli, files
 from crnet_tf.network import model
+from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.training.checkpoints import check_out
 
 WEIGHTS = "model.weights.h5"  # in the zip archive that a .keras file is
@@ -34,11 +35,11 @@ def compact(checkpoint: str | os.PathLike, out: str | os.PathLike) -> float:
         The largest rounding of a weight, relative to the largest weight of its array.
 
     Raises:
-        FileNotFoundError, ValueError: see `model.load_checkpoint`; `out` is no `.keras` file.
+        FileNotFoundError, ValueError: see `load_checkpoint`; `out` is no `.keras` file.
     """
     out = pathlib.Path(out)
     check_out(out)
-    network = model.in_float32(model.load_checkpoint(checkpoint))
+    network = model.in_float32(load_checkpoint(checkpoint))
     # Where the backbone's weights lay on this machine is of no use elsewhere.
     weights = pathlib.Path(network.config.backbone_weights).name
     network.config = dataclasses.replace(network.config, backbone_weights=weights)

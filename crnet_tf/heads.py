@@ -19,6 +19,7 @@ from crnet_tf.common import cli, files
 from crnet_tf.common.errors import InputError
 from crnet_tf.config import Config
 from crnet_tf.network import model, pretrained
+from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.training.checkpoints import check_out, save_atomically
 
 CONFIG, ENCODER = "config", "encoder"  # entries beside the arrays by path of the variable
@@ -91,7 +92,7 @@ def main():
         check_out(out)
     files.make_folder(out.parent)
     if args.checkpoint:
-        take(model.load_checkpoint(args.checkpoint), out, args.dtype)
+        take(load_checkpoint(args.checkpoint), out, args.dtype)
     else:
         save_atomically(join(args.heads, args.backbone_weights), out)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB.")

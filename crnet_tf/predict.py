@@ -29,7 +29,7 @@ from crnet_tf.images.output_files import (
     write_mask,
 )
 from crnet_tf.images.photo_folder import each_photo, query_paths
-from crnet_tf.network import model
+from crnet_tf.network.checkpoint import checkpoint_or_start, load_checkpoint
 from crnet_tf.options import KSHOT, Options
 
 MAX_PANELS = 16  # rows of panel.png
@@ -155,7 +155,7 @@ def run(args, options: Options | None = None) -> None:
     if options and options.leave_one_out and len(supports) == 1:
         print("--leave_one_out: of a single support nothing is left; it does nothing.")
     files.make_folder(out)
-    network = model.load_checkpoint(model.checkpoint_or_start(args.checkpoint))
+    network = load_checkpoint(checkpoint_or_start(args.checkpoint))
     if args.support_class:
         segmenters = _by_class(network, args.support_class, supports, options)
         skipped = predict_classes(segmenters, queries, out, args.threshold)

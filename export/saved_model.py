@@ -11,7 +11,7 @@ Arithmetic is float32 in any case.
 from absl import flags
 
 from crnet_tf.common import cli, fields
-from crnet_tf.network import model
+from crnet_tf.network.checkpoint import checkpoint_or_start
 from export.graph.settings import Settings
 from export.package import inputs
 from export.package.saved_model import export
@@ -26,7 +26,7 @@ def main():
     args = flags.FLAGS
     examples = inputs.read_examples(args)
     settings = fields.from_flags(Settings, {}, args)
-    checkpoint = model.checkpoint_or_start(args.checkpoint)
+    checkpoint = checkpoint_or_start(args.checkpoint)
     print("Largest difference between signature and checkpoint:")
     folder = export(checkpoint, args.out, settings, args.refine_steps, args.version, examples)
     compared = "on the photos given" if examples else "on drawn photos"

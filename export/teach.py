@@ -14,7 +14,7 @@ from absl import flags
 
 from crnet_tf.common import cli, fields
 from crnet_tf.data import labelled_folder
-from crnet_tf.network import model
+from crnet_tf.network.checkpoint import checkpoint_or_start
 from crnet_tf.options import KSHOT, Options
 from export.graph.fixed import Sizes
 from export.graph.settings import Settings
@@ -51,7 +51,7 @@ def main():
         print(f"Class {number}: {name}, {len(supports)} labelled photos")
     most = portable.photos_needed(kinds, MOST_REPRESENTATIVE)
     queries = read_queries(args.query, most) if args.query else []
-    checkpoint = model.checkpoint_or_start(args.checkpoint)
+    checkpoint = checkpoint_or_start(args.checkpoint)
     print("Difference between signature, or file, and checkpoint:")
     folder = teach(
         checkpoint,

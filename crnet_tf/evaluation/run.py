@@ -18,7 +18,7 @@ from crnet_tf.fewshot import presence
 from crnet_tf.fewshot.features import FeatureCache, base_frame
 from crnet_tf.fewshot.finetune import check_count
 from crnet_tf.fewshot.learner import Learner
-from crnet_tf.network import model
+from crnet_tf.network.checkpoint import START, checkpoint_or_start, load_checkpoint
 from crnet_tf.options import Options
 
 PANELS = 3  # best, median and worst episodes each that the report shows
@@ -31,12 +31,12 @@ class Run:
         self.args, self.started = args, time.time()
         self._check_flags(args)  # and the records, before a network is loaded, which takes long
         self.index = records.load_index(args.records)
-        self.checkpoint = model.checkpoint_or_start(args.checkpoint)
-        self.network = model.load_checkpoint(self.checkpoint)
+        self.checkpoint = checkpoint_or_start(args.checkpoint)
+        self.network = load_checkpoint(self.checkpoint)
         self.classes = chosen_classes(self.network, self.index, args.classes)
         self.options = fields.from_flags(Options, {}, args)
         self.cache = FeatureCache(self.options.feature_cache_gb * 2**30)
-        is_start = self.checkpoint.resolve() == model.START.resolve()  # in the package's folder
+        is_start = self.checkpoint.resolve() == START.resolve()  # in the package's folder
         beside = pathlib.Path() if is_start else self.checkpoint.parent
         self.out = pathlib.Path(args.out or beside / "evaluation")
         self.draws, self.learners = Draws(args, self.index, self.classes), {}

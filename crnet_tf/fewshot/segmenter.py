@@ -13,7 +13,7 @@ class Segmenter:
     """Segments photos after the example of k labelled ones; those are encoded only once.
 
     Args:
-        network: `crnet_tf.network.model.load_checkpoint(path)`.
+        network: `crnet_tf.network.checkpoint.load_checkpoint(path)`.
         support_images: k photos, uint8 [H,W,3] RGB, of any sizes.
         support_masks: k masks, uint8 [H,W], 0 background, 1 foreground, 255 void.
         names: what errors call the supports; default "support 1", "support 2" ...

@@ -15,6 +15,7 @@ from crnet_tf.evaluation import draws, manifest, scoring
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network import model
+from crnet_tf.network.checkpoint import checkpoint_or_start, load_checkpoint
 from crnet_tf.options import Options
 from export.graph.fixed import Sizes
 from export.graph.settings import Settings
@@ -64,7 +65,7 @@ def export(
             `representative`.
     """
     photos, settings = photos or Photos(), settings or Settings()
-    network = model.in_float32(model.load_checkpoint(checkpoint))
+    network = model.in_float32(load_checkpoint(checkpoint))
     sizes = (sizes or Sizes()).of(network)
     episodes = None
     if photos.records_dir or any(kind.calibrated for kind in formats):
@@ -167,7 +168,7 @@ def run(args, formats: list[Format]) -> None:
     settings = fields.from_flags(Settings, {}, args)
     sizes = fields.from_flags(Sizes, {}, args)
     photos = read_photos(args, formats)
-    checkpoint = model.checkpoint_or_start(args.checkpoint)
+    checkpoint = checkpoint_or_start(args.checkpoint)
     print("Difference between file and checkpoint:")
     folder = export(
         checkpoint,

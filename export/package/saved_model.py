@@ -6,6 +6,7 @@ import pathlib
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network import model
+from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.options import Options
 from export.graph import signatures
 from export.graph.settings import Settings
@@ -40,7 +41,7 @@ def export(
     supports, queries = examples or parity.drawn_photos()
     parity.check_sizes([*supports, *queries], settings)
     parity.check_number(supports, settings)
-    network = model.in_float32(model.load_checkpoint(checkpoint))
+    network = model.in_float32(load_checkpoint(checkpoint))
     exported = signatures.FewShot(network, settings, refine_steps)
     with versions.new_version(pathlib.Path(out), version) as (number, work):
         text = metadata.describe(

@@ -8,6 +8,7 @@ import pathlib
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network import model
+from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.options import Options
 from export.graph import signatures, taught
 from export.graph.fixed import Sizes
@@ -46,7 +47,7 @@ def teach(
     taught.check_options(options)
     queries = queries or [photos[0] for photos in classes.values()]
     parity.check_sizes(queries, settings)
-    network = model.in_float32(model.load_checkpoint(checkpoint))
+    network = model.in_float32(load_checkpoint(checkpoint))
     with versions.new_version(pathlib.Path(out), version) as (number, work):
         # In here, since fine-tuning takes long: a version that is there is said first.
         learner = Learner(network, options, keep_features=True)

@@ -18,10 +18,10 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 
-from crnet_tf.common.progress import Progress, megabytes
 from crnet_tf.common.disk import check_space
 from crnet_tf.common.errors import BlockedError, InputError
 from crnet_tf.common.locks import locked_beside
+from crnet_tf.common.progress import Progress, megabytes
 
 _BLOCK = 1 << 20
 _HARMLESS = 10_000_000  # bytes; so few may be compressed to nothing

@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from crnet_tf.common import files
-from crnet_tf.common.progress import megabytes
 from crnet_tf.common.disk import sha256_of
 from crnet_tf.common.locks import locked_beside
+from crnet_tf.common.progress import megabytes
 from pipelines.downloading.transfer import Expected, Interrupted, Partial, Refused, transfer
 
 RETRIES = 5

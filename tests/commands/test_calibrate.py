@@ -12,6 +12,7 @@ from crnet_tf.evaluation import scoring
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.fewshot.leave_one_out import shifted
 from crnet_tf.network import model
+from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.training import checkpoints
 
 SUPPORT, QUERY = photo(1), photo(9, 45, 37)
@@ -28,7 +29,7 @@ def test_every_step_is_moved_and_no_cache(tmp_path):
     plain = answers(network)
     checkpoints.save_calibrated(network, tmp_path / "moved.keras", 0.3)
     assert network.config.calibrated_threshold == 0.5
-    moved = model.load_checkpoint(tmp_path / "moved.keras")
+    moved = load_checkpoint(tmp_path / "moved.keras")
     assert moved.config.calibrated_threshold == 0.3 and plain.std() > 0.01
     np.testing.assert_allclose(answers(moved), shifted(plain, 0.3), atol=1e-5)
 
@@ -36,7 +37,7 @@ def test_every_step_is_moved_and_no_cache(tmp_path):
 def test_without_mask_refinement_it_is_moved_too(tmp_path):
     network = lively(mask_refinement=False)
     checkpoints.save_calibrated(network, tmp_path / "moved.keras", 0.7)
-    moved = model.load_checkpoint(tmp_path / "moved.keras")
+    moved = load_checkpoint(tmp_path / "moved.keras")
     np.testing.assert_allclose(answers(moved), shifted(answers(network), 0.7), atol=1e-5)
 
 
@@ -80,7 +81,7 @@ def test_the_threshold_comes_from_base_classes_and_goes_into_the_checkpoint(
     commands.run(calibrate, f"--checkpoint={first}", f"--out={tmp_path}/out.keras", *flags)
     assert asked == [("val", set(range(1, 21)) - set(range(6, 11)))]
     printed = capsys.readouterr().out
-    calibrated = model.load_checkpoint(tmp_path / "out.keras")
+    calibrated = load_checkpoint(tmp_path / "out.keras")
     found = calibrated.config.calibrated_threshold
     assert not np.array_equal(calibrated.parts.centre.mean, lively().parts.centre.mean)
     rows = [line.split("|")[1:5] for line in printed.splitlines() if "| 0." in line]
@@ -89,13 +90,13 @@ def test_the_threshold_comes_from_base_classes_and_goes_into_the_checkpoint(
     assert float(chosen[0]) == found
     best = max(rows, key=lambda row: (float(row[1]), -abs(float(row[0]) - 0.5)))
     assert found == max(0.1, round(float(best[0]) - 0.1, 1))
-    assert model.load_checkpoint(first).config.calibrated_threshold == 0.5
+    assert load_checkpoint(first).config.calibrated_threshold == 0.5
     # From another one, in place: found from what the network says, not from what was shifted.
     other = tmp_path / "other.keras"
     commands.run(calibrate, f"--checkpoint={first}", f"--out={other}", "--threshold=0.95")
-    assert model.load_checkpoint(other).config.calibrated_threshold == 0.95
+    assert load_checkpoint(other).config.calibrated_threshold == 0.95
     commands.run(calibrate, f"--checkpoint={other}", *flags)
-    assert model.load_checkpoint(other).config.calibrated_threshold == found
+    assert load_checkpoint(other).config.calibrated_threshold == found
 
 
 def test_it_is_found_for_the_supports_and_scales_that_will_be_used(
@@ -124,7 +125,7 @@ def test_it_is_found_for_the_supports_and_scales_that_will_be_used(
 
 def test_measuring_leaves_the_network_as_it_was(records_dir, tmp_path, monkeypatch):
     lively(fold=1, dataset="pascal5i", calibrated_threshold=0.9).save(tmp_path / "a.keras")
-    network = model.load_checkpoint(tmp_path / "a.keras")
+    network = load_checkpoint(tmp_path / "a.keras")
     before = answers(network)
     calibrate.measure(network, records_dir, episodes=2)
     np.testing.assert_array_equal(answers(network), before)

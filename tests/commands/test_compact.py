@@ -8,7 +8,7 @@ from helpers.networks import lively, photo
 
 from crnet_tf import compact
 from crnet_tf.fewshot.segmenter import Segmenter
-from crnet_tf.network import model
+from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.training import checkpoints
 
 
@@ -34,7 +34,7 @@ def test_answers_stay_and_bytes_halve(network, checkpoint, tmp_path, capsys):
     keras.saving.save_model(network, plain, include_optimizer=False)
     weights = sum(value.nbytes for value in network.get_weights())
     assert small.stat().st_size < plain.stat().st_size - 0.4 * weights
-    loaded = model.load_checkpoint(small)
+    loaded = load_checkpoint(small)
     for was, now in zip(network.get_weights(), loaded.get_weights(), strict=True):
         assert now.dtype == was.dtype
         np.testing.assert_allclose(now, was, atol=1e-3 * max(np.abs(was).max(), 1e-30))
@@ -56,7 +56,7 @@ def test_what_half_cannot_hold_keeps_its_type(tmp_path, network):
     finally:
         variable.assign(kept)
     compact.compact(tmp_path / "large.keras", tmp_path / "small.keras")
-    loaded = model.load_checkpoint(tmp_path / "small.keras")
+    loaded = load_checkpoint(tmp_path / "small.keras")
     bias = loaded.parts.projection.get_layer("project").bias
     np.testing.assert_array_equal(bias.numpy(), np.full_like(kept, 83_614))
 
@@ -64,7 +64,7 @@ def test_what_half_cannot_hold_keeps_its_type(tmp_path, network):
 def test_arithmetic_is_float32(tmp_path):
     lively(precision="mixed_bfloat16").save(tmp_path / "mixed.keras")
     compact.compact(tmp_path / "mixed.keras", tmp_path / "small.keras")
-    loaded = model.load_checkpoint(tmp_path / "small.keras")
+    loaded = load_checkpoint(tmp_path / "small.keras")
     assert loaded.config.precision == "float32"
     assert loaded.parts.encoder.compute_dtype == "float32"
 

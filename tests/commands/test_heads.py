@@ -10,6 +10,7 @@ from helpers.networks import TINY, episode
 
 from crnet_tf import compact, heads
 from crnet_tf.network import model
+from crnet_tf.network.checkpoint import load_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_what_is_joined_answers_as_before(trained, tmp_path, dtype, tolerance):
     run(heads, f"--checkpoint={trained}/best.keras", f"--out={part}", f"--dtype={dtype}")
     weights = f"{trained}/backbone.npz"
     run(heads, f"--heads={part}", f"--backbone_weights={weights}", f"--out={joined}")
-    before, after = (model.load_checkpoint(p) for p in (trained / "best.keras", joined))
+    before, after = (load_checkpoint(p) for p in (trained / "best.keras", joined))
     assert after.config == dataclasses.replace(before.config, backbone_weights=weights)
     inputs = episode()
     np.testing.assert_allclose(after(inputs)["query"], before(inputs)["query"], atol=tolerance)
@@ -49,14 +50,14 @@ def test_the_heads_of_a_compact_checkpoint_are_joined_with_weights_that_were_not
 ):
     small, part = tmp_path / "small.keras", tmp_path / "heads.npz"
     compact.compact(trained / "best.keras", small)
-    heads.take(model.load_checkpoint(small), part)
+    heads.take(load_checkpoint(small), part)
     joined, inputs = heads.join(part, f"{trained}/backbone.npz"), episode()
-    expected = model.load_checkpoint(small)(inputs)["query"]
+    expected = load_checkpoint(small)(inputs)["query"]
     np.testing.assert_allclose(joined(inputs)["query"], expected, atol=1e-3)
 
 
 def test_another_encoder_is_refused(trained, tmp_path):
-    heads.take(model.load_checkpoint(trained / "best.keras"), tmp_path / "heads.npz")
+    heads.take(load_checkpoint(trained / "best.keras"), tmp_path / "heads.npz")
     arrays = dict(np.load(trained / "backbone.npz"))
     arrays["stage4/kernel"] = arrays["stage4/kernel"] * 1.001
     np.savez(tmp_path / "other.npz", **arrays)

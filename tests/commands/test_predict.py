@@ -19,6 +19,7 @@ from crnet_tf.fewshot import segmenter as segmenter_module
 from crnet_tf.images import label_files, photos, png_files
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network import model
+from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.options import Options
 
 SIZE = networks.SIZE
@@ -378,7 +379,7 @@ def test_a_saved_network_segments_alike(network, tmp_path):
     image, mask = photo(RED)
     segmenters = [
         predict.Segmenter(net, [image], [mask])
-        for net in (network, model.load_checkpoint(tmp_path / "best.keras"))
+        for net in (network, load_checkpoint(tmp_path / "best.keras"))
     ]
     before, after = (segmenter.segment(photo(BLUE, 51, 47)[0]) for segmenter in segmenters)
     np.testing.assert_allclose(before, after, atol=1e-6)

@@ -22,7 +22,7 @@ from helpers.networks import photo
 
 from crnet_tf.images.png_files import encode_png
 from crnet_tf.network.backbones import load_weights
-from crnet_tf.network.model import load_checkpoint
+from crnet_tf.network.checkpoint import load_checkpoint
 from export.graph import decode
 from export.server import tensors
 from export.server.served import Served

@@ -11,6 +11,7 @@ import pytest
 from helpers.networks import SIZE, TINY, build, episode, targets  # noqa: F401
 
 from crnet_tf.network import losses, model, parts
+from crnet_tf.network.checkpoint import load_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +164,7 @@ def test_every_ablation_builds_trains_and_saves(changes, tmp_path):
     network.compile("sgd", jit_compile=False)
     network.train_on_batch(inputs, targets(inputs))
     network.save(tmp_path / "a.keras")
-    loaded = model.load_checkpoint(tmp_path / "a.keras")
+    loaded = load_checkpoint(tmp_path / "a.keras")
     assert loaded.config == network.config
     np.testing.assert_allclose(loaded(inputs)["query"], network(inputs)["query"], atol=1e-5)
     for variable, other in zip(network.weights, loaded.weights, strict=True):
@@ -286,7 +287,7 @@ sys.path.insert(0, {str(pathlib.Path(__file__).parents[1])!r})
 from crnet_tf.network import model
 from helpers import networks as t
 assert keras.backend.backend() == "jax"
-network = model.load_checkpoint({str(tmp_path / "a.keras")!r})
+network = load_checkpoint({str(tmp_path / "a.keras")!r})
 network.compile(keras.optimizers.SGD(0.1))
 inputs = t.episode()
 print(keras.ops.std(network(inputs)["query"]))
@@ -308,23 +309,23 @@ for _ in range(2):
 
 def test_a_missing_checkpoint_names_the_remedy(tmp_path):
     with pytest.raises(FileNotFoundError, match="expected a .keras file.*crnet_tf.train"):
-        model.load_checkpoint(tmp_path / "none.keras")
+        load_checkpoint(tmp_path / "none.keras")
 
 
 def test_a_folder_instead_of_a_checkpoint_names_the_file_in_it(tmp_path):
     with pytest.raises(FileNotFoundError, match="That is a folder without one"):
-        model.load_checkpoint(tmp_path)
+        load_checkpoint(tmp_path)
     for name in ("best.keras", "last.keras"):
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(FileNotFoundError, match="That is a folder; give the file .*best.keras"):
-        model.load_checkpoint(tmp_path)
+        load_checkpoint(tmp_path)
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
     path = tmp_path / "bad.keras"
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(ValueError, match="bad.keras cannot be read as a checkpoint"):
-        model.load_checkpoint(path)
+        load_checkpoint(path)
 
 
 def test_checkpoints_of_before_the_stride_was_a_choice(network):
@@ -337,4 +338,4 @@ def test_another_model_is_refused(tmp_path):
     other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     other.save(tmp_path / "other.keras")
     with pytest.raises(ValueError, match="expected a CRNet, received a Sequential"):
-        model.load_checkpoint(tmp_path / "other.keras")
+        load_checkpoint(tmp_path / "other.keras")

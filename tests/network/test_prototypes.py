@@ -12,6 +12,7 @@ from crnet_tf import calibrate
 from crnet_tf.config import Config
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.network import backbones, model, parts
+from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.network.prototypes import Prototypes, _between
 from crnet_tf.options import Options
 
@@ -129,7 +130,7 @@ def test_they_are_no_part_of_training(deep):
 
 def test_a_checkpoint_keeps_them(deep, tmp_path):
     deep.save(tmp_path / "deep.keras")
-    loaded = model.load_checkpoint(tmp_path / "deep.keras")
+    loaded = load_checkpoint(tmp_path / "deep.keras")
     assert loaded.config == deep.config
     answers = [Learner(n).learn([SUPPORT]).maps(QUERY)[0] for n in (deep, loaded)]
     np.testing.assert_allclose(*answers, atol=1e-5)
@@ -172,7 +173,7 @@ def test_the_centre_is_taken_away_and_kept_in_checkpoints(tmp_path):
     cells = np.random.default_rng(0).uniform(size=(2, 3, len(mean))).astype(np.float32)
     np.testing.assert_allclose(network.parts.centre(cells), cells - mean)
     network.save(tmp_path / "new.keras")
-    loaded = model.load_checkpoint(tmp_path / "new.keras")
+    loaded = load_checkpoint(tmp_path / "new.keras")
     np.testing.assert_array_equal(loaded.parts.centre.mean, mean)
 
 
@@ -181,7 +182,7 @@ def test_a_checkpoint_of_before_has_none(tmp_path):
     network = lively()
     del network.centre
     network.save(tmp_path / "old.keras")
-    loaded = model.load_checkpoint(tmp_path / "old.keras")
+    loaded = load_checkpoint(tmp_path / "old.keras")
     assert not np.any(loaded.parts.centre.mean)
     np.testing.assert_array_equal(
         loaded.parts.refinement.classifier.kernel, network.parts.refinement.classifier.kernel
@@ -198,7 +199,7 @@ def test_calibrate_gives_them_to_a_trained_network(tmp_path, capsys):
         calibrate, f"--checkpoint={tmp_path}/best.keras", "--prototype_weight=4",
         "--threshold=0.3",
     )  # fmt: skip
-    found = model.load_checkpoint(tmp_path / "best.keras")
+    found = load_checkpoint(tmp_path / "best.keras")
     assert found.config.prototype_weight == 4 and found.config.calibrated_threshold == 0.3
     expected = lively(1, prototype_weight=4.0, calibrated_threshold=0.3)
     np.testing.assert_allclose(

@@ -10,7 +10,7 @@ from test_predict import command, folder  # noqa: F401
 
 from crnet_tf.fewshot.segmenter import Segmenter
 from crnet_tf.images import photos
-from crnet_tf.network import model
+from crnet_tf.network.checkpoint import START, load_checkpoint
 
 CARD = pathlib.Path(__file__).parents[2] / "docs" / "model_card.md"
 MAX_BYTES = 30_000_000
@@ -20,11 +20,11 @@ SUPPORT, QUERIES = "2008_003519", ("2007_001774", "2007_002470")  # IoU 0.82 and
 
 @pytest.fixture(scope="module")
 def network():
-    return model.load_checkpoint(model.START)
+    return load_checkpoint(START)
 
 
 def test_the_card_is_of_this_file():
-    content = model.START.read_bytes()
+    content = START.read_bytes()
     assert len(content) < MAX_BYTES
     assert hashlib.sha256(content).hexdigest() in CARD.read_text(encoding="utf-8")
 

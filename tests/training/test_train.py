@@ -24,6 +24,7 @@ from crnet_tf.common.locks import locked
 from crnet_tf.data import folds, records
 from crnet_tf.evaluation import manifest, scoring
 from crnet_tf.network import model
+from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.options import Options
 from crnet_tf.training import callbacks, checkpoints, feature_store, optimizers, runs
 
@@ -87,7 +88,7 @@ def test_a_run_leaves_what_it_promises(straight, records_dir):
     assert run["notice"] == ""
     session = run["sessions"][0]
     assert session["versions"]["keras"] == keras.__version__ and session["seconds"] > 0
-    best = model.load_checkpoint(straight / "best.keras")
+    best = load_checkpoint(straight / "best.keras")
     assert best.config.fold == 1 and best.config.calibrated_threshold in scoring.THRESHOLDS
     assert run["config"]["calibrated_threshold"] == 0.5  # what is trained is not shifted
     assert json.loads((straight / "best.json").read_text())["select_on"] == "base"
@@ -326,7 +327,7 @@ def test_the_best_value_survives_a_restart(records_dir, tmp_path):
     assert json.loads((tmp_path / "best.json").read_text())["step"] == 5
     select(0.6, step=6)
     assert json.loads((tmp_path / "best.json").read_text())["step"] == 6
-    assert model.load_checkpoint(tmp_path / "best.keras").config.calibrated_threshold == 0.2
+    assert load_checkpoint(tmp_path / "best.keras").config.calibrated_threshold == 0.2
     assert network.config.calibrated_threshold == 0.5
     callback.network.config = dataclasses.replace(network.config, calibrate=False)
     select(0.9, step=8)  # the half is what counts: 0.45

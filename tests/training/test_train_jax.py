@@ -17,6 +17,7 @@ from crnet_tf import train_jax
 from crnet_tf.config import Config
 from crnet_tf.data import photo_pack
 from crnet_tf.network import metrics, model
+from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.training import checkpoints, optimizers
 from pipelines import pack_photos
 
@@ -101,7 +102,7 @@ from crnet_tf import train_jax
 work, pack = pathlib.Path({work!r}), {pack!r}
 assert "tensorflow" not in sys.modules
 
-network = model.load_checkpoint(work / "start.keras")
+network = load_checkpoint(work / "start.keras")
 network.compile(optimizers.optimizer(network.config))
 network.optimizer.build(network.trainable_variables)
 photos = dict(np.load(work / "photos.npz"))
@@ -174,8 +175,8 @@ def test_losses_and_updates_are_those_of_tensorflow(work):
     assert found.keys() == logs[0].keys() - {"loss"} and len(found) > 5
     for name, mean in found.items():
         assert mean == pytest.approx(np.mean([step[name] for step in logs]), rel=1e-5), name
-    after = model.load_checkpoint(out / "after.keras")
-    start = model.load_checkpoint(out / "start.keras")
+    after = load_checkpoint(out / "after.keras")
+    start = load_checkpoint(out / "start.keras")
     for a, b, c in zip(
         after.trainable_variables, network.trainable_variables, start.trainable_variables,
         strict=True,
@@ -214,9 +215,7 @@ def test_weights_that_are_not_finite_are_in_no_checkpoint(work):
 
 
 def test_a_resumed_run_ends_with_the_same_weights(work):
-    whole, parts = (
-        model.load_checkpoint(work[0] / d / "last.keras") for d in ("whole", "parts")
-    )
+    whole, parts = (load_checkpoint(work[0] / d / "last.keras") for d in ("whole", "parts"))
     for a, b in zip(whole.trainable_variables, parts.trainable_variables, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6, err_msg=a.path)
     assert checkpoints.finished_epochs(work[0] / "parts" / "last.keras") == 2
@@ -230,7 +229,7 @@ def test_tensorflow_evaluates_the_checkpoint_to_the_same_score(work, packed):
     from crnet_tf.training import jax_steps
 
     best = json.loads((work[0] / "whole" / "best.json").read_text())
-    network = model.load_checkpoint(work[0] / "whole" / "best.keras")
+    network = load_checkpoint(work[0] / "whole" / "best.keras")
     pack = photo_pack.read(packed)
     rows = pack.by_class("val", pack.index.validation_classes(1))
     drawn = jax_steps.draw(rows, SETTINGS.val_episodes, SETTINGS.seed, 0, 1)
