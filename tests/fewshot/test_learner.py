@@ -340,11 +340,8 @@ def test_without_a_cache_every_photo_is_encoded_each_time(network, encoded):  # 
 
 def test_learners_share_what_is_in_one_cache(network, encoded):  # noqa: F811
     cache = FeatureCache(1e9)
-    for options in (
-        Options(weighted_fusion=True),
-        Options(kshot="finetune", **TUNED),
-        Options(),
-    ):
+    tuned = Options(kshot="finetune", **TUNED)  # keeps features
+    for options in (tuned, Options(weighted_fusion=True), Options()):
         Learner(network, options, cache=cache).learn(SUPPORTS).maps(QUERY)
     assert len(encoded) == 4 + 3
 
