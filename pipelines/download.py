@@ -25,8 +25,7 @@ from crnet_tf.common.disk import check_space
 from crnet_tf.common.errors import InputError
 from crnet_tf.images import photos
 from pipelines.downloading import fetch
-from pipelines.downloading.extract import check_python, extract
-from pipelines.downloading.transfer import Expected
+from pipelines.downloading.unpack import check_python, unpack
 
 _COCO = "http://images.cocodataset.org"  # its certificate names another host: no https
 
@@ -36,7 +35,8 @@ class Archive:
     """A file of a data set: where it is published, and what it must be."""
 
     url: str
-    expected: Expected
+    size: int | None = None  # bytes; None where nobody has said
+    sha256: str | None = None
 
     @property
     def name(self) -> str:
@@ -44,23 +44,19 @@ class Archive:
         return urllib.parse.unquote(urllib.parse.urlsplit(self.url).path.rpartition("/")[2])
 
 
-def _archive(url, size=None, sha256=None):
-    return Archive(url, Expected(size, sha256))
-
-
 # The publishers give no checksums. VOC and COCO: sizes and SHA-256 of TensorFlow Datasets
 # (url_checksums/voc.txt, coco.txt; its VOC file is a mirror's, of the same name and size).
 # SBD: SHA-256 of torchvision's prototype data sets, size from a log of torchvision's download.
 DATASETS = {
     "voc": (
-        _archive(
+        Archive(
             "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
             1_999_639_040,
             "e14f763270cf193d0b5f74b169f44157a4b0c6efa708f4dd0ff78ee691763bcb",
         ),
     ),
     "sbd": (
-        _archive(
+        Archive(
             "https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/"
             "semantic_contours/benchmark.tgz",
             1_419_539_633,
@@ -68,34 +64,34 @@ DATASETS = {
         ),
     ),
     "coco2014": (
-        _archive(
+        Archive(
             f"{_COCO}/annotations/annotations_trainval2014.zip",
             252_872_794,
             "031296bbc80c45a1d1f76bf9a90ead27e94e99ec629208449507a4917a3bf009",
         ),
-        _archive(
+        Archive(
             f"{_COCO}/zips/val2014.zip",
             6_645_013_297,
             "fe9be816052049c34717e077d9e34aa60814a55679f804cd043e3cbee3b9fde0",
         ),
-        _archive(
+        Archive(
             f"{_COCO}/zips/train2014.zip",
             13_510_573_713,
             "ede4087e640bddba550e090eae701092534b554b42b05ac33f0300b984b31775",
         ),
     ),
     "coco2017": (
-        _archive(
+        Archive(
             f"{_COCO}/annotations/annotations_trainval2017.zip",
             252_907_541,
             "113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268",
         ),
-        _archive(
+        Archive(
             f"{_COCO}/zips/val2017.zip",
             815_585_330,
             "4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05",
         ),
-        _archive(
+        Archive(
             f"{_COCO}/zips/train2017.zip",
             19_336_861_798,
             "69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929",
@@ -110,7 +106,7 @@ def download(
     *,
     urls: Sequence[str] = (),
     mirror: str | None = None,
-    unpack: bool = False,
+    extract: bool = False,
     retries: int = fetch.RETRIES,
 ) -> list[pathlib.Path]:
     """Brings the archives of a data set to `out`; returns their paths.
@@ -121,31 +117,31 @@ def download(
         urls: addresses instead of the published ones. A file of a known name must be the
             published file; of others the sha256 is recorded and compared by later runs.
         mirror: address of a folder that holds the files under their names; asked first.
-        unpack: unpack them, too.
+        extract: unpack them, too.
         retries: as in `fetch.fetch`.
 
     Raises:
         ValueError: an unknown data set, or an address that is none.
-        OSError, RuntimeError: see `fetch.fetch`, `extract.extract`.
+        OSError, RuntimeError: see `fetch.fetch`, `unpack.unpack`.
     """
     archives = _archives(dataset, urls)
-    if unpack:
+    if extract:
         check_python()
     out = pathlib.Path(out)
     files.make_folder(out)
-    _check_disk(archives, out, unpack)
+    _check_disk(archives, out, extract)
     paths = []
     for archive in archives:
         addresses = [archive.url]
         if mirror:
             addresses.insert(0, _checked_url(f"{mirror.rstrip('/')}/{archive.name}"))
         paths.append(out / archive.name)
-        digest = fetch.fetch(addresses, paths[-1], archive.expected, retries=retries)
-        known = "as published" if archive.expected.sha256 else "recorded, none is published"
+        digest = fetch.fetch(addresses, paths[-1], archive.sha256, archive.size, retries)
+        known = "as published" if archive.sha256 else "recorded, none is published"
         print(f"{paths[-1]}: sha256 {digest} ({known})")
-    if unpack:
+    if extract:
         for path in paths:
-            extract(path, out / dataset)
+            unpack(path, out / dataset)
         print(f"unpacked to {out / dataset}")
     return paths
 
@@ -157,39 +153,40 @@ def _archives(dataset, urls):
         )
     if not urls:
         return DATASETS[dataset]
-    known = {archive.name: archive.expected for archive in DATASETS[dataset]}
-    given = [Archive(_checked_url(url), Expected()) for url in urls]
-    names = [archive.name for archive in given]
+    known = {archive.name: archive for archive in DATASETS[dataset]}
+    names = [Archive(_checked_url(url)).name for url in urls]
     if len(set(names)) < len(names):
         raise InputError(
             f"--urls: expected files of different names, received {', '.join(names)}. For "
             "several sources of one file, run again with the next one."
         )
-    return [Archive(a.url, known.get(a.name, a.expected)) for a in given]
+    return [
+        dataclasses.replace(known.get(name, Archive(url)), url=url)
+        for name, url in zip(names, urls, strict=True)
+    ]
 
 
 def _checked_url(url):
-    parts = urllib.parse.urlsplit(url)
-    name = Archive(url, Expected()).name
+    parts, name = urllib.parse.urlsplit(url), Archive(url).name
     if parts.scheme not in ("http", "https") or not parts.hostname or not name.strip("."):
         raise InputError(
             f"--urls, --mirror: expected addresses like https://host/path/file.zip, received "
             f"{url!r}."
         )
-    if "/" in name or "\\" in name or "\0" in name or name.startswith("."):
+    if any(character in name for character in "/\\\0") or name.startswith("."):
         raise InputError(f"--urls: expected a plain file name at the end, received {name!r}.")
     return url
 
 
-def _check_disk(archives, out, unpack):
-    missing = [a for a in archives if not (out / a.name).exists()]
-    needed = sum(a.expected.size or 0 for a in missing)
-    arrived = [out / f".{a.name}.partial" for a in missing if a.expected.size]
-    needed -= sum(path.stat().st_size for path in arrived if path.exists())
-    if unpack and missing:
+def _check_disk(archives, out, extract):
+    missing = [archive for archive in archives if not (out / archive.name).exists()]
+    needed = sum(archive.size or 0 for archive in missing)
+    arrived = [out / f".{archive.name}.partial" / "part" for archive in missing]
+    needed = max(0, needed - sum(path.stat().st_size for path in arrived if path.exists()))
+    if extract and missing:
         # Photos are compressed already: unpacked they need about as much again.
-        needed += sum(a.expected.size or 0 for a in archives)
-    what = "the archives and what is unpacked from them" if unpack else "the archives"
+        needed += sum(archive.size or 0 for archive in archives)
+    what = "the archives and what is unpacked from them" if extract else "the archives"
     check_space(out, needed, what)
 
 
@@ -210,7 +207,7 @@ def main():
         given.out,
         urls=given.urls,
         mirror=given.mirror,
-        unpack=given.extract,
+        extract=given.extract,
         retries=given.retries,
     )
 
