@@ -13,109 +13,15 @@ opinion first; no training is needed for that. The checkpoint is written again, 
 optimiser's state, its answers shifted so that the threshold has become a half.
 """
 
-import dataclasses
-import os
 import pathlib
 
 from absl import flags
 
 from crnet_tf.common import cli, files
 from crnet_tf.common.errors import InputError
-from crnet_tf.data import records
-from crnet_tf.evaluation import manifest, results, scoring
-from crnet_tf.evaluation.draws import chosen_classes
-from crnet_tf.fewshot.learner import Learner
-from crnet_tf.network import model, pretrained
+from crnet_tf.evaluation import calibration
 from crnet_tf.network.checkpoint import load_checkpoint
-from crnet_tf.options import Options
 from crnet_tf.training.checkpoints import check_out, save_calibrated
-
-
-def measure(
-    network: model.CRNet,
-    records_dir: str | os.PathLike,
-    episodes: int = 300,
-    seed: int = 0,
-    shot: int = 1,
-    test_scales: str = "1",
-) -> tuple[float, dict]:
-    """Threshold for unseen classes, and `results.scores` at each of `scoring.THRESHOLDS`.
-
-    Sets the network's `prototypes.Centre` as well.
-
-    Args:
-        shot: supports of an episode; several answer by their mean (`Options.kshot`).
-        test_scales: one of `Options.test_scales`.
-
-    Raises:
-        FileNotFoundError, ValueError: see `records.load_index`, `draws.chosen_classes`;
-            several scales, whose answers are shifted before they are averaged.
-    """
-    options = Options(kshot="mean" if shot > 1 else "fusion", test_scales=test_scales)
-    if len(options.scales) > 1:
-        raise InputError(
-            "test_scales: expected one scale, because what a threshold does to each of several "
-            f"answers is not what it does to their mean, received {test_scales}. Give the "
-            "largest."
-        )
-    index = records.load_index(records_dir)
-    archive = manifest.Archive(index, "val", chosen_classes(network, index, "base"))
-    entries = manifest.draw(archive, shot, episodes, seed)
-    shift = network.parts.threshold
-    own, shift.threshold = shift.threshold, 0.5  # what is measured is not shifted already
-    try:
-        learner = Learner(network, options)
-        scoring.measure_centre(learner, archive, entries)
-        found = scoring.evaluate(learner, archive, entries, progress=True)
-    finally:
-        shift.threshold = own
-    scores = results.scores(found.totals["crnet"])
-    return scoring.unseen_threshold(scores, archive, network.config), scores
-
-
-def with_prototypes(
-    network: model.CRNet, weight: float, levels: str = "own", backbone_weights: str = ""
-) -> model.CRNet:
-    """The same network with `Config.prototype_weight` and `prototype_levels`.
-
-    Args:
-        backbone_weights: for the last stage of "deep" levels; default: as in training.
-
-    Raises:
-        FileNotFoundError, ConnectionError: the backbone's weights are not reachable.
-        ValueError: they are not those of the network's encoder.
-    """
-    source = backbone_weights or network.config.backbone_weights
-    config = dataclasses.replace(
-        network.config,
-        prototype_weight=weight,
-        prototype_levels=levels,
-        backbone_weights=source,
-    )
-    own = {variable.path: variable for variable in network.variables}
-    twin = model.build_crnet(config, load_backbone=False)
-    if not own.keys() >= {variable.path for variable in twin.variables}:
-        twin = model.build_crnet(config)
-        found, wanted = (pretrained.sums(one.parts.encoder) for one in (twin, network))
-        if not pretrained.same_weights(found, wanted):
-            raise InputError(
-                "backbone_weights: expected those that the network was trained on, received "
-                f"others in {source!r}. Give the file that its run.json names."
-            )
-    for variable in twin.variables:
-        if variable.path in own and own[variable.path].shape == variable.shape:
-            variable.assign(own[variable.path])  # the centre of another level is to be measured
-    return twin
-
-
-def table(scores: dict, threshold: float) -> str:
-    """Markdown of `measure`'s scores, in percent."""
-    lines = ["| threshold | mIoU | FB-IoU | |", "|--:|--:|--:|---|"]
-    said = {scoring.best_threshold(scores): "best", threshold: "for unseen classes"}
-    for t in scoring.THRESHOLDS:
-        mean, both = (100 * scores[scoring.above(t)][key] for key in ("mean_iou", "fb_iou"))
-        lines.append(f"| {t} | {mean:.1f} | {both:.1f} | {said.get(t, '')} |")
-    return "\n".join(lines)
 
 
 def define_flags():
@@ -157,7 +63,7 @@ def main():
     network = load_checkpoint(checkpoint)
     check_out(out)
     if args.prototype_weight is not None:
-        network = with_prototypes(
+        network = calibration.with_prototypes(
             network,
             args.prototype_weight,
             args.prototype_levels or network.config.prototype_levels,
@@ -165,10 +71,10 @@ def main():
         )
     files.make_folder(out.parent)
     if threshold is None:
-        threshold, scores = measure(
+        threshold, scores = calibration.measure(
             network, args.records, args.episodes, args.seed, args.shot, args.test_scales
         )
-        print(f"\n{table(scores, threshold)}\n")
+        print(f"\n{calibration.table(scores, threshold)}\n")
     save_calibrated(network, out, threshold)
     print(f"Written to {out}: a probability of {threshold:g} is a half from now on.")
 

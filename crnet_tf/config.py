@@ -188,7 +188,7 @@ class Config:
                 "would be left behind by those before it, received deep. Leave one of them out."
             )
         rates = self.aspp_rates.split(",")
-        # Two of one rate would have one name, by which `heads` and `calibrate` know weights.
+        # Two of one rate would have one name, by which `calibrate` knows weights.
         if not all(re.fullmatch(r"[1-9]\d*", r) for r in rates) or len({*rates}) < len(rates):
             raise InputError(
                 "aspp_rates: expected dilations such as 6,12,18, each once, received "

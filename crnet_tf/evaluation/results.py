@@ -12,8 +12,30 @@ import pathlib
 import numpy as np
 
 from crnet_tf.common import files
-from crnet_tf.evaluation.series import ABOVE
 from crnet_tf.network import metrics
+
+STEP, ABOVE = "crnet_step", "crnet_above"  # methods: these, and a number
+THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))
+
+
+def above(threshold: float) -> str:
+    """Name of the method that takes what is more probable than `threshold`."""
+    return f"{ABOVE}{threshold}"
+
+
+def method_name(method: str) -> str:
+    """How a row's method is called in text: "crnet_step2" -> "CRNet, step 2"."""
+    return (
+        method.replace("crnet", "CRNet")
+        .replace("_step", ", step ")
+        .replace("_above", ", above ")
+        .replace("_", " ")
+    )
+
+
+def final(rows: list[dict]) -> list[dict]:
+    """Rows of answers: without those of single refinement steps and of other thresholds."""
+    return [r for r in rows if not r["method"].startswith((STEP, ABOVE))]
 
 
 @dataclasses.dataclass(frozen=True)

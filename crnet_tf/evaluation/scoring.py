@@ -1,64 +1,19 @@
 """Episodes -> areas of intersection and union, for every method on the same answers."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 
 from crnet_tf.common.progress import with_progress
-from crnet_tf.config import Config
 from crnet_tf.data.frames import check_visible
 from crnet_tf.evaluation import baselines, manifest, protocols
 from crnet_tf.evaluation.protocols import PROTOCOLS, Protocol
-from crnet_tf.evaluation.series import ABOVE, STEP
+from crnet_tf.evaluation.results import STEP, THRESHOLDS, above
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images import drawing
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.mask_values import VOID
 from crnet_tf.network import metrics
-
-THRESHOLDS = tuple(tenth / 10 for tenth in range(1, 10))
-CENTRE_PHOTOS = 50
-
-
-def above(threshold: float) -> str:
-    """Name of the method that takes what is more probable than `threshold`."""
-    return f"{ABOVE}{threshold}"
-
-
-def best_threshold(scores: dict) -> float:
-    """That of `THRESHOLDS` with the highest mIoU in `results.scores`; of equal ones the
-    nearest to a half."""
-    return max(THRESHOLDS, key=lambda t: (scores[above(t)]["mean_iou"], -abs(t - 0.5)))
-
-
-def unseen_threshold(scores: dict, archive: manifest.Archive, config: Config) -> float:
-    """Threshold for unseen classes, from `results.scores` on held-out photos.
-
-    Where the network answers alone and the photos show classes that it was trained on, a tenth
-    below the best: classes that were left out of a training wanted that
-    (docs/calibration.md).
-
-    Args:
-        archive: the photos. config: of the network.
-    """
-    best = THRESHOLDS.index(best_threshold(scores))
-    trained_on = archive.by_class.keys() <= set(archive.index.train_classes(*config.held_out))
-    alone = not config.prototype_weight
-    return THRESHOLDS[max(0, best - 1) if trained_on and alone else best]
-
-
-def measure_centre(
-    learner: Learner, archive: manifest.Archive, entries: list[manifest.Entry]
-) -> None:
-    """Sets the network's `prototypes.Centre` to the average cell of some episodes' photos."""
-    shown = {entry.query: entry.class_id for entry in entries}
-    some = itertools.islice(shown.items(), CENTRE_PHOTOS)
-    cells = [
-        learner.encoder.last_level(photo(archive, name, class_id), learner.frame).mean((0, 1))
-        for name, class_id in some
-    ]
-    learner.network.parts.centre.mean.assign(np.mean(cells, axis=0))
 
 
 @dataclasses.dataclass

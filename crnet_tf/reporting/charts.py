@@ -18,14 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from crnet_tf.evaluation.series import (
-    Series,
-    final,
-    labels,
-    over_shots,
-    over_steps,
-    over_thresholds,
-)
+from crnet_tf.evaluation.results import final
+from crnet_tf.reporting.series import Series, labels, over_shots, over_steps, over_thresholds
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS, DASHES, HATCHES = "os^DvPX", ("-", "--", ":"), ("", "///", "...")

@@ -11,8 +11,7 @@ import math
 
 import numpy as np
 
-from crnet_tf.evaluation.results import departures
-from crnet_tf.evaluation.series import ABOVE, STEP, final, method_name
+from crnet_tf.evaluation.results import ABOVE, STEP, departures, final, method_name
 from crnet_tf.images import png_files
 
 STYLE = """

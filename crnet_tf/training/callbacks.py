@@ -8,8 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from crnet_tf.common.errors import DivergedError
-from crnet_tf.evaluation import results, scoring
-from crnet_tf.evaluation.series import ABOVE
+from crnet_tf.evaluation import calibration, results, scoring
+from crnet_tf.evaluation.results import ABOVE
 from crnet_tf.fewshot.learner import PROJECTED, Learner
 from crnet_tf.images import drawing
 from crnet_tf.network.model import CRNet
@@ -93,7 +93,7 @@ class Validate(keras.callbacks.Callback):
     """mIoU and FB-IoU after every epoch, `best.keras`, and panels for TensorBoard.
 
     What is logged has a half as its threshold; `best.keras` is judged, and answers, with the
-    one that `scoring.unseen_threshold` finds.
+    one that `calibration.unseen_threshold` finds.
 
     Args:
         network: the CRNet that takes images (the trained model may start from features).
@@ -125,7 +125,7 @@ class Validate(keras.callbacks.Callback):
                 for name, some in self.episodes.items()
             }
             if self.network.config.calibrate:
-                scoring.measure_centre(self.learner, *self.episodes["base"])
+                calibration.measure_centre(self.learner, *self.episodes["base"])
             self._select(values, step)
             self._write(values, step)
         for name, result in values.items():
@@ -138,14 +138,14 @@ class Validate(keras.callbacks.Callback):
     def _select(self, values, step):
         of = "base" if self.select_on == "last" else self.select_on
         threshold = self._threshold(values["base"])
-        score = values[of][scoring.above(threshold)]["mean_iou"]
+        score = values[of][results.above(threshold)]["mean_iou"]
         keep_best(self.network, self.out, self.select_on, step, score, threshold)
 
     def _threshold(self, scores):
         config, (archive, _) = self.network.config, self.episodes["base"]
         if not config.calibrate:
             return 0.5
-        return scoring.unseen_threshold(scores, archive, config)
+        return calibration.unseen_threshold(scores, archive, config)
 
     def _write(self, values, step):
         # Keras' TensorBoard callback limits recording to some of the steps.

@@ -4,8 +4,12 @@ import contextlib
 import dataclasses
 import json
 import pathlib
+import resource
+import sys
+import time
+from collections.abc import Iterator
 
-from crnet_tf.common import files, provenance
+from crnet_tf.common import disk, files, provenance
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.locks import locked
 from crnet_tf.config import Config
@@ -14,6 +18,7 @@ from crnet_tf.data.index import Index
 # What may change when a run is taken up again.
 RESUMABLE = ("steps", "val_episodes")
 LAST, BEST = "last.keras", "best.keras"
+INIT_HELP = "Checkpoint whose weights, also those of its encoder, a new run starts from."
 
 
 def directory(given: str | None, settings: Config) -> pathlib.Path:
@@ -25,30 +30,39 @@ def directory(given: str | None, settings: Config) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def session(out: pathlib.Path, settings: Config, index: Index, notice: str = ""):
+def session(
+    out: pathlib.Path, settings: Config, index: Index, notice: str = "", init=None
+) -> Iterator[dict]:
     """Keeps other processes out of a run, and gives the dict that `run.json` says of this
-    session; what is put into it is written when the session ends well.
+    session; what is put into it, the time and the memory are written when it ends well.
 
     Raises:
         RuntimeError: another process trains in `out`. ValueError: see `open_run`.
     """
     with locked(out, "trains in"):
-        run = open_run(out, settings, index, notice)
+        run = open_run(out, settings, index, notice, init)
         names = ", ".join(run["test_classes"])
         said = f"Fold {settings.fold} of {index.dataset}: held out are {names}. Run: {out}"
         print(said, flush=True)
-        yield run["sessions"][-1]
+        started, told = time.time(), run["sessions"][-1]
+        yield told
+        told["seconds"] = round(time.time() - started, 1)
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        told["peak_memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
         write_run(out, run)
 
 
-def open_run(out: pathlib.Path, settings: Config, index: Index, notice: str) -> dict:
+def open_run(
+    out: pathlib.Path, settings: Config, index: Index, notice: str = "", init=None
+) -> dict:
     """What `run.json` says of a run; a run that is there already is gone on with.
 
     Raises:
-        ValueError: the run in `out` has another configuration or other records.
+        FileNotFoundError: there is no checkpoint `init`.
+        ValueError: the run in `out` has another configuration, start or other records.
     """
     run_file = out / "run.json"
-    run = describe_run(settings, index, notice)
+    run = describe_run(settings, index, notice, init)
     # A run that stopped before its first checkpoint has nothing to lose.
     if run_file.exists() and any((out / name).exists() for name in (LAST, BEST)):
         before = files.read_json(run_file)
@@ -62,8 +76,10 @@ def open_run(out: pathlib.Path, settings: Config, index: Index, notice: str) -> 
 def _check_same_run(out, before, now):
     # A field that is younger than the run had its default then.
     config = dataclasses.asdict(Config.from_dict(before["config"]))
-    was = config | {"records_sha256": before["records_sha256"]}
-    wanted = now["config"] | {"records_sha256": now["records_sha256"]}
+    was, wanted = (
+        values | {key: run.get(key) for key in ("records_sha256", "init_sha256")}
+        for values, run in ((config, before), (now["config"], now))
+    )
     differing = sorted(
         key
         for key in was.keys() | wanted.keys()
@@ -77,7 +93,7 @@ def _check_same_run(out, before, now):
         )
 
 
-def describe_run(settings: Config, index: Index, notice: str) -> dict:
+def describe_run(settings: Config, index: Index, notice: str = "", init=None) -> dict:
     """Configuration and records of a run, without its sessions."""
     return {
         "notice": notice,
@@ -88,8 +104,19 @@ def describe_run(settings: Config, index: Index, notice: str) -> dict:
         "test_classes": [
             index.class_names[c - 1] for c in index.test_classes(*settings.held_out)
         ],
+        "init": str(init) if init else None,
+        "init_sha256": _sha256_of(init) if init else None,
         "sessions": [],
     }
+
+
+def _sha256_of(init):
+    if not pathlib.Path(init).is_file():
+        raise FileNotFoundError(
+            f"init: expected a .keras file written by training, received {str(init)!r}, where "
+            "there is none. Check the path."
+        )
+    return disk.sha256_of(init)
 
 
 def write_run(out: pathlib.Path, run: dict) -> None:

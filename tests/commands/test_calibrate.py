@@ -8,7 +8,7 @@ from helpers import commands
 from helpers.networks import lively, photo
 
 from crnet_tf import calibrate
-from crnet_tf.evaluation import scoring
+from crnet_tf.evaluation import calibration, manifest, results, scoring
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.fewshot.leave_one_out import shifted
 from crnet_tf.network import model
@@ -42,10 +42,10 @@ def test_without_mask_refinement_it_is_moved_too(tmp_path):
 
 
 def test_of_equal_thresholds_the_nearest_to_a_half():
-    scores = {scoring.above(t): {"mean_iou": 0.2} for t in scoring.THRESHOLDS}
-    assert scoring.best_threshold(scores) == 0.5
-    scores[scoring.above(0.2)] = scores[scoring.above(0.9)] = {"mean_iou": 0.3}
-    assert scoring.best_threshold(scores) == 0.2
+    scores = {results.above(t): {"mean_iou": 0.2} for t in results.THRESHOLDS}
+    assert calibration.best_threshold(scores) == 0.5
+    scores[results.above(0.2)] = scores[results.above(0.9)] = {"mean_iou": 0.3}
+    assert calibration.best_threshold(scores) == 0.2
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_unseen_classes_get_a_tenth_less_than_those_trained_on(shown, best, weig
     know no class better than another."""
     index = types.SimpleNamespace(train_classes=lambda fold: (1, 2, 3))
     archive = types.SimpleNamespace(index=index, by_class=dict.fromkeys(shown))
-    scores = {scoring.above(t): {"mean_iou": 0.2 + (t == best)} for t in scoring.THRESHOLDS}
+    scores = {results.above(t): {"mean_iou": 0.2 + (t == best)} for t in results.THRESHOLDS}
     config = model.Config(prototype_weight=weight)
-    assert scoring.unseen_threshold(scores, archive, config) == wanted
+    assert calibration.unseen_threshold(scores, archive, config) == wanted
 
 
 def test_the_threshold_comes_from_base_classes_and_goes_into_the_checkpoint(
@@ -70,13 +70,13 @@ def test_the_threshold_comes_from_base_classes_and_goes_into_the_checkpoint(
 ):
     first = tmp_path / "first.keras"
     lively(fold=1, dataset="pascal5i").save(first)
-    asked, draw = [], calibrate.manifest.draw
+    asked, draw = [], manifest.draw
 
     def watched(archive, *arguments):
         asked.append((archive.split, set(archive.by_class)))
         return draw(archive, *arguments)
 
-    monkeypatch.setattr(calibrate.manifest, "draw", watched)
+    monkeypatch.setattr(manifest, "draw", watched)
     flags = [f"--records={records_dir}", "--episodes=4"]
     commands.run(calibrate, f"--checkpoint={first}", f"--out={tmp_path}/out.keras", *flags)
     assert asked == [("val", set(range(1, 21)) - set(range(6, 11)))]
@@ -104,7 +104,7 @@ def test_it_is_found_for_the_supports_and_scales_that_will_be_used(
 ):
     first = tmp_path / "first.keras"
     lively(fold=1, dataset="pascal5i").save(first)
-    evaluate, draw, asked = scoring.evaluate, calibrate.manifest.draw, []
+    evaluate, draw, asked = scoring.evaluate, manifest.draw, []
 
     def drawn(archive, shot, *arguments):
         asked.append(shot)
@@ -114,20 +114,20 @@ def test_it_is_found_for_the_supports_and_scales_that_will_be_used(
         asked.append((learner.options.kshot, learner.options.scales))
         return evaluate(learner, archive, entries, **given)
 
-    monkeypatch.setattr(calibrate.manifest, "draw", drawn)
+    monkeypatch.setattr(manifest, "draw", drawn)
     monkeypatch.setattr(scoring, "evaluate", watched)
     flags = ["--episodes=3", "--shot=2", "--test_scales=1.5"]
     commands.run(calibrate, f"--checkpoint={first}", f"--records={records_dir}", *flags)
     assert asked == [2, ("mean", (1.5,))]
     with pytest.raises(ValueError, match="test_scales: expected one scale"):
-        calibrate.measure(lively(), records_dir, test_scales="1,1.5")
+        calibration.measure(lively(), records_dir, test_scales="1,1.5")
 
 
 def test_measuring_leaves_the_network_as_it_was(records_dir, tmp_path, monkeypatch):
     lively(fold=1, dataset="pascal5i", calibrated_threshold=0.9).save(tmp_path / "a.keras")
     network = load_checkpoint(tmp_path / "a.keras")
     before = answers(network)
-    calibrate.measure(network, records_dir, episodes=2)
+    calibration.measure(network, records_dir, episodes=2)
     np.testing.assert_array_equal(answers(network), before)
 
     def interrupted(*_, **__):
@@ -135,7 +135,7 @@ def test_measuring_leaves_the_network_as_it_was(records_dir, tmp_path, monkeypat
 
     monkeypatch.setattr(scoring, "evaluate", interrupted)
     with pytest.raises(InterruptedError):
-        calibrate.measure(network, records_dir, episodes=2)
+        calibration.measure(network, records_dir, episodes=2)
     np.testing.assert_array_equal(answers(network), before)
 
 

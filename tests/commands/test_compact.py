@@ -10,6 +10,7 @@ from crnet_tf import compact
 from crnet_tf.fewshot.segmenter import Segmenter
 from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.training import checkpoints
+from crnet_tf.training import compact as to_give_away
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +56,7 @@ def test_what_half_cannot_hold_keeps_its_type(tmp_path, network):
         network.save(tmp_path / "large.keras")
     finally:
         variable.assign(kept)
-    compact.compact(tmp_path / "large.keras", tmp_path / "small.keras")
+    to_give_away.compact(tmp_path / "large.keras", tmp_path / "small.keras")
     loaded = load_checkpoint(tmp_path / "small.keras")
     bias = loaded.parts.projection.get_layer("project").bias
     np.testing.assert_array_equal(bias.numpy(), np.full_like(kept, 83_614))
@@ -63,7 +64,7 @@ def test_what_half_cannot_hold_keeps_its_type(tmp_path, network):
 
 def test_arithmetic_is_float32(tmp_path):
     lively(precision="mixed_bfloat16").save(tmp_path / "mixed.keras")
-    compact.compact(tmp_path / "mixed.keras", tmp_path / "small.keras")
+    to_give_away.compact(tmp_path / "mixed.keras", tmp_path / "small.keras")
     loaded = load_checkpoint(tmp_path / "small.keras")
     assert loaded.config.precision == "float32"
     assert loaded.parts.encoder.compute_dtype == "float32"
@@ -71,9 +72,9 @@ def test_arithmetic_is_float32(tmp_path):
 
 def test_other_names_are_refused(checkpoint, tmp_path):
     with pytest.raises(ValueError, match="ends in .keras"):
-        compact.compact(checkpoint, tmp_path / "small.h5")
+        to_give_away.compact(checkpoint, tmp_path / "small.h5")
     with pytest.raises(FileNotFoundError, match="No checkpoint"):
-        compact.compact(tmp_path / "none.keras", tmp_path / "small.keras")
+        to_give_away.compact(tmp_path / "none.keras", tmp_path / "small.keras")
     assert not list(tmp_path.iterdir())
 
 
@@ -82,6 +83,6 @@ def test_a_checkpoint_that_training_goes_on_from_is_not_overwritten(network, tmp
     checkpoints.save_atomically(network, last, epochs=3)
     before = last.read_bytes()
     with pytest.raises(ValueError, match="whose optimiser would be lost"):
-        compact.compact(last, last)
+        to_give_away.compact(last, last)
     assert last.read_bytes() == before
-    compact.compact(last, tmp_path / "small.keras")
+    to_give_away.compact(last, tmp_path / "small.keras")

@@ -11,7 +11,7 @@ from helpers import networks
 from helpers.commands import run
 from helpers.voc import write_voc
 
-from crnet_tf import evaluate, report
+from crnet_tf import evaluate
 from crnet_tf.common.cli import MISTAKES
 from crnet_tf.data import records
 from crnet_tf.evaluation import baselines, draws, manifest, protocols, scoring
@@ -20,7 +20,7 @@ from crnet_tf.fewshot.features import base_frame
 from crnet_tf.images import photos
 from crnet_tf.network import model
 from crnet_tf.options import Options
-from crnet_tf.reporting import document
+from crnet_tf.reporting import document, pages
 from pipelines.build_episodes import build_episodes
 from pipelines.build_voc import build_voc
 
@@ -231,7 +231,7 @@ def small(checkpoint, records_dir, out, *arguments):
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Charts and panels take longer than the networks of these tests."""
-    monkeypatch.setattr(report, "illustrate", lambda *_: None)
+    monkeypatch.setattr(pages, "illustrate", lambda *_: None)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import tensorflow as tf
 from crnet_tf.data import episodes, folds, records
 from crnet_tf.evaluation import manifest
 from crnet_tf.network import model
-from crnet_tf import train
+from crnet_tf.training import fitting
 from crnet_tf.config import Config
 
 SIZE = 33
@@ -257,7 +257,7 @@ def test_training_works_without_the_files_of_the_test_classes(records_dir, tmp_p
 def test_a_training_run_opens_no_training_file_of_a_test_class(
     records_dir, opened, monkeypatch, tmp_path, feature_views, drop, calibration
 ):
-    """All of `train.train` but the steps: 3 batches are drawn instead."""
+    """All of `fitting.train` but the steps: 3 batches are drawn instead."""
     monkeypatch.setattr(
         model.CRNet, "fit", lambda self, dataset, **_: list(dataset.take(3)), raising=False
     )
@@ -274,7 +274,7 @@ def test_a_training_run_opens_no_training_file_of_a_test_class(
         val_episodes=1,
     )
     index = records.load_index(records_dir)
-    train.train(settings, index, tmp_path)
+    fitting.train(settings, index, tmp_path)
     of_training = {path for path in opened if path.startswith(str(records_dir / "train"))}
     trained = BASE if calibration < 0 else [c for c in BASE if c > 5]
     assert of_training == files_of(index, "train", trained)

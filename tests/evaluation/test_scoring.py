@@ -11,7 +11,7 @@ from helpers.episode_batches import batches
 
 from crnet_tf.data import records
 from crnet_tf.data.frames import Frame
-from crnet_tf.evaluation import manifest, results, scoring
+from crnet_tf.evaluation import calibration, manifest, results, scoring
 from crnet_tf.evaluation.protocols import PROTOCOLS
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images import png_files
@@ -284,7 +284,7 @@ def test_the_last_step_is_scored_at_other_thresholds_too(archive):
     answer[0] = 1  # an earlier step
     entry = manifest.Entry(1, ("photo1_1",), "photo1_0")
     found = evaluated(shown, learner=ConstantLearner(answer), entries=[entry]).totals["crnet"]
-    iou = {t: metrics.class_iou(found[f"crnet_above{t}"][1]) for t in scoring.THRESHOLDS}
+    iou = {t: metrics.class_iou(found[f"crnet_above{t}"][1]) for t in results.THRESHOLDS}
     assert iou[0.1] == pytest.approx(5 / 14) and iou[0.2] == pytest.approx(5 / 10)
     assert all(iou[t] == pytest.approx(3 / 10) for t in (0.3, 0.5, 0.9))
     np.testing.assert_array_equal(found["crnet_above0.5"][1], found["crnet"][1])
@@ -310,10 +310,10 @@ def test_the_line_of_an_episode_by_hand(archive):
 
 
 def test_the_centre_is_the_average_cell_of_the_first_queries(network, archive, monkeypatch):
-    monkeypatch.setattr(scoring, "CENTRE_PHOTOS", 2)
+    monkeypatch.setattr(calibration, "CENTRE_PHOTOS", 2)
     shown, learner = archive({1: [box(), box()], 2: [box(), box()]}), Learner(network)
     entries = each_query_once(shown)
-    scoring.measure_centre(learner, shown, [entries[1], entries[1], *entries])
+    calibration.measure_centre(learner, shown, [entries[1], entries[1], *entries])
     queries = [scoring.photo(shown, e.query, e.class_id) for e in (entries[1], entries[0])]
     cells = [learner.encoder.last_level(query, learner.frame) for query in queries]
     wanted = np.mean([cell.reshape(-1, cell.shape[-1]).mean(axis=0) for cell in cells], axis=0)

@@ -10,6 +10,7 @@ from helpers.networks import episode, lively, photo
 
 from crnet_tf import calibrate
 from crnet_tf.config import Config
+from crnet_tf.evaluation import calibration
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.network import backbones, model, parts
 from crnet_tf.network.checkpoint import load_checkpoint
@@ -214,7 +215,7 @@ def test_deep_ones_bring_the_last_stage_of_the_same_weights(tmp_path):
     resnet.set_weights([2 * array for array in resnet.get_weights()])
     resnet.save_weights(files[1])
     trained = build_deep("canet", backbone_weights=files[0])
-    found = calibrate.with_prototypes(trained, 3.0, "deep")
+    found = calibration.with_prototypes(trained, 3.0, "deep")
     built = model.build_crnet(found.config)
     pairs = [(found.parts.prototypes.last_stage, built.parts.prototypes.last_stage)]
     pairs += [
@@ -225,7 +226,7 @@ def test_deep_ones_bring_the_last_stage_of_the_same_weights(tmp_path):
         for value, expected in zip(one.weights, other.weights, strict=True):
             np.testing.assert_array_equal(value, expected)
     with pytest.raises(ValueError, match="expected those that the network was trained on"):
-        calibrate.with_prototypes(trained, 3.0, "deep", files[1])
+        calibration.with_prototypes(trained, 3.0, "deep", files[1])
 
 
 def test_a_backbone_that_is_trained_has_no_deep_ones():

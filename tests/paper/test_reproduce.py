@@ -16,6 +16,7 @@ import pytest
 
 from crnet_tf import config, reproduce
 from crnet_tf.data import records
+from crnet_tf.paper import reproduction
 from crnet_tf.paper.report import render
 from crnet_tf.paper.runs import Workplace, structure
 from crnet_tf.paper.tables import TABLES
@@ -102,8 +103,8 @@ class Commands:
 
 
 def make(place, tmp_path, run, folds=(1,), only=()):
-    cells = reproduce.chosen_cells(place.table, list(folds), list(only))
-    failures = reproduce.reproduce(place, INDEX, cells, tmp_path / "out", run)
+    cells = reproduction.chosen_cells(place.table, list(folds), list(only))
+    failures = reproduction.reproduce(place, INDEX, cells, tmp_path / "out", run)
     table = tmp_path / "out" / f"table{place.table.number}.md"
     return failures, table.read_text()
 
@@ -287,7 +288,7 @@ def test_a_given_checkpoint_is_taken_in_place_of_training(tmp_path):
     path = write_checkpoint(
         tmp_path / "fold1" / "best.keras", fold=1, mask_refinement=False, multi_level=False
     )
-    taken = reproduce.taken_checkpoints(TABLES[3], [f"baseline:1={path}"])
+    taken = reproduction.taken_checkpoints(TABLES[3], [f"baseline:1={path}"])
     run = Commands()
     place = workplace(tmp_path, 3, taken=taken)
     _, text = make(place, tmp_path, run, only=["baseline", "multi-scale"])
@@ -303,7 +304,7 @@ def test_a_given_checkpoint_is_taken_in_place_of_training(tmp_path):
 def test_a_checkpoint_of_another_network_is_refused(fields, tmp_path):
     levels = {"multi_level": False} if "dataset" in fields else {}
     path = write_checkpoint(tmp_path / "best.keras", mask_refinement=False, **levels, **fields)
-    taken = reproduce.taken_checkpoints(TABLES[2], [f"both:1={path}"])
+    taken = reproduction.taken_checkpoints(TABLES[2], [f"both:1={path}"])
     with pytest.raises(ValueError, match="(fold|multi_level|dataset): expected"):
         workplace(tmp_path, taken=taken)
 
@@ -360,35 +361,35 @@ def test_flags_that_a_table_sets_are_refused(options, named, tmp_path):
 @pytest.mark.parametrize("text", ["both=x", "none:1=x", "both:7=x", "both:1="])
 def test_checkpoints_of_another_form_are_refused(text):
     with pytest.raises(ValueError, match="expected ROW:FOLD=path"):
-        reproduce.taken_checkpoints(TABLES[2], [text])
+        reproduction.taken_checkpoints(TABLES[2], [text])
 
 
 def test_two_checkpoints_for_one_network_are_refused():
     with pytest.raises(ValueError, match="shares its network"):
-        reproduce.taken_checkpoints(TABLES[3], ["baseline:1=x", "multi-scale:1=y"])
+        reproduction.taken_checkpoints(TABLES[3], ["baseline:1=x", "multi-scale:1=y"])
 
 
 def test_unknown_folds_and_rows_are_refused():
     with pytest.raises(ValueError, match="folds: expected some of 0 for table 7"):
-        reproduce.chosen_cells(TABLES[7], [1], [])
+        reproduction.chosen_cells(TABLES[7], [1], [])
     with pytest.raises(ValueError, match="only: expected some of crnet-vgg16"):
-        reproduce.chosen_cells(TABLES[5], [1], ["PL"])
+        reproduction.chosen_cells(TABLES[5], [1], ["PL"])
 
 
 def test_a_dry_run_lists_every_command_once(tmp_path):
     place = workplace(tmp_path, 4)
-    cells = reproduce.chosen_cells(place.table, [0], [])
-    listed = reproduce.listed_commands(place, cells)
+    cells = reproduction.chosen_cells(place.table, [0], [])
+    listed = reproduction.listed_commands(place, cells)
     assert len(listed) == 8 and sum("crnet_tf.train" in command for command in listed) == 1
     assert not (tmp_path / "runs").exists()
     run = Commands()
     make(place, tmp_path, run, folds=[0])
     assert [" ".join(command) for command in run.commands] == listed
-    assert not reproduce.listed_commands(place, cells)
+    assert not reproduction.listed_commands(place, cells)
 
 
 def test_the_list_names_rows_networks_and_tests():
-    text = reproduce.listing(TABLES[4])
+    text = reproduction.listing(TABLES[4])
     assert "finetune+fusion: 1-shot N/A, 5-shot 57.6, 10-shot 58.8" in text
     assert "--nomulti_level --nomask_refinement" in text
     assert "--shot=10 --kshot=finetune+fusion" in text
@@ -397,27 +398,27 @@ def test_the_list_names_rows_networks_and_tests():
 def test_the_last_error_of_a_log(tmp_path):
     log = tmp_path / "log"
     log.write_text("$ old\nerror: old\n\n$ new\nstep 1\rstep 2\nValueError: bad\nGoodbye\n")
-    assert reproduce.last_error(log, 1) == f"ValueError: bad (exit status 1; {log})"
+    assert reproduction.last_error(log, 1) == f"ValueError: bad (exit status 1; {log})"
     log.write_text("\n$ new\nstep 1\bstep 2")
-    assert reproduce.last_error(log, -9) == f"step 2 (killed by signal 9; {log})"
-    assert "no output" in reproduce.last_error(tmp_path / "none", 1)
+    assert reproduction.last_error(log, -9) == f"step 2 (killed by signal 9; {log})"
+    assert "no output" in reproduction.last_error(tmp_path / "none", 1)
 
 
 def test_output_goes_to_the_log_with_its_command(tmp_path):
     log = tmp_path / "a" / "log"
     script = "import os; print(os.environ['PYTHONPATH']); raise SystemExit('error: no')"
-    assert reproduce.run_logged([sys.executable, "-c", script], log) == 1
+    assert reproduction.run_logged([sys.executable, "-c", script], log) == 1
     command, path = log.read_text().split("\n")[1:3]
     assert command.startswith("$ ") and script in command.replace("'\"'\"'", "'")
     assert path.split(os.pathsep)[0] == str(ROOT)  # the package is found from any folder
-    assert reproduce.last_error(log, 1).startswith("error: no (")
+    assert reproduction.last_error(log, 1).startswith("error: no (")
 
 
 def test_a_command_waits_for_another_that_writes_its_log(tmp_path, capsys):
     other = open(tmp_path / "log", "ab")
     fcntl.flock(other, fcntl.LOCK_EX)
     threading.Timer(0.3, lambda: (other.write(b"the other\n"), other.close())).start()
-    reproduce.run_logged([sys.executable, "-c", "print('this')"], tmp_path / "log")
+    reproduction.run_logged([sys.executable, "-c", "print('this')"], tmp_path / "log")
     text = (tmp_path / "log").read_text()
     assert text.index("the other") < text.index("$ ") < text.rindex("this")
     assert "Waiting for the process" in capsys.readouterr().out
@@ -453,7 +454,7 @@ def test_flags_reach_the_commands(monkeypatch, records_dir, capsys):
 
 def test_failed_cells_fail_the_command(monkeypatch, records_dir, tmp_path):
     run = Commands(dies=lambda command: True)
-    monkeypatch.setattr(reproduce, "run_logged", run)
+    monkeypatch.setattr(reproduction, "run_logged", run)
     with pytest.raises(RuntimeError, match="1 of 1 cells failed"):
         run_main(
             monkeypatch, table="2", records=records_dir, folds=["1"], only=["both"],

@@ -7,8 +7,8 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorflow import make_ndarray
 
-from crnet_tf.evaluation import series
-from crnet_tf.reporting import charts
+from crnet_tf.evaluation import results
+from crnet_tf.reporting import charts, series
 
 NAMES = {"6": "bus", "7": "cost $ of a $ car"}
 
@@ -67,7 +67,7 @@ def test_steps_are_sorted_as_numbers():
 def test_thresholds_are_a_curve_and_no_answers_of_their_own():
     rows = [row(f"crnet_above{t}", mean=t / 2) for t in (0.5, 0.1)]
     assert series.over_thresholds([row(), *rows]) == {"1-shot": ([0.1, 0.5], [0.05, 0.25])}
-    assert series.final([row(), *rows]) == [row()]
+    assert results.final([row(), *rows]) == [row()]
     assert {f"{key}_over_thresholds" for key in ("mean_iou", "fb_iou")} <= set(
         charts.pictures(evaluation([row(), *rows]), [])
     )

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crnet_tf import report
 from crnet_tf.evaluation import panels
 from crnet_tf.images import png_files
-from crnet_tf.reporting import document
+from crnet_tf.reporting import document, pages
 
 VOID_TAGS = {"meta", "img"}
 PICTURE = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
@@ -206,7 +205,7 @@ def test_folds_get_a_table_with_their_mean(tmp_path):
         folder(tmp_path / "b", evaluation([row(mean=0.6), row("prototype")], fold=1)),
         folder(tmp_path / "a", evaluation([row(mean=0.3)], fold=0)),
     ]
-    page = Reader(report.report(folders))
+    page = Reader(pages.report(folders))
     assert page.cells[0][4:] == ["fold 0", "fold 1", "mean of 2 folds"]
     assert page.cells[1] == ["CRNet", "1", "fusion", "crnet", "30.0", "60.0", "45.0"]
     assert page.cells[2][-3:] == ["–", "50.0", "–"]  # no mean of a part of the folds
@@ -218,7 +217,7 @@ def test_differences_between_folds_are_told(tmp_path):
         folder(tmp_path / "a", evaluation(fold=0)),
         folder(tmp_path / "b", evaluation([row(episodes=5, select_on="novel")])),
     ]
-    assert "The folds differ in episodes, selection." in Reader(report.report(folders)).text
+    assert "The folds differ in episodes, selection." in Reader(pages.report(folders)).text
 
 
 def test_a_mean_over_other_than_folds_is_refused(tmp_path):
@@ -226,29 +225,29 @@ def test_a_mean_over_other_than_folds_is_refused(tmp_path):
     same = folder(tmp_path / "b", evaluation())
     base = folder(tmp_path / "c", evaluation(fold=0, classes="base"))
     with pytest.raises(ValueError, match="received two of fold 1"):
-        report.report([one, same])
+        pages.report([one, same])
     with pytest.raises(ValueError, match="received base classes"):
-        report.report([one, base])
+        pages.report([one, base])
 
 
 def test_illustrated_folder_holds_its_page_and_can_be_reported_again(tmp_path):
     rows = [row(), row("crnet_step1"), row("crnet_step2")]
     out = folder(tmp_path / "out", evaluation(rows), [episode(0.5), episode(0.6)])
     panels = {"best": [("first ONE", PICTURE), ("second", PICTURE)], "median": [], "worst": []}
-    report.illustrate(out, evaluation(rows), panels)
+    pages.illustrate(out, evaluation(rows), panels)
     text = (out / "report.html").read_text()
     page = Reader(text)
     assert "Best episodes by IoU\nfirst ONE\nsecond" in page.text
     assert len(page.images) == len(list(out.glob("*.png")))  # each once
     assert list((out / "logs").iterdir())
     png_files.write_png(out / "more.png", PICTURE)
-    again = Reader(report.report([out]))
+    again = Reader(pages.report([out]))
     assert len(again.images) == len(page.images) + 1 and "More" in again.text
 
 
 def test_damaged_folders_are_told_apart(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file.*crnet_tf.evaluate"):
-        report.report([tmp_path])
+        pages.report([tmp_path])
     for content, match in (
         ("{", "cannot be parsed"),
         ("[]", "JSON object"),
@@ -256,9 +255,9 @@ def test_damaged_folders_are_told_apart(tmp_path):
     ):
         (tmp_path / "evaluation.json").write_text(content)
         with pytest.raises(ValueError, match=match):
-            report.report([tmp_path])
+            pages.report([tmp_path])
     (tmp_path / "evaluation.json").write_text(json.dumps(evaluation()))
-    report.report([tmp_path])  # without episodes
+    pages.report([tmp_path])  # without episodes
     (tmp_path / "episodes.jsonl").write_text(json.dumps(episode(1)) + "\n{")
     with pytest.raises(ValueError, match="episodes.jsonl, line 2"):
-        report.report([tmp_path])
+        pages.report([tmp_path])

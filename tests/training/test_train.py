@@ -16,17 +16,26 @@ import keras
 import numpy as np
 import pytest
 from helpers.commands import run
-from helpers.networks import TINY
+from helpers.networks import TINY, lively
 
 from crnet_tf import train
+from crnet_tf.common import disk
 from crnet_tf.common.cli import MISTAKES
 from crnet_tf.common.locks import locked
 from crnet_tf.data import folds, records
-from crnet_tf.evaluation import manifest, scoring
+from crnet_tf.evaluation import manifest, results
 from crnet_tf.network import model
 from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.options import Options
-from crnet_tf.training import callbacks, checkpoints, feature_store, optimizers, runs
+from crnet_tf.training import (
+    callbacks,
+    checkpoints,
+    feature_store,
+    fitting,
+    optimizers,
+    runs,
+    starting,
+)
 
 SMALL = [
     "--backbone=tiny", "--backbone_weights=none", "--train_backbone", "--image_size=33",
@@ -89,7 +98,7 @@ def test_a_run_leaves_what_it_promises(straight, records_dir):
     session = run["sessions"][0]
     assert session["versions"]["keras"] == keras.__version__ and session["seconds"] > 0
     best = load_checkpoint(straight / "best.keras")
-    assert best.config.fold == 1 and best.config.calibrated_threshold in scoring.THRESHOLDS
+    assert best.config.fold == 1 and best.config.calibrated_threshold in results.THRESHOLDS
     assert run["config"]["calibrated_threshold"] == 0.5  # what is trained is not shifted
     assert json.loads((straight / "best.json").read_text())["select_on"] == "base"
     assert not list(straight.glob(".*"))
@@ -157,7 +166,8 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from crnet_tf.common import cli
 from crnet_tf import train
-train._strategy = lambda settings: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+from crnet_tf.training import fitting
+fitting.strategy = lambda settings: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 train.define_flags()
 cli.run(train.main)
 """
@@ -173,9 +183,9 @@ cli.run(train.main)
     "change", [{"batch_size": 3}, {"clip_norm": 1.0}, {"precision": "mixed_float16"}]
 )
 def test_what_several_devices_cannot_do_is_refused(change, monkeypatch):
-    monkeypatch.setattr(train.tf.config, "list_logical_devices", lambda kind: ["GPU"] * 2)
+    monkeypatch.setattr(fitting.tf.config, "list_logical_devices", lambda kind: ["GPU"] * 2)
     with pytest.raises(ValueError, match=f"{next(iter(change))}: expected .* 2 .*GPUs"):
-        train._strategy(dataclasses.replace(TINY, **change))
+        fitting.strategy(dataclasses.replace(TINY, **change))
 
 
 def test_another_configuration_does_not_overwrite_a_run(straight, records_dir):
@@ -192,7 +202,7 @@ def test_without_records_the_demo_set_is_built_and_said(tmp_path, monkeypatch, c
     trained = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", ENVIRONMENT["PYTHONPATH"])
-    monkeypatch.setattr(train, "train", lambda *arguments: trained.append(arguments))
+    monkeypatch.setattr(fitting, "train", lambda *given, **_: trained.append(given))
     run(train, "--steps=2", "--steps_per_epoch=2", "--out=run")
     ((settings, index, out, *_),) = trained
     assert settings.backbone == "tiny" and index.dataset == "demo" == settings.dataset
@@ -248,7 +258,7 @@ def test_photos_of_test_classes_are_dropped_where_asked(
     index = records.load_index(records_dir)
     monkeypatch.setattr(feature_store, "_fill", lambda *_: None)
     asked = []
-    for module, name in ((train.episodes, "episodes"), (feature_store, "open_store")):
+    for module, name in ((fitting.episodes, "episodes"), (feature_store, "open_store")):
         original = getattr(module, name)
 
         def spy(*arguments, original=original, **options):
@@ -263,7 +273,7 @@ def test_photos_of_test_classes_are_dropped_where_asked(
         )
         network = model.build_crnet(settings)
         network.compile("sgd", jit_compile=False)
-        train.training_data(network, index, 0, tmp_path / f"store{drop}")
+        fitting.training_data(network, index, 0, tmp_path / f"store{drop}")
     assert asked == [(), index.test_classes(1)]
 
 
@@ -315,9 +325,9 @@ def test_the_best_value_survives_a_restart(records_dir, tmp_path):
 
     def select(best, step):
         """The threshold 0.3 is the best; 0.2, which is taken, has an mIoU of `best`."""
-        scores = {scoring.above(t): {"mean_iou": best / 2} for t in scoring.THRESHOLDS}
-        scores[scoring.above(0.2)] = {"mean_iou": best}
-        scores[scoring.above(0.3)] = {"mean_iou": best + 0.05}
+        scores = {results.above(t): {"mean_iou": best / 2} for t in results.THRESHOLDS}
+        scores[results.above(0.2)] = {"mean_iou": best}
+        scores[results.above(0.3)] = {"mean_iou": best + 0.05}
         callback._select({"base": scores}, step)
 
     select(0.4, step=4)
@@ -406,3 +416,51 @@ def test_a_damaged_checkpoint_is_named(content, tmp_path):
     (tmp_path / "last.keras").write_bytes(content)
     with pytest.raises(ValueError, match="last.keras: expected a checkpoint that training"):
         checkpoints.finished_epochs(tmp_path / "last.keras")
+
+
+# === --init ===
+
+
+def test_a_new_run_starts_from_all_weights_of_a_checkpoint(records_dir, tmp_path):
+    source = lively(seed=5, fold=1, calibrated_threshold=0.3)
+    source.save(tmp_path / "from.keras")
+    settings = dataclasses.replace(TINY, dropout=0.3, refine_steps=5, optimizer="adamw")
+    network, done = starting.begin(settings, tmp_path / "run", tmp_path / "from.keras")
+    assert done == 0 and network.config.calibrated_threshold == 0.5
+    assert network.config.dropout == 0.3 and isinstance(
+        network.optimizer, keras.optimizers.AdamW
+    )
+    expected = {variable.path: variable.numpy() for variable in source.weights}
+    assert np.any(network.parts.centre.mean)  # the average cell comes along
+    for variable in network.weights:
+        np.testing.assert_array_equal(variable, expected[variable.path], err_msg=variable.path)
+    run = runs.describe_run(
+        settings, records.load_index(records_dir), "", tmp_path / "from.keras"
+    )
+    assert run["init_sha256"] == disk.sha256_of(tmp_path / "from.keras")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"channels": 4}, r"project.*kernel .*4.*8"),
+        ({"aspp_rates": "1,3"}, "no such weight"),
+        ({"backbone_stride": "3x3"}, "backbone_stride: expected 3x3, received 1x1"),
+    ],
+)
+def test_the_first_weight_that_does_not_fit_is_named(changes, named, tmp_path):
+    lively().save(tmp_path / "from.keras")
+    with pytest.raises(ValueError, match=f"(?s)from.keras does not fit.*{named}.*flags"):
+        starting.begin(dataclasses.replace(TINY, **changes), tmp_path, tmp_path / "from.keras")
+
+
+def test_a_run_is_gone_on_with_from_the_same_checkpoint_only(records_dir, tmp_path):
+    index, given = records.load_index(records_dir), tmp_path / "from.keras"
+    with pytest.raises(FileNotFoundError, match="init: expected a .keras file.*from.keras"):
+        runs.open_run(tmp_path, TINY, index, init=given)
+    given.write_bytes(b"one")
+    runs.open_run(tmp_path, TINY, index, init=given)
+    (tmp_path / runs.LAST).touch()
+    assert len(runs.open_run(tmp_path, TINY, index, init=given)["sessions"]) == 2
+    with pytest.raises(ValueError, match="init_sha256 was .*, now None"):
+        runs.open_run(tmp_path, TINY, index)

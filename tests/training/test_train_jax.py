@@ -13,12 +13,11 @@ import numpy as np
 import pytest
 from helpers.commands import run
 
-from crnet_tf import train_jax
 from crnet_tf.config import Config
 from crnet_tf.data import photo_pack
 from crnet_tf.network import metrics, model
 from crnet_tf.network.checkpoint import load_checkpoint
-from crnet_tf.training import checkpoints, optimizers
+from crnet_tf.training import checkpoints, jax_loop, optimizers
 from pipelines import pack_photos
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -47,24 +46,24 @@ def packed(records_dir, tmp_path_factory):
 
 def test_tensorflow_is_not_imported_on_the_way():
     """By any module that `train_jax` imports when it is imported."""
-    seen, waiting = set(), ["train_jax", "jax_steps"]
+    seen, waiting = set(), ["crnet_tf.train_jax", "crnet_tf.training.jax_steps"]
     while waiting:
         name = waiting.pop()
+        path = ROOT.joinpath(*name.split("."))
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if name in seen or not path.exists():
+            continue
         seen.add(name)
-        tree = ast.parse((ROOT / "crnet_tf" / f"{name}.py").read_text())
-        for node in tree.body:
+        for node in ast.parse(path.read_text()).body:
             found = []
             if isinstance(node, ast.Import):
                 found = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 found = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             assert not any(target.split(".")[0] == "tensorflow" for target in found), name
-            modules = {
-                target.split(".")[1] for target in found if target.startswith("crnet_tf.")
-            }
-            files = {m for m in modules if (ROOT / "crnet_tf" / f"{m}.py").exists()}
-            waiting += files - seen
-    assert {"model", "runs", "photo_pack", "warp", "checkpoints"} <= seen
+            waiting += [target for target in found if target.startswith("crnet_tf")]
+    names = {"network.model", "training.runs", "data.photo_pack", "data.warp"}
+    assert {f"crnet_tf.{name}" for name in names} <= seen
 
 
 @pytest.mark.parametrize(
@@ -80,7 +79,7 @@ def test_tensorflow_is_not_imported_on_the_way():
 def test_what_it_cannot_do_is_said(packed, tmp_path, changes, message):
     settings = dataclasses.replace(SETTINGS, **changes)
     with pytest.raises(ValueError, match=message):
-        train_jax.train(settings, photo_pack.read(packed), tmp_path)
+        jax_loop.train(settings, photo_pack.read(packed), tmp_path)
 
 
 # === With JAX, in a process of its own ===
@@ -96,7 +95,7 @@ sys.path.insert(0, {tests!r})
 import jax, keras, numpy as np
 from helpers.commands import run
 from crnet_tf.training import jax_steps, optimizers
-from crnet_tf.network import model
+from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.data import photo_pack
 from crnet_tf import train_jax
 work, pack = pathlib.Path({work!r}), {pack!r}

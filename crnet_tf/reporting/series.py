@@ -1,10 +1,11 @@
-"""Names and lines of an evaluation's rows, as its charts and its page need them.
+"""Rows of an evaluation as the lines of charts: what tells them apart, and their points.
 
 A row is one of `evaluation.json`: a method's scores at one number of shots, k-shot method
 and protocol.
 """
 
-STEP, ABOVE = "crnet_step", "crnet_above"  # methods: these, and a number
+from crnet_tf.evaluation.results import ABOVE, STEP, method_name
+
 Series = dict[str, tuple[list[float], list[float]]]
 
 
@@ -20,21 +21,6 @@ def labels(items: list[dict], keys=("method", "shot", "kshot", "protocol")) -> l
 def _word(key, value):
     named = {"method": method_name, "shot": "{}-shot".format, "protocol": "{} protocol".format}
     return named.get(key, str)(value)
-
-
-def method_name(method: str) -> str:
-    """How a row's method is called in text: "crnet_step2" -> "CRNet, step 2"."""
-    return (
-        method.replace("crnet", "CRNet")
-        .replace("_step", ", step ")
-        .replace("_above", ", above ")
-        .replace("_", " ")
-    )
-
-
-def final(rows: list[dict]) -> list[dict]:
-    """Rows of answers: without those of single refinement steps and of other thresholds."""
-    return [r for r in rows if not r["method"].startswith((STEP, ABOVE))]
 
 
 def over_shots(rows: list[dict], value: str = "mean_iou") -> Series:

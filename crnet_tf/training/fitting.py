@@ -1,0 +1,140 @@
+"""A training by Keras' `fit`: its data, its validation, its devices, from start to end.
+
+`jax_loop` is the other one, for a machine without TensorFlow.
+"""
+
+import pathlib
+import sys
+
+import keras
+import tensorflow as tf
+
+from crnet_tf.common.errors import InputError
+from crnet_tf.config import Config
+from crnet_tf.data import episodes, records
+from crnet_tf.evaluation import manifest
+from crnet_tf.network import model
+from crnet_tf.training import callbacks, feature_store, runs, starting
+
+
+def train(
+    settings: Config,
+    index: records.Index,
+    out: pathlib.Path,
+    *,
+    init=None,
+    feature_dir=None,
+    feature_gb: float = feature_store.DEFAULT_GB,
+) -> model.CRNet:
+    """Trains to `settings.steps`, from `out/last.keras` where there is one.
+
+    Args:
+        init: checkpoint that a new run starts from.
+        feature_dir: folder of the feature store of `settings.feature_views`.
+        feature_gb: bound on its size, 1e9 bytes.
+
+    Raises:
+        ValueError: classes with too few photos, a damaged file of records, or a run of another
+            configuration in `out`.
+        FloatingPointError: the loss or the weights became NaN or infinite.
+    """
+    keras.utils.set_random_seed(settings.seed)
+    validation = validation_episodes(settings, index)
+    with strategy(settings).scope():
+        network, done = starting.begin(settings, out, init)
+        steps_done = done * settings.steps_per_epoch
+        trained, dataset = training_data(
+            network, index, steps_done, feature_dir or out / "features", feature_gb
+        )
+    with records.whole(index.directory):
+        trained.fit(
+            dataset,
+            initial_epoch=done,
+            epochs=settings.steps // settings.steps_per_epoch,
+            steps_per_epoch=settings.steps_per_epoch,
+            callbacks=[
+                callbacks.SeedDropout(network, settings.seed),
+                callbacks.StopOnNonFiniteLoss(),
+                callbacks.Validate(network, validation, out, settings.select_on),
+                # After the validation: a run killed in between repeats the epoch.
+                callbacks.SaveLast(network, out / runs.LAST),
+                callbacks.TensorBoard(out / "logs", steps_done, settings.steps_per_epoch),
+            ],
+            shuffle=False,
+            verbose=1 if sys.stdout.isatty() else 2,  # a bar would fill a log file
+        )
+    return network
+
+
+def training_data(
+    network: model.CRNet,
+    index: records.Index,
+    done: int,
+    feature_dir,
+    feature_gb: float = feature_store.DEFAULT_GB,
+):
+    """What `fit` gets: the model to train, and batches for it from step `done` on.
+
+    From images that is the network itself; with `feature_views`, its twin on features.
+    """
+    settings = network.config
+    classes = index.train_classes(*settings.held_out)
+    episodes.check_counts(index, "train", classes, 1)
+    unseen = index.dropped_classes(*settings.held_out) if settings.drop_novel_images else ()
+    if settings.feature_views:
+        store = feature_store.open_store(
+            network, index, classes, feature_dir, unseen, max_gb=feature_gb
+        )
+        twin = model.on_features(network)
+        twin.compile(optimizer=network.optimizer, jit_compile=False)
+        return twin, store.batches(
+            settings.batch_size, settings.augment, settings.seed, skip=done
+        )
+    drawn = episodes.episodes(
+        index,
+        classes,
+        seed=settings.seed,
+        image_size=settings.image_size,
+        batch_size=settings.batch_size,
+        augment=settings.augment,
+        colour_rotation=settings.colour_rotation,
+        skip=done,
+        unseen=unseen,
+    )
+    return network, drawn.map(episodes.training_pair)
+
+
+def validation_episodes(settings: Config, index: records.Index) -> dict:
+    """{"base": (archive, entries), "novel": ...} out of the val split."""
+    chosen = {}
+    for name, choose in (("base", index.validation_classes), ("novel", index.test_classes)):
+        classes = choose(*settings.held_out)
+        episodes.check_counts(index, "val", classes, 1)
+        archive = manifest.Archive(index, "val", classes)
+        entries = manifest.draw(archive, 1, settings.val_episodes, settings.seed)
+        chosen[name] = archive.only(entries), entries
+    return chosen
+
+
+def strategy(settings: Config) -> tf.distribute.Strategy:
+    """Mirrored over the visible GPUs where there are several."""
+    devices = len(tf.config.list_logical_devices("GPU"))
+    if devices < 2:
+        return tf.distribute.get_strategy()
+    if settings.batch_size % devices:
+        raise InputError(
+            f"batch_size: expected a multiple of the {devices} visible GPUs, received "
+            f"{settings.batch_size}. Change it, or hide GPUs with CUDA_VISIBLE_DEVICES."
+        )
+    if settings.clip_norm:
+        raise InputError(
+            f"clip_norm: expected 0 on {devices} GPUs, received {settings.clip_norm}: Keras "
+            "clips each device's share, not their sum. Leave it off, or use one GPU."
+        )
+    if settings.precision == "mixed_float16":
+        raise InputError(
+            f"precision: expected float32 or mixed_bfloat16 on {devices} GPUs, received "
+            "mixed_float16: Keras looks for overflow on the first of them alone. Choose one of "
+            "those, or use one GPU."
+        )
+    return tf.distribute.MirroredStrategy()
