@@ -28,10 +28,9 @@ from crnet_tf.evaluation import draws, manifest, scoring
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.network import metrics, model
 from crnet_tf.network.checkpoint import load_checkpoint
-from export import onnx, saved_model, tflite
 from export.graph import fixed
 from export.graph.fixed import Sizes
-from export.package import metadata, portable_command
+from export.package import metadata, onnx, portable_command, saved_model, tflite
 from export.package.portable_command import Photos
 
 RUN_FILE = pathlib.Path(__file__).with_name("run_file.py")

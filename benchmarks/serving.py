@@ -35,8 +35,7 @@ from crnet_tf.images.png_files import encode_label, encode_png
 from crnet_tf.network import model
 from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.options import Options
-from export import saved_model
-from export.package import versions
+from export.package import saved_model, versions
 
 ROOT = pathlib.Path(__file__).parents[1]
 CLIENTS = (1, 4, 16)

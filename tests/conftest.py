@@ -80,9 +80,8 @@ def export_tiny(root: pathlib.Path) -> pathlib.Path:
     from helpers.networks import lively, photo
 
     from crnet_tf.options import Options
-    from export import saved_model, teach
     from export.graph.settings import Settings
-    from export.package import parity
+    from export.package import parity, saved_model, teach
 
     root.mkdir()
     checkpoint, settings = root / "best.keras", Settings(max_pixels=2**21)

@@ -11,8 +11,8 @@ from helpers.networks import eager  # noqa: F401
 from test_saved_model import QUERIES, SUPPORTS, expected
 from test_teach import CUP, put
 
-from export import onnx
-from export.package import portable_command
+from export import onnx as onnx_command
+from export.package import onnx, portable_command
 from export.package.portable_command import Photos
 
 
@@ -50,7 +50,7 @@ def test_a_taught_class_by_the_command(checkpoint, network, tmp_path, capsys):
     tf.config.run_functions_eagerly(False)
     put(tmp_path / "cup", CUP)
     commands.run(
-        onnx,
+        onnx_command,
         f"--checkpoint={checkpoint}",
         f"--out={tmp_path / 'models'}",
         f"--support_dir={tmp_path / 'cup'}",
@@ -69,5 +69,5 @@ def test_a_taught_class_by_the_command(checkpoint, network, tmp_path, capsys):
 def test_a_missing_package_is_named(checkpoint, tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(RuntimeError, match=rf"package {name}.*pip install -e '\.\[onnx\]'"):
-        commands.run(onnx, f"--checkpoint={checkpoint}", f"--out={tmp_path / 'out'}")
+        commands.run(onnx_command, f"--checkpoint={checkpoint}", f"--out={tmp_path / 'out'}")
     assert not (tmp_path / "out").exists()

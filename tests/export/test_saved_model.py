@@ -20,10 +20,10 @@ from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.png_files import encode_png, write_png
 from crnet_tf.network import model
 from crnet_tf.options import Options
-from export import saved_model
+from export import saved_model as saved_model_command
 from export.graph import signatures
 from export.graph.settings import Settings
-from export.package import parity
+from export.package import parity, saved_model
 
 STEPS = Options(refine_steps=2)
 SETTINGS = Settings(max_pixels=70_000)
@@ -241,7 +241,7 @@ def test_an_export_that_answers_otherwise_is_removed(checkpoint, tmp_path, monke
     write_png(tmp_path / "mask.png", SUPPORTS[0].mask)
     with pytest.raises(RuntimeError, match="from serving_default. The export") as caught:
         commands.run(
-            saved_model,
+            saved_model_command,
             f"--checkpoint={checkpoint}",
             f"--out={tmp_path / 'models' / 'crnet'}",
             f"--support={tmp_path / 'photo.png'}",
@@ -256,7 +256,7 @@ def test_an_export_that_answers_otherwise_is_removed(checkpoint, tmp_path, monke
 def test_half_of_what_to_compare_on_is_refused(checkpoint, tmp_path):
     with pytest.raises(ValueError, match="as many --support_mask"):
         commands.run(
-            saved_model,
+            saved_model_command,
             f"--checkpoint={checkpoint}",
             f"--out={tmp_path}",
             "--support=a.png",

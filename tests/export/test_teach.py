@@ -15,10 +15,11 @@ from crnet_tf.fewshot.finetune import adapted_variables
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.png_files import encode_png, write_png
 from crnet_tf.options import Options
-from export import teach
+from export import teach as teach_command
 from export.graph import taught
 from export.graph.settings import Settings
 from export.graph.signatures import FewShot
+from export.package import teach
 
 FINETUNED = Options(
     kshot="finetune+fusion",
@@ -63,7 +64,7 @@ def test_one_class_of_a_folder(checkpoint, network, tmp_path, capsys):
     tf.config.run_functions_eagerly(False)
     put(tmp_path / "cup", CUP)
     commands.run(
-        teach,
+        teach_command,
         f"--support_dir={tmp_path / 'cup'}",
         f"--checkpoint={checkpoint}",
         f"--out={tmp_path / 'models'}",

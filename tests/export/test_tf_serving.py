@@ -140,7 +140,7 @@ def parsed(text, definitions):
 
 
 def test_the_servers_batches_are_of_one_and_taught_models_say_their_own(tmp_path):
-    server = parsed((FOLDER / "batching_file.config").read_text(), BATCHING)
+    server = parsed((FOLDER / "batching.config").read_text(), BATCHING)
     assert server.max_batch_size.value == 1 and server.num_batch_threads.value >= 1
     batching_file.write(tmp_path)
     model = parsed((tmp_path / batching_file.FILE).read_text(), BATCHING)

@@ -16,11 +16,12 @@ from crnet_tf.evaluation import nway
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.png_files import write_png
 from crnet_tf.options import Options
-from export import teach, tflite
+from export import teach as teach_command
+from export import tflite as tflite_command
 from export.graph import fixed, taught
 from export.graph.fixed import Sizes
 from export.graph.settings import Settings
-from export.package import parity, portable_command
+from export.package import parity, portable_command, tflite
 from export.package.portable_command import Photos
 
 STEPS = Options(refine_steps=2)
@@ -138,7 +139,7 @@ def test_taught_classes_are_written_beside_the_saved_model(
     put(tmp_path / "things" / "cup", CUP)
     put(tmp_path / "things" / "mug", MUG[1:])
     commands.run(
-        teach,
+        teach_command,
         f"--support_dir={tmp_path / 'things'}",
         f"--checkpoint={checkpoint}",
         f"--out={tmp_path / 'models'}",
@@ -211,14 +212,14 @@ def test_formats_of_few_bits_are_judged_by_their_decisions(output):
 def test_a_missing_runtime_is_named(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(RuntimeError, match=r"ai-edge-litert.*pip install -e '\.\[tflite\]'"):
-        commands.run(tflite, f"--checkpoint={checkpoint}", f"--out={tmp_path / 'out'}")
+        commands.run(tflite_command, f"--checkpoint={checkpoint}", f"--out={tmp_path / 'out'}")
     assert not (tmp_path / "out").exists()
 
 
 def test_int8_wants_real_photos(checkpoint, tmp_path):
     with pytest.raises(ValueError, match="int8: expected real photos.*--records"):
         commands.run(
-            tflite,
+            tflite_command,
             f"--checkpoint={checkpoint}",
             f"--out={tmp_path / 'out'}",
             "--formats=float32,int8",
@@ -241,7 +242,10 @@ def test_wrong_flags_are_refused(checkpoint, tmp_path, arguments, message):
     arguments = [text.replace("DIR", str(tmp_path / "cup")) for text in arguments]
     with pytest.raises(ValueError, match=message):
         commands.run(
-            tflite, f"--checkpoint={checkpoint}", f"--out={tmp_path / 'out'}", *arguments
+            tflite_command,
+            f"--checkpoint={checkpoint}",
+            f"--out={tmp_path / 'out'}",
+            *arguments,
         )
     assert not (tmp_path / "out").exists()
 

@@ -8,10 +8,9 @@ import tensorflow as tf
 from helpers.networks import photo
 from tensorflow_serving.apis import prediction_log_pb2
 
-from export import saved_model, teach
 from export.graph import signatures, taught
 from export.graph.settings import Settings
-from export.package import batching_file, parity, warmup
+from export.package import batching_file, parity, saved_model, teach, warmup
 
 MOST_RECORDS = 1000  # TF Serving refuses to load a version with more
 MOST_BYTES = 100_000
