@@ -30,8 +30,8 @@ from crnet_tf.network import metrics, model
 from crnet_tf.network.checkpoint import load_checkpoint
 from export.graph import fixed
 from export.graph.fixed import Sizes
-from export.package import metadata, onnx, portable_command, saved_model, tflite
-from export.package.portable_command import Photos
+from export.package import fixed_size_export, metadata, onnx, saved_model, tflite
+from export.package.fixed_size_export import Photos
 
 RUN_FILE = pathlib.Path(__file__).with_name("run_file.py")
 COMPARED = 3  # episodes that an export is compared on
@@ -124,7 +124,7 @@ def export(args, network, index) -> list[Row]:
     ):
         folder = out / f"{runtime}-{kind.name}" / "1"
         if not is_exported(folder, args.checkpoint):
-            portable_command.export(args.checkpoint, folder.parent, [kind], photos)
+            fixed_size_export.export(args.checkpoint, folder.parent, [kind], photos=photos)
         whole, query = (
             (folder / f"{graph}-{kind.name}{kind.suffix}", graph)
             for graph in (fixed.WHOLE, fixed.QUERY)

@@ -10,22 +10,22 @@ Runtime and compared with the checkpoint.
 from absl import flags
 
 from crnet_tf.common import cli, fields
-from export.package import inputs, portable_command
+from export.package import fixed_size_export, inputs
 from export.package.onnx import FORMAT, package
 
 
 def define_flags():
-    portable_command.define_flags()
+    fixed_size_export.define_flags()
 
 
 def main():
     for name in ("tf2onnx", "onnxruntime"):
         package(name)  # before minutes of work
-    portable_command.run(flags.FLAGS, [FORMAT])
+    fixed_size_export.run(flags.FLAGS, [FORMAT])
 
 
 if __name__ == "__main__":
     define_flags()
-    for module in (fields, inputs, portable_command):
+    for module in (fields, inputs, fixed_size_export):
         flags.adopt_module_key_flags(module)
     cli.run(main)

@@ -28,7 +28,14 @@ def main():
     settings = fields.from_flags(Settings, {}, args)
     checkpoint = checkpoint_or_start(args.checkpoint)
     print("Largest difference between signature and checkpoint:")
-    folder = export(checkpoint, args.out, settings, args.refine_steps, args.version, examples)
+    folder = export(
+        checkpoint,
+        args.out,
+        settings=settings,
+        refine_steps=args.refine_steps,
+        version=args.version,
+        examples=examples,
+    )
     compared = "on the photos given" if examples else "on drawn photos"
     print(f"Written: {folder} (compared {compared})")
 

@@ -18,7 +18,7 @@ from crnet_tf.network.checkpoint import checkpoint_or_start
 from crnet_tf.options import KSHOT, Options
 from export.graph.fixed import Sizes
 from export.graph.settings import Settings
-from export.package import portable, tflite
+from export.package import fixed_size_files, tflite
 from export.package.inputs import read_queries
 from export.package.teach import teach
 
@@ -31,7 +31,7 @@ def define_flags():
     text("support_dir", None, "Folder of labelled photos, or of classes.", required=True)
     text("out", None, "Folder above the numbered versions.", required=True)
     flags.DEFINE_integer("version", None, "Number of this version; default: the next one.", 1)
-    text("query", None, "LabelledPhoto, or folder of photos, to compare on.")
+    text("query", None, "Photo, or folder of photos, to compare on.")
     flags.DEFINE_enum("kshot", "fusion", KSHOT, "Use of several supports.")
     fields.define_flags(Options)
     fields.define_flags(Settings)
@@ -49,7 +49,7 @@ def main():
     classes = labelled_folder.read_classes(args.support_dir)
     for number, (name, supports) in enumerate(classes.items(), 1):
         print(f"Class {number}: {name}, {len(supports)} labelled photos")
-    most = portable.photos_needed(kinds, MOST_REPRESENTATIVE)
+    most = fixed_size_files.photos_needed(kinds, MOST_REPRESENTATIVE)
     queries = read_queries(args.query, most) if args.query else []
     checkpoint = checkpoint_or_start(args.checkpoint)
     print("Difference between signature, or file, and checkpoint:")
@@ -57,12 +57,12 @@ def main():
         checkpoint,
         classes,
         args.out,
-        options,
-        settings,
-        args.version,
-        queries,
-        kinds,
-        sizes,
+        options=options,
+        settings=settings,
+        version=args.version,
+        queries=queries,
+        formats=kinds,
+        sizes=sizes,
     )
     print(f"Written: {folder}")
 

@@ -15,23 +15,23 @@ from absl import flags
 
 from crnet_tf.common import cli, fields
 from crnet_tf.common.errors import InputError
-from export.package import inputs, portable_command
+from export.package import fixed_size_export, inputs
 from export.package.tflite import FORMATS, named
 
 
 def define_flags():
     flags.DEFINE_list("formats", ["float32"], f"Some of {', '.join(FORMATS)}.")
-    portable_command.define_flags()
+    fixed_size_export.define_flags()
 
 
 def main():
     if not flags.FLAGS.formats:
         raise InputError(f"--formats: expected some of {', '.join(FORMATS)}, received none.")
-    portable_command.run(flags.FLAGS, named(flags.FLAGS.formats))
+    fixed_size_export.run(flags.FLAGS, named(flags.FLAGS.formats))
 
 
 if __name__ == "__main__":
     define_flags()
-    for module in (fields, inputs, portable_command):
+    for module in (fields, inputs, fixed_size_export):
         flags.adopt_module_key_flags(module)
     cli.run(main)

@@ -90,7 +90,7 @@ def export_tiny(root: pathlib.Path) -> pathlib.Path:
     with pytest.MonkeyPatch.context() as patch:  # compared where exports are tested
         patch.setattr(parity, "few_shot", lambda *_: {})
         patch.setattr(parity, "taught", lambda *_: {})
-        saved_model.export(checkpoint, root / "crnet", settings, refine_steps=1)
+        saved_model.export(checkpoint, root / "crnet", settings=settings, refine_steps=1)
         options = Options(refine_steps=1)
-        teach.teach(checkpoint, classes, root / "things", options, settings)
+        teach.teach(checkpoint, classes, root / "things", options=options, settings=settings)
     return root

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from crnet_tf.common.errors import BlockedError
 from export.package import parity
-from export.package.portable import Format
+from export.package.fixed_size_files import Format
 
 OPSET = 18
 

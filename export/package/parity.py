@@ -1,10 +1,8 @@
 """An exported model against the Keras network it was made of, signature by signature.
 
-What is compared is what clients get: the folder is loaded as any client loads it, and asked
-through its signatures.
+What is compared is what clients get: signatures, or files, loaded as any client loads them.
 """
 
-import pathlib
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -16,6 +14,8 @@ from crnet_tf.fewshot.learner import Example, Learner
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.png_files import encode_label, encode_png
 from export.graph.settings import Settings
+
+Signatures = Mapping[str, Callable]  # of named tensors or arrays, by name
 
 TOLERANCE = 1e-3  # of a probability
 SURE = 0.1  # distance of a probability from another decision
@@ -64,14 +64,13 @@ def check_number(supports: list[LabelledPhoto], settings: Settings) -> None:
 
 
 def few_shot(
-    folder: pathlib.Path,
+    loaded: Signatures,
     learner: Learner,
     settings: Settings,
     supports: list[LabelledPhoto],
     queries: list[LabelledPhoto],
 ) -> dict[str, float]:
     """Largest difference of every signature of an exported `signatures.FewShot`."""
-    loaded = tf.saved_model.load(str(folder)).signatures
     # Arrays have one size a request: the first support and its mirror image.
     pair = [supports[0], _mirrored(supports[0])]
     arrays = {
@@ -96,7 +95,7 @@ def few_shot(
 
 
 def whole_and_halves(
-    functions: Mapping[str, Callable],
+    functions: Signatures,
     names: tuple[str, str, str, str],
     learner: Learner,
     settings: Settings,
@@ -108,7 +107,6 @@ def whole_and_halves(
     """Difference of a function of supports and query, and of its two halves.
 
     Args:
-        functions: by name, each of named tensors or arrays.
         names: of the whole, the half that gives a state, the half that takes it, and of their
             input for the query.
         given: the supports as those functions take them.
@@ -128,13 +126,12 @@ def whole_and_halves(
 
 
 def taught(
-    folder: pathlib.Path,
+    loaded: Signatures,
     examples: list[Example],
     settings: Settings,
     queries: list[LabelledPhoto],
 ) -> dict[str, float]:
     """Largest difference of every signature of an exported `taught.Taught`."""
-    loaded = tf.saved_model.load(str(folder)).signatures
     return {
         name: answer_difference(asking(loaded[name], query), examples, settings, queries)
         for name, query in (("serving_default", "image"), ("segment_encoded", "image_bytes"))

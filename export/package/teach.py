@@ -7,20 +7,23 @@ import pathlib
 
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.labelled import LabelledPhoto
-from crnet_tf.network import model
-from crnet_tf.network.checkpoint import load_checkpoint
+from crnet_tf.network.model import CRNet
 from crnet_tf.options import Options
-from export.graph import signatures, taught
+from export.graph import taught
 from export.graph.fixed import Sizes
 from export.graph.settings import Settings
-from export.package import batching_file, metadata, parity, portable, versions, warmup
-from export.package.portable import Format
+from export.package import batching_file, fixed_size_files, metadata, parity
+from export.package.fixed_size_files import Format
+from export.package.new_export import new_export
+
+Classes = dict[str, list[LabelledPhoto]]  # labelled photos by name of the class
 
 
 def teach(
     checkpoint: str | os.PathLike,
-    classes: dict[str, list[LabelledPhoto]],
+    classes: Classes,
     out: str | os.PathLike,
+    *,
     options: Options | None = None,
     settings: Settings | None = None,
     version: int | None = None,
@@ -31,7 +34,7 @@ def teach(
     """Writes a version folder of a model that knows these classes.
 
     Args:
-        classes: labelled photos by name; see `labelled_folder.read_classes`.
+        classes: see `labelled_folder.read_classes`.
         out: the folder above the versions. version: its number; default: the next one.
         queries: photos to compare on, the first three; default: a labelled one of each class.
         formats: of files beside the SavedModel, in `assets.extra`. sizes: of their photos.
@@ -45,35 +48,40 @@ def teach(
     """
     options, settings = options or Options(), settings or Settings()
     taught.check_options(options)
-    queries = queries or [photos[0] for photos in classes.values()]
+    queries = queries or one_of_each(classes)
     parity.check_sizes(queries, settings)
-    network = model.in_float32(load_checkpoint(checkpoint))
-    with versions.new_version(pathlib.Path(out), version) as (number, work):
-        # In here, since fine-tuning takes long: a version that is there is said first.
-        learner = Learner(network, options, keep_features=True)
-        learnt = [taught.learn(learner, name, photos) for name, photos in classes.items()]
-        exported = taught.Taught(learner, learnt, settings)
-        text = metadata.describe(
-            network,
-            checkpoint,
-            settings,
-            number,
+    with new_export(checkpoint, out, settings, version) as new:
+        exported = learnt(new.network, classes, options, settings)
+        examples = [one.example for one in exported.classes]
+        new.write_saved_model(
+            exported.signatures(),
+            lambda loaded: parity.taught(loaded, examples, settings, queries),
+            batching_file.SIZES,
             kind="taught",
             class_names=list(classes),
             refine_steps=exported.steps,
             supports={name: len(photos) for name, photos in classes.items()},
-            thresholds={one.name: one.example.threshold for one in learnt},
+            thresholds={one.name: one.example.threshold for one in exported.classes},
             options=dataclasses.asdict(options),
         )
-        archive = signatures.archive(exported.signatures(), text)
-        archive.write_out(str(work), verbose=False)
-        metadata.write(work, text)
-        examples = [one.example for one in learnt]
-        parity.check(parity.taught(work, examples, settings, queries))
-        batching_file.write(work)
-        warmup.write(work, batching_file.SIZES)
+        batching_file.write(new.work)
         if formats:
-            fixed = portable.taught(exported, (sizes or Sizes()).of(network), queries)
+            sizes = (sizes or Sizes()).of(new.network)
+            graphs = fixed_size_files.taught(exported, sizes, queries)
             episodes = [([], photo) for photo in itertools.chain(*classes.values(), queries)]
-            portable.write(work / metadata.FILE.parent, fixed, formats, episodes)
-    return pathlib.Path(out) / str(number)
+            fixed_size_files.write(new.work / metadata.FILE.parent, graphs, formats, episodes)
+    return new.path
+
+
+def learnt(
+    network: CRNet, classes: Classes, options: Options, settings: Settings
+) -> taught.Taught:
+    """The network with these classes."""
+    learner = Learner(network, options, keep_features=True)
+    known = [taught.learn(learner, name, photos) for name, photos in classes.items()]
+    return taught.Taught(learner, known, settings)
+
+
+def one_of_each(classes: Classes) -> list[LabelledPhoto]:
+    """A labelled photo of each class, to compare on where no others are given."""
+    return [photos[0] for photos in classes.values()]

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from crnet_tf.common.errors import BlockedError, InputError
 from export.package import parity
-from export.package.portable import Format
+from export.package.fixed_size_files import Format
 
 # Share of the pixels that may be decided otherwise though the network is sure: enough for
 # rounding (ResNet-50 on VOC: none), far too little for lost weights or wrong preprocessing.

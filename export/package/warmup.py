@@ -15,13 +15,13 @@ HEIGHT, WIDTH = 216, 288  # within the least `Settings.max_pixels`; the network 
 GREY, FOREGROUND = 128, 1
 
 
-def write(folder: pathlib.Path, batch_sizes: tuple[int, ...] = (1,)) -> None:
+def write(folder: pathlib.Path, signatures, batch_sizes: tuple[int, ...] = (1,)) -> None:
     """Writes a request for every signature but `metadata` of a SavedModel, and replays all.
 
     Args:
+        signatures: of the SavedModel in `folder`, loaded.
         batch_sizes: numbers of photos in the requests of files; arrays come one at a time.
     """
-    signatures = tf.saved_model.load(str(folder)).signatures
     path = folder / FILE
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
@@ -57,9 +57,7 @@ def _requests(signatures, batch_sizes):
         given |= {name: tf.make_tensor_proto(value.numpy()) for name, value in state.items()}
     for name, signature in sorted(signatures.items()):
         inputs = signature.structured_input_signature[1]
-        if set(inputs) == {
-            "image_bytes"
-        }:  # what a server may batch (`export.package.batching_file`)
+        if set(inputs) == {"image_bytes"}:  # what a server may batch (`batching_file`)
             for size in batch_sizes:
                 yield _request(name, {"image_bytes": _files(size)})
         elif inputs:  # metadata takes nothing, and needs no warming

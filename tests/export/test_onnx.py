@@ -12,8 +12,8 @@ from test_saved_model import QUERIES, SUPPORTS, expected
 from test_teach import CUP, put
 
 from export import onnx as onnx_command
-from export.package import onnx, portable_command
-from export.package.portable_command import Photos
+from export.package import fixed_size_export, onnx
+from export.package.fixed_size_export import Photos
 
 
 def load(folder, graph):
@@ -23,9 +23,15 @@ def load(folder, graph):
 def test_every_graph_answers_as_the_checkpoint_does(checkpoint, network, tmp_path):
     tf.config.run_functions_eagerly(False)
     photos = Photos(supports=SUPPORTS, queries=QUERIES)
-    sizes = portable_command.Sizes(photo_height=40, photo_width=52)
-    folder = portable_command.export(
-        checkpoint, tmp_path / "models", [onnx.FORMAT], photos, sizes, shot=2, refine_steps=2
+    sizes = fixed_size_export.Sizes(photo_height=40, photo_width=52)
+    folder = fixed_size_export.export(
+        checkpoint,
+        tmp_path / "models",
+        [onnx.FORMAT],
+        photos=photos,
+        sizes=sizes,
+        shot=2,
+        refine_steps=2,
     )
     tf.config.run_functions_eagerly(True)
     assert json.loads((folder / "metadata.json").read_text())["formats"] == ["float32"]

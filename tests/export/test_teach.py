@@ -83,7 +83,7 @@ def test_one_class_of_a_folder(checkpoint, network, tmp_path, capsys):
 def test_two_finetuned_classes_at_another_scale(checkpoint, network, tmp_path):
     tf.config.run_functions_eagerly(False)
     classes = {"cup": CUP, "mug": MUG}
-    folder = teach.teach(checkpoint, classes, tmp_path / "models", FINETUNED)
+    folder = teach.teach(checkpoint, classes, tmp_path / "models", options=FINETUNED)
     loaded = tf.saved_model.load(str(folder)).signatures
     tf.config.run_functions_eagerly(True)
     wanted, scores = expected(network, FINETUNED, CUP, MUG)
@@ -198,7 +198,7 @@ def test_a_few_shot_network_with_deep_prototypes_passes_the_last_stage_once_a_ph
 def test_an_option_that_needs_the_supports_again_is_refused(checkpoint, tmp_path):
     options = Options(weighted_fusion=True)
     with pytest.raises(ValueError, match="weighted_fusion: expected off"):
-        teach.teach(checkpoint, {"cup": CUP}, tmp_path / "out", options)
+        teach.teach(checkpoint, {"cup": CUP}, tmp_path / "out", options=options)
     assert not (tmp_path / "out").exists()
 
 
@@ -217,5 +217,5 @@ def test_a_model_with_another_classs_weights_is_removed(checkpoint, tmp_path, mo
     monkeypatch.setattr(taught, "copied", lambda parts: parts)
     options = Options(kshot="finetune", finetune_steps=2, finetune_rate=1e-2, refine_steps=1)
     with pytest.raises(RuntimeError, match="serving_default"):
-        teach.teach(checkpoint, {"cup": CUP}, tmp_path / "models", options)
+        teach.teach(checkpoint, {"cup": CUP}, tmp_path / "models", options=options)
     assert list(tmp_path.iterdir()) == []

@@ -21,8 +21,8 @@ from export import tflite as tflite_command
 from export.graph import fixed, taught
 from export.graph.fixed import Sizes
 from export.graph.settings import Settings
-from export.package import parity, portable_command, tflite
-from export.package.portable_command import Photos
+from export.package import fixed_size_export, parity, tflite
+from export.package.fixed_size_export import Photos
 
 STEPS = Options(refine_steps=2)
 SIZES = Sizes(photo_height=40, photo_width=52)  # of SUPPORTS and QUERIES
@@ -38,8 +38,8 @@ def folder(checkpoint, tmp_path_factory):
     tf.config.run_functions_eagerly(False)
     out = tmp_path_factory.mktemp("models") / "tflite"
     formats = tflite.named(list(tflite.FORMATS))
-    return portable_command.export(
-        checkpoint, out, formats, PHOTOS, SIZES, shot=SHOT, refine_steps=2
+    return fixed_size_export.export(
+        checkpoint, out, formats, photos=PHOTOS, sizes=SIZES, shot=SHOT, refine_steps=2
     )
 
 
@@ -182,7 +182,9 @@ def test_a_file_that_answers_otherwise_is_not_left_behind(checkpoint, tmp_path):
         convert=lambda *given: b"", load=lambda content: zeros
     )
     with pytest.raises(RuntimeError, match="other answers from taught. The export was removed"):
-        portable_command.export(checkpoint, tmp_path / "out", [lost], photos, SIZES)
+        fixed_size_export.export(
+            checkpoint, tmp_path / "out", [lost], photos=photos, sizes=SIZES
+        )
     assert list(tmp_path.iterdir()) == []
 
 
@@ -258,24 +260,24 @@ def test_records_give_held_out_photos_of_base_classes(records_dir):
     network = lively()
     network.config = dataclasses.replace(network.config, dataset="pascal5i", fold=1)
     photos = Photos(records_dir=records_dir, supports=SUPPORTS, most=30)
-    episodes = portable_command.representative(network, photos, shot=1)
+    episodes = fixed_size_export.representative(network, photos, shot=1)
     names = {one.name for supports, query in episodes for one in [*supports, query]}
     assert len(episodes) == 30 and all("val" in name for name in names)
 
 
 def test_photos_given_are_calibrated_on_in_every_role(tmp_path):
-    episodes = portable_command.representative(None, PHOTOS, shot=1)
+    episodes = fixed_size_export.representative(None, PHOTOS, shot=1)
     assert [query for _, query in episodes] == [*QUERIES, *SUPPORTS]
     classes = Photos({"cup": CUP, "mug": MUG}, queries=QUERIES, most=7)
-    episodes = portable_command.representative(None, classes, shot=1)
+    episodes = fixed_size_export.representative(None, classes, shot=1)
     assert [query for _, query in episodes] == [*QUERIES, *CUP, *MUG][:7]
 
 
 def test_real_photos_are_compared_on_where_there_are_some():
     episodes = [(CUP, query) for query in MUG]
-    assert portable_command.compared_on(PHOTOS, episodes) == (SUPPORTS, QUERIES)
-    assert portable_command.compared_on(Photos(), episodes) == (CUP, MUG)
-    supports, _ = portable_command.compared_on(Photos(), None)
+    assert fixed_size_export.compared_on(PHOTOS, episodes) == (SUPPORTS, QUERIES)
+    assert fixed_size_export.compared_on(Photos(), episodes) == (CUP, MUG)
+    supports, _ = fixed_size_export.compared_on(Photos(), None)
     assert supports[0].name.startswith("drawn")
 
 
@@ -294,12 +296,12 @@ def test_photos_of_a_command_line(tmp_path, name, most):
         """A command that only reads its flags."""
 
         __name__ = "reads"
-        define_flags = staticmethod(portable_command.define_flags)
+        define_flags = staticmethod(fixed_size_export.define_flags)
 
         @staticmethod
         def main():
             formats = [tflite.FORMATS[name]]
-            seen.append(portable_command.read_photos(commands.flags.FLAGS, formats))
+            seen.append(fixed_size_export.read_photos(commands.flags.FLAGS, formats))
 
     commands.run(
         Module,

@@ -93,7 +93,7 @@ def test_a_request_that_fails_ends_the_export(exports, tmp_path, monkeypatch):
     folder = shutil.copytree(exports.few_shot, tmp_path / "1")
     monkeypatch.setattr(warmup, "FOREGROUND", 7)
     with pytest.raises(tf.errors.InvalidArgumentError, match="expected mask values 0, 1"):
-        warmup.write(folder)
+        warmup.write(folder, tf.saved_model.load(str(folder)).signatures)
 
 
 @pytest.mark.parametrize("module", [saved_model, teach])

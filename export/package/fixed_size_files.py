@@ -1,7 +1,7 @@
-"""What exports for other runtimes share: graphs of fixed sizes -> files, each compared.
+"""Files for runtimes that fix the size of photos, TFLite and ONNX: made, and compared.
 
-    few_shot, taught -> Model: fixed graphs (`fixed.py`) and what they are compared with
-    write(folder, model, formats): every graph in every format, or an error
+    few_shot, taught -> FixedGraphs: graphs of one size and what they are compared with
+    write(folder, graphs, formats): every graph in every format, or an error
 
 How a file is made and run is the business of a `Format`: `tflite.py`, `onnx.py`.
 """
@@ -22,9 +22,10 @@ from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network.model import CRNet
 from crnet_tf.options import Options
-from export.graph import fixed, signatures
+from export.graph import fixed
 from export.graph.fixed import Sizes
 from export.graph.settings import Settings
+from export.graph.signatures import FewShot, Signature, archive
 from export.graph.taught import Taught
 from export.package import parity
 
@@ -60,16 +61,16 @@ def photos_needed(formats: Iterable[Format], representatives: int) -> int:
 
 
 @dataclasses.dataclass(frozen=True)
-class Model:
+class FixedGraphs:
     """Fixed graphs and what they are compared with.
 
     Attributes:
-        graphs: of `fixed.py`.
+        signatures: functions of tensors of known shapes; see `fixed.py`.
         differences: (functions by graph, measure) -> difference by graph.
         inputs: an episode -> the inputs of its supports and its query, by name.
     """
 
-    graphs: list[signatures.Signature]
+    signatures: list[Signature]
     differences: Callable
     inputs: Callable[[Episode], tuple[dict, dict]]
 
@@ -82,7 +83,7 @@ def few_shot(
     options: Options,
     supports: list[LabelledPhoto],
     queries: list[LabelledPhoto],
-) -> Model:
+) -> FixedGraphs:
     """A network that takes its supports with every request, or as a state.
 
     Args:
@@ -90,7 +91,7 @@ def few_shot(
         options: only `refine_steps` is looked at.
         supports, queries: to compare on.
     """
-    exported = signatures.FewShot(network, settings, options.refine_steps)
+    exported = FewShot(network, settings, options.refine_steps)
     learner = Learner(network, options, keep_features=True)
 
     def inputs(episode):
@@ -113,10 +114,10 @@ def few_shot(
         given=given,
         queries=[fixed.frame(photo, sizes) for photo in queries],
     )
-    return Model(fixed.few_shot(exported, sizes, shot), differences, inputs)
+    return FixedGraphs(fixed.few_shot(exported, sizes, shot), differences, inputs)
 
 
-def taught(exported: Taught, sizes: Sizes, queries: list[LabelledPhoto]) -> Model:
+def taught(exported: Taught, sizes: Sizes, queries: list[LabelledPhoto]) -> FixedGraphs:
     """Classes that a network was taught; `queries` are compared on."""
     framed = [fixed.frame(photo, sizes) for photo in queries]
     examples = [one.example for one in exported.classes]
@@ -128,12 +129,12 @@ def taught(exported: Taught, sizes: Sizes, queries: list[LabelledPhoto]) -> Mode
     def inputs(episode):
         return {}, {"image": fixed.frame(episode[1], sizes).image[None]}
 
-    return Model(fixed.taught(exported, sizes), differences, inputs)
+    return FixedGraphs(fixed.taught(exported, sizes), differences, inputs)
 
 
 def write(
     folder: pathlib.Path,
-    model: Model,
+    graphs: FixedGraphs,
     formats: Iterable[Format],
     episodes: Iterable[Episode] | None = None,
 ) -> None:
@@ -148,25 +149,25 @@ def write(
     """
     with tempfile.TemporaryDirectory() as work:
         saved = pathlib.Path(work) / "saved_model"
-        signatures.archive(model.graphs, "").write_out(str(saved), verbose=False)
+        archive(graphs.signatures, "").write_out(str(saved), verbose=False)
         for kind in formats:
             functions = {}
-            for graph in model.graphs:
-                given = functools.partial(_inputs, model, graph, saved, episodes)
+            for graph in graphs.signatures:
+                given = functools.partial(_inputs, graphs, graph, saved, episodes)
                 content = kind.convert(saved, graph.name, given if kind.calibrated else None)
                 files.write_bytes(folder / f"{graph.name}-{kind.name}{kind.suffix}", content)
                 functions[graph.name] = kind.load(content)
             print(f" {kind.name}", flush=True)
-            differences = model.differences(functions, measure=kind.measure)
+            differences = graphs.differences(functions, measure=kind.measure)
             parity.check(differences, kind.tolerance, kind.remedy)
 
 
-def _inputs(model, graph, saved, episodes) -> Iterator[dict]:
+def _inputs(graphs, graph, saved, episodes) -> Iterator[dict]:
     """What a graph would be given in every episode."""
     loaded = tf.saved_model.load(str(saved))
     encode = loaded.signatures.get(fixed.ENCODE)
     for episode in episodes:
-        supports, query = model.inputs(episode)
+        supports, query = graphs.inputs(episode)
         named = supports | query
         if graph.name == fixed.QUERY:
             state = encode(**{name: tf.constant(value) for name, value in supports.items()})

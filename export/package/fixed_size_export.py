@@ -1,4 +1,4 @@
-"""From a checkpoint to a folder of files for other runtimes: what `export.tflite` and
+"""A checkpoint as a folder of files that fix the size of photos: what `export.tflite` and
 `export.onnx` do alike, with their flags.
 """
 
@@ -12,16 +12,16 @@ from crnet_tf.common import fields, files
 from crnet_tf.common.errors import InputError
 from crnet_tf.data import labelled_folder, records
 from crnet_tf.evaluation import draws, manifest, scoring
-from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network import model
-from crnet_tf.network.checkpoint import checkpoint_or_start, load_checkpoint
+from crnet_tf.network.checkpoint import checkpoint_or_start
 from crnet_tf.options import Options
 from export.graph.fixed import Sizes
 from export.graph.settings import Settings
-from export.graph.taught import Taught, learn
-from export.package import inputs, metadata, parity, portable, versions
-from export.package.portable import Episode, Format
+from export.package import fixed_size_files, inputs, metadata, parity
+from export.package.fixed_size_files import Episode, Format
+from export.package.new_export import new_export
+from export.package.teach import Classes, learnt, one_of_each
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Photos:
         most: number of episodes to calibrate on.
     """
 
-    classes: dict[str, list[LabelledPhoto]] = dataclasses.field(default_factory=dict)
+    classes: Classes = dataclasses.field(default_factory=dict)
     supports: list[LabelledPhoto] = ()
     queries: list[LabelledPhoto] = ()
     records_dir: str = ""
@@ -47,6 +47,7 @@ def export(
     checkpoint: str | os.PathLike,
     out: str | os.PathLike,
     formats: list[Format],
+    *,
     photos: Photos | None = None,
     sizes: Sizes | None = None,
     settings: Settings | None = None,
@@ -56,6 +57,10 @@ def export(
 ) -> pathlib.Path:
     """Writes a version folder of files, each compared with the checkpoint.
 
+    Args:
+        shot: number of supports that enter a few-shot network together.
+        refine_steps: 0: as the network is configured.
+
     Returns:
         The folder written.
 
@@ -64,28 +69,23 @@ def export(
         FileExistsError, ValueError: see `versions.new_version`, `taught.learn`,
             `representative`.
     """
-    photos, settings = photos or Photos(), settings or Settings()
-    network = model.in_float32(load_checkpoint(checkpoint))
-    sizes = (sizes or Sizes()).of(network)
-    episodes = None
-    if photos.records_dir or any(kind.calibrated for kind in formats):
-        episodes = representative(network, photos, shot)
-    options = Options(refine_steps=refine_steps)
-    if photos.classes:
-        learner = Learner(network, options, keep_features=True)
-        learnt = [learn(learner, name, few) for name, few in photos.classes.items()]
-        queries = photos.queries or [few[0] for few in photos.classes.values()]
-        exported = portable.taught(Taught(learner, learnt, settings), sizes, queries)
-    else:
-        compared = compared_on(photos, episodes)
-        exported = portable.few_shot(network, settings, sizes, shot, options, *compared)
-    with versions.new_version(pathlib.Path(out), version) as (number, work):
-        portable.write(work, exported, formats, episodes)
-        text = metadata.describe(
-            network,
-            checkpoint,
-            settings,
-            number,
+    photos, options = photos or Photos(), Options(refine_steps=refine_steps)
+    with new_export(checkpoint, out, settings or Settings(), version) as new:
+        network, sizes = new.network, (sizes or Sizes()).of(new.network)
+        episodes = None
+        if photos.records_dir or any(kind.calibrated for kind in formats):
+            episodes = representative(network, photos, shot)
+        if photos.classes:
+            exported = learnt(network, photos.classes, options, new.settings)
+            queries = photos.queries or one_of_each(photos.classes)
+            graphs = fixed_size_files.taught(exported, sizes, queries)
+        else:
+            compared = compared_on(photos, episodes)
+            graphs = fixed_size_files.few_shot(
+                network, new.settings, sizes, shot, options, *compared
+            )
+        fixed_size_files.write(new.work, graphs, formats, episodes)
+        text = new.describe(
             kind="taught" if photos.classes else "few-shot",
             class_names=list(photos.classes),
             refine_steps=refine_steps or network.config.refine_steps,
@@ -93,8 +93,8 @@ def export(
             shot=shot,
             formats=[kind.name for kind in formats],
         )
-        files.write_text(work / metadata.FILE.name, text)
-    return pathlib.Path(out) / str(number)
+        files.write_text(new.work / metadata.FILE.name, text)
+    return new.path
 
 
 def representative(network: model.CRNet, photos: Photos, shot: int) -> list[Episode]:
@@ -148,7 +148,7 @@ def read_photos(args, formats: list[Format]) -> Photos:
     Raises:
         ValueError: flags that do not go together, or a photo or mask is wrong.
     """
-    most = portable.photos_needed(formats, args.representatives)
+    most = fixed_size_files.photos_needed(formats, args.representatives)
     given = {"records_dir": args.records, "most": most}
     if not args.support_dir:
         supports, queries = inputs.read_examples(args, most) or ((), ())
@@ -165,8 +165,7 @@ def read_photos(args, formats: list[Format]) -> Photos:
 
 def run(args, formats: list[Format]) -> None:
     """The command line: `args` has its flags as attributes."""
-    settings = fields.from_flags(Settings, {}, args)
-    sizes = fields.from_flags(Sizes, {}, args)
+    settings, sizes = (fields.from_flags(kind, {}, args) for kind in (Settings, Sizes))
     photos = read_photos(args, formats)
     checkpoint = checkpoint_or_start(args.checkpoint)
     print("Difference between file and checkpoint:")
@@ -174,12 +173,12 @@ def run(args, formats: list[Format]) -> None:
         checkpoint,
         args.out,
         formats,
-        photos,
-        sizes,
-        settings,
-        args.shot,
-        args.refine_steps,
-        args.version,
+        photos=photos,
+        sizes=sizes,
+        settings=settings,
+        shot=args.shot,
+        refine_steps=args.refine_steps,
+        version=args.version,
     )
     print(f"Written: {folder}")
     for path in sorted(folder.glob("*-*")):
