@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from export.server.loading import Loaded, Signature
+from export.server.loading import Loaded
+from export.server.tensors import Signature
 
 QUERIES = ("query_image", "query_image_bytes", "image", "image_bytes")
 

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import pathlib
 
-import numpy as np
 import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow.core.protobuf import saved_model_pb2
@@ -13,34 +12,9 @@ from tensorflow_serving.apis import get_model_metadata_pb2
 from crnet_tf.common.errors import InputError
 from export.package import warmup
 from export.package.versions import SAVED_MODEL
-from export.server.tensors import DEFAULT_SIGNATURE
+from export.server.tensors import DEFAULT_SIGNATURE, Signature
 
 METADATA = "metadata"  # the signature by which our exports say what they are
-
-
-@dataclasses.dataclass(frozen=True)
-class Signature:
-    """A function of named arrays."""
-
-    name: str
-    inputs: dict[str, tf.TensorSpec]
-    function: object
-
-    def call(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Arrays in, arrays out; strings are arrays of bytes objects.
-
-        Raises:
-            tf.errors.OpError: the graph refuses the values.
-        """
-        tensors = {
-            name: tf.constant(inputs[name], spec.dtype) for name, spec in self.inputs.items()
-        }
-        outputs = self.function(**tensors)
-        return {name: _array(value) for name, value in outputs.items()}
-
-
-def _array(tensor):
-    return np.asarray(tensor.numpy(), dtype=object if tensor.dtype == tf.string else None)
 
 
 @dataclasses.dataclass(eq=False)

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from crnet_tf.common.errors import InputError
-from export.server import batching, bodies, tensors
+from export.server import batching, tensors
 from export.server.batching import Batcher
-from export.server.limits import Limits
+from export.server.limits import Admission, Limits, receive
 from export.server.loading import Loaded
 from export.server.served import Served
 from export.server.telemetry import OTHER, Telemetry
@@ -34,7 +34,7 @@ class Predictor:
 
     def __init__(self, limits: Limits, models: dict[str, Served], telemetry: Telemetry):
         self.limits, self.models, self.telemetry = limits, models, telemetry
-        self.admission = bodies.Admission(limits)
+        self.admission = Admission(limits)
         self.parsers = concurrent.futures.ThreadPoolExecutor(PARSERS, "json")
         self.batcher = Batcher(
             limits.max_batch,
@@ -77,7 +77,7 @@ class Predictor:
         self.admission.enter()
         body = bytearray()
         try:
-            await bodies.receive(request, self.admission, body)
+            await receive(request, self.admission, body)
             return await self._predicted(bytes(body), loaded, asked)
         finally:
             self.admission.leave(len(body))

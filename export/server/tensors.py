@@ -1,4 +1,5 @@
-"""TF Serving's JSON <-> arrays: requests in rows ("instances") or columns ("inputs").
+"""TF Serving's JSON <-> arrays, in rows ("instances") or columns ("inputs"), and the signatures
+that take and give them.
 
 Whatever a request holds, what comes out is arrays of a signature's types and shapes, or a
 ValueError. A body is bounded before it is parsed: Python's objects take some 20 times its
@@ -6,6 +7,7 @@ size.
 """
 
 import base64
+import dataclasses
 import json
 import reprlib
 
@@ -21,6 +23,31 @@ Specs = dict[str, tf.TensorSpec]
 
 _short = reprlib.Repr()
 _short.maxstring = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """A function of named arrays."""
+
+    name: str
+    inputs: Specs
+    function: object
+
+    def call(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Arrays in, arrays out; strings are arrays of bytes objects.
+
+        Raises:
+            tf.errors.OpError: the graph refuses the values.
+        """
+        tensors = {
+            name: tf.constant(inputs[name], spec.dtype) for name, spec in self.inputs.items()
+        }
+        outputs = self.function(**tensors)
+        return {name: _found(value) for name, value in outputs.items()}
+
+
+def _found(tensor):
+    return np.asarray(tensor.numpy(), dtype=object if tensor.dtype == tf.string else None)
 
 
 class TooLarge(InputError):

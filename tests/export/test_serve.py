@@ -541,16 +541,16 @@ import pathlib, sys, time
 from absl import flags
 from crnet_tf.common import cli
 from export import serve
-from export.server import loading
+from export.server import tensors
 
-call = loading.Signature.call
+call = tensors.Signature.call
 
 def slow(self, inputs):
     pathlib.Path(sys.argv[0]).with_name("entered").touch()
     time.sleep(1)
     return call(self, inputs)
 
-loading.Signature.call = slow
+tensors.Signature.call = slow
 serve.define_flags()
 cli.run(serve.main)
 """

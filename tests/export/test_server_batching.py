@@ -14,7 +14,7 @@ from helpers.networks import photo
 from PIL import Image
 
 from crnet_tf.images.png_files import encode_png
-from export.server import batching, loading
+from export.server import batching, loading, tensors
 from export.server.served import Served
 
 SPECS = {"query_image": tf.TensorSpec([None, None]), "category": tf.TensorSpec([None])}
@@ -26,7 +26,7 @@ class Recorder:
 
     def __init__(self, model="crnet"):
         self.sizes, self.observed, self.released = [], [], []
-        self.signature = loading.Signature("segment_with_support", SPECS, self.function)
+        self.signature = tensors.Signature("segment_with_support", SPECS, self.function)
         self.loaded = loading.Loaded("m", 1, None, {}, {}, {"model": model})
 
     def function(self, query_image, category):
