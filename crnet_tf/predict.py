@@ -20,14 +20,7 @@ from crnet_tf.evaluation import nway
 from crnet_tf.fewshot.segmenter import Segmenter
 from crnet_tf.images import drawing, photos, png_files
 from crnet_tf.images.labelled import LabelledPhoto, read_labelled
-from crnet_tf.images.output_files import (
-    TABLE,
-    check_apart,
-    table,
-    write_classes,
-    write_legend,
-    write_mask,
-)
+from crnet_tf.images.output_files import TABLE, check_apart, results
 from crnet_tf.images.photo_folder import each_photo, query_paths
 from crnet_tf.network.checkpoint import checkpoint_or_start, load_checkpoint
 from crnet_tf.options import KSHOT, Options
@@ -55,10 +48,8 @@ def predict(
     Raises:
         ValueError: no query is a photo.
     """
-    files.make_folder(out)
     panels, skipped = [], []
-    with table(out) as rows:
-        rows.append(["photo", "presence", "share"])
+    with results(out) as written:
         for path, name, image in each_photo(queries, photos.read_photo, skipped):
             query = LabelledPhoto(image, name=name)
             if len(panels) < MAX_PANELS:
@@ -70,8 +61,9 @@ def predict(
             else:
                 found = segmenter.segment(query)
             mask = (found > threshold).astype(np.uint8)
-            write_mask(out, name, image, mask, np.uint8(np.round(255 * found)))
-            rows.append([path.name, f"{segmenter.presence(query):.3f}", f"{mask.mean():.4f}"])
+            probability = np.uint8(np.round(255 * found))
+            presence = segmenter.presence(query)
+            written.add_mask(path, name, image, mask, probability, presence)
             segmenter.forget(query)
     png_files.write_png(out / "panel.png", drawing.contact_sheet(panels))
     return skipped
@@ -91,18 +83,14 @@ def predict_classes(
 
     Returns, raises: as `predict`.
     """
-    files.make_folder(out)
-    write_legend(out, list(segmenters))
     skipped = []
-    with table(out) as rows:
-        rows.append(["photo", *(f"presence of {name}" for name in segmenters)])
+    with results(out) as written:
         for path, name, image in each_photo(queries, photos.read_photo, skipped):
             query = LabelledPhoto(image, name=name)
             found = np.stack([segmenter.segment(query) for segmenter in segmenters.values()])
             sure = [segmenter.presence(query) for segmenter in segmenters.values()]
             classes = nway.decide(found, threshold)
-            write_classes(out, name, image, classes)
-            rows.append([path.name, *(f"{score:.3f}" for score in sure)])
+            written.add_classes(path, name, image, classes, sure, list(segmenters))
             for segmenter in segmenters.values():
                 segmenter.forget(query)
     return skipped

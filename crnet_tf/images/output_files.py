@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pathlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -61,43 +62,74 @@ def _short(name):
     return encoded[: _LONGEST - 9].decode(errors="ignore") + "-" + digest
 
 
-def write_mask(
-    out: pathlib.Path, name: str, image: np.ndarray, mask: np.ndarray, probability: np.ndarray
-) -> None:
-    """Writes `NAME_mask.png` (0 or 255), `NAME_probability.png` and `NAME_overlay.png`.
+class Results:
+    """Pictures of each photo, and the rows of `photos.csv`; see `results`."""
 
-    Args:
-        image: uint8 [H,W,3]. mask: uint8 [H,W] of 0 and 1. probability: uint8 [H,W], 0..255.
-    """
-    png_files.write_label(out / f"{name}_mask.png", 255 * mask)
-    png_files.write_png(out / f"{name}_probability.png", probability, level=png_files.FAST)
-    overlay = drawing.overlay(image, mask)
-    png_files.write_png(out / f"{name}_overlay.png", overlay, level=png_files.FAST)
+    def __init__(self, out: pathlib.Path):
+        self.out, self.rows = out, []
 
+    def add_mask(
+        self,
+        path: pathlib.Path,
+        name: str,
+        image: np.ndarray,
+        mask: np.ndarray,
+        probability: np.ndarray,
+        presence: float,
+    ) -> None:
+        """Writes `NAME_mask.png` (0 or 255), `NAME_probability.png` and `NAME_overlay.png`.
 
-def write_classes(out: pathlib.Path, name: str, image: np.ndarray, classes: np.ndarray) -> None:
-    """Writes `NAME_classes.png`, a label map [H,W] in VOC's colours, and `NAME_overlay.png`."""
-    palette = png_files.voc_palette()
-    png_files.write_label(out / f"{name}_classes.png", classes, palette)
-    overlay = drawing.overlay_classes(image, classes, palette)
-    png_files.write_png(out / f"{name}_overlay.png", overlay, level=png_files.FAST)
+        Args:
+            image: uint8 [H,W,3]. mask: uint8 [H,W] of 0 and 1.
+            probability: uint8 [H,W], 0..255.
+        """
+        png_files.write_label(self.out / f"{name}_mask.png", 255 * mask)
+        self._write(f"{name}_probability.png", probability)
+        self._write(f"{name}_overlay.png", drawing.overlay(image, mask))
+        self._add(["photo", "presence", "share"], path, [presence], f"{mask.mean():.4f}")
 
+    def add_classes(
+        self,
+        path: pathlib.Path,
+        name: str,
+        image: np.ndarray,
+        classes: np.ndarray,
+        presence: Sequence[float],
+        class_names: list[str],
+    ) -> None:
+        """Writes `NAME_classes.png`, a label map in VOC's colours, and `NAME_overlay.png`; with
+        the first photo `classes.json`, the values of label maps from 1 on and their names.
 
-def write_legend(out: pathlib.Path, names: list[str]) -> None:
-    """Writes `classes.json`: the values of a label map, from 1 on, and their names."""
-    legend = json.dumps(dict(enumerate(names, 1)), indent=1, ensure_ascii=False)
-    files.write_text(out / "classes.json", legend)
+        Args:
+            classes: uint8 [H,W], 0 background. presence: of each class.
+        """
+        if not self.rows:
+            legend = dict(enumerate(class_names, 1))
+            text = json.dumps(legend, indent=1, ensure_ascii=False)
+            files.write_text(self.out / "classes.json", text)
+        palette = png_files.voc_palette()
+        png_files.write_label(self.out / f"{name}_classes.png", classes, palette)
+        self._write(f"{name}_overlay.png", drawing.overlay_classes(image, classes, palette))
+        self._add(["photo", *(f"presence of {one}" for one in class_names)], path, presence)
+
+    def _write(self, name, pixels):
+        png_files.write_png(self.out / name, pixels, level=png_files.FAST)
+
+    def _add(self, heading, path, presence, *more):
+        self.rows = self.rows or [heading]
+        self.rows.append([path.name, *(f"{score:.3f}" for score in presence), *more])
 
 
 @contextlib.contextmanager
-def table(out: pathlib.Path):
-    """Gives a list for the rows of `photos.csv`, its heading first, written at the end, however
-    that comes: the scores of what was answered before an error or Ctrl+C are not lost."""
-    rows = []
+def results(out: pathlib.Path) -> Iterator[Results]:
+    """What is found in the photos of a folder. `photos.csv` is written at the end, however that
+    comes: the scores of what was answered before an error or Ctrl+C are not lost."""
+    files.make_folder(out)
+    found = Results(out)
     try:
-        yield rows
+        yield found
     finally:
-        if len(rows) > 1:
+        if found.rows:
             text = io.StringIO()
-            csv.writer(text, lineterminator="\n").writerows(rows)
+            csv.writer(text, lineterminator="\n").writerows(found.rows)
             files.write_text(out / TABLE, text.getvalue())

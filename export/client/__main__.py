@@ -14,7 +14,7 @@ import pathlib
 
 from absl import flags
 
-from crnet_tf.common import cli, files
+from crnet_tf.common import cli
 from crnet_tf.common.errors import InputError
 from crnet_tf.images import output_files, photo_folder, photos, png_files
 from crnet_tf.images.labelled import read_labelled
@@ -56,28 +56,18 @@ def segment_folder(
             raise InputError(f"{path}: {error}") from error
         return photos.read_photo(path), answer
 
-    files.make_folder(out)
     skipped, names = [], []
-    with output_files.table(out) as rows:
-        for path, name, (image, answer) in photo_folder.each_photo(
-            queries, ask, skipped, concurrency
-        ):
-            if not names:
-                count = len(answer.presence)
-                names = segmenter.class_names() if count > 1 else ["the object"]
-                names = names or [f"class {n}" for n in range(1, count + 1)]
-                if len(names) == 1:
-                    rows.append(["photo", "presence", "share"])
-                else:
-                    output_files.write_legend(out, names)
-                    rows.append(["photo", *(f"presence of {n}" for n in names)])
-            scores = [f"{score:.3f}" for score in answer.presence]
-            if len(names) == 1:
-                output_files.write_mask(out, name, image, answer.mask, answer.probability[0])
-                rows.append([path.name, *scores, f"{answer.mask.mean():.4f}"])
-            else:
-                output_files.write_classes(out, name, image, answer.mask)
-                rows.append([path.name, *scores])
+    with output_files.results(out) as written:
+        photos_answered = photo_folder.each_photo(queries, ask, skipped, concurrency)
+        for path, name, (image, answer) in photos_answered:
+            if len(answer.presence) == 1:
+                written.add_mask(
+                    path, name, image, answer.mask, answer.probability[0], answer.presence[0]
+                )
+                continue
+            numbered = [f"class {n}" for n in range(1, len(answer.presence) + 1)]
+            names = names or segmenter.class_names() or numbered
+            written.add_classes(path, name, image, answer.mask, answer.presence, names)
     return skipped
 
 

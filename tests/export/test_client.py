@@ -158,8 +158,9 @@ def test_photos_are_sent_upright_and_large_files_are_compressed_fast(folder):
     np.testing.assert_array_equal(Image.open(io.BytesIO(content)), photos.read_photo(turned))
     assert deflated_fast(content)
     image, mask = photo(5).image, (photo(5).mask == 1).astype(np.uint8)
-    output_files.write_mask(folder, "a", image, mask, image[..., 0])
-    output_files.write_classes(folder, "b", image, mask)
+    with output_files.results(folder) as written:
+        written.add_mask(wide, "a", image, mask, image[..., 0], 0.5)
+        written.add_classes(wide, "b", image, mask, [0.5], ["cup"])
     for name in ("a_overlay", "a_probability", "b_overlay"):
         assert deflated_fast((folder / f"{name}.png").read_bytes())
 

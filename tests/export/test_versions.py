@@ -1,8 +1,6 @@
 """Versions are numbered, whole, and never replaced."""
 
 import pathlib
-import subprocess
-import sys
 
 import pytest
 import tensorflow as tf
@@ -55,13 +53,8 @@ def test_nothing_is_seen_before_the_end_and_nothing_is_left_of_a_failure(tmp_pat
 
 
 def test_what_a_killed_export_left_goes_with_the_next_one(tmp_path):
-    killed = (
-        "import os, sys, pathlib; from export.package import versions\n"
-        "with versions.new_version(pathlib.Path(sys.argv[1])) as (n, work):\n"
-        "    (work / 'half').write_text('half'); os.kill(os.getpid(), 9)"
-    )
-    answer = subprocess.run([sys.executable, "-c", killed, tmp_path])
-    assert answer.returncode == -9 and names(tmp_path) == [".1.building"]
+    (tmp_path / ".1.building").mkdir()
+    (tmp_path / ".1.building" / "half").write_text("half")
     assert write(tmp_path, 3) == 3
     assert names(tmp_path) == ["3"]
 

@@ -5,6 +5,7 @@ import os
 import pathlib
 import threading
 
+import numpy as np
 import pytest
 
 from crnet_tf.common import files
@@ -64,7 +65,10 @@ def test_what_cannot_be_read_is_left_out_and_other_errors_end_it():
 
 
 def test_a_legend_can_be_read_by_people(tmp_path):
-    output_files.write_legend(tmp_path, ["Kätzchen", "Hund"])
+    image = np.zeros((2, 3, 3), np.uint8)
+    with output_files.results(tmp_path) as written:
+        names = ["Kätzchen", "Hund"]
+        written.add_classes(PATHS[0], "0", image, image[..., 0], [0.5, 0.25], names)
     text = (tmp_path / "classes.json").read_text(encoding="utf-8")
     assert '"1": "Kätzchen"' in text and json.loads(text)["2"] == "Hund"
 
