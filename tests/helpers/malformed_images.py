@@ -1,10 +1,11 @@
-"""Photos and masks as attackers and accidents make them, from a seed."""
+"""Photos and masks as attackers and accidents make them."""
 
 import io
 import struct
 import zlib
 
 import numpy as np
+from hypothesis import strategies as st
 from PIL import Image
 
 SIZE = (37, 29)  # width, height
@@ -99,63 +100,71 @@ def many_scans(content, count):
     return content[:-2] + last * count + content[-2:]
 
 
-def damaged(content: bytes, random: np.random.Generator) -> bytes:
-    """The file with one or several faults."""
-    for _ in range(random.integers(1, 4)):
-        fault = random.choice(FAULTS)
-        content = fault(bytearray(content), random)
+# === Faults, as hypothesis strategies: each draws what it does to a file ===
+
+
+@st.composite
+def damaged(draw, contents):
+    """One of the files with one or several faults."""
+    content = draw(st.sampled_from(list(contents)))
+    for fault in draw(st.lists(st.sampled_from(FAULTS), min_size=1, max_size=3)):
+        content = fault(draw, content)
     return content
 
 
-def _cut(content, random):
-    return bytes(content[: random.integers(0, len(content) + 1)])
+def _part(draw, content):
+    start = draw(st.integers(0, len(content)))
+    return start, start + draw(st.integers(0, 64))
 
 
-def _flip(content, random):
-    for _ in range(random.integers(1, 20) if content else 0):
-        content[random.integers(len(content))] ^= 1 << random.integers(8)
-    return bytes(content)
+def _cut(draw, content):
+    return content[: draw(st.integers(0, len(content)))]
 
 
-def _part(content, random):
-    start = random.integers(0, len(content) + 1)
-    return start, start + random.integers(0, 64)
+def _flip(draw, content):
+    flipped = bytearray(content)
+    for _ in range(draw(st.integers(1, 10)) if content else 0):
+        flipped[draw(st.integers(0, len(content) - 1))] ^= 1 << draw(st.integers(0, 7))
+    return bytes(flipped)
 
 
-def _drop(content, random):
-    start, end = _part(content, random)
-    return bytes(content[:start] + content[end:])
+def _drop(draw, content):
+    start, end = _part(draw, content)
+    return content[:start] + content[end:]
 
 
-def _repeat(content, random):
-    start, end = _part(content, random)
-    return bytes(content[:end] + content[start:])
+def _repeat(draw, content):
+    start, end = _part(draw, content)
+    return content[:end] + content[start:]
 
 
-def _blank(content, random):
-    start, end = _part(content, random)
-    content[start:end] = bytes([random.choice([0, 255])]) * len(content[start:end])
-    return bytes(content)
+def _blank(draw, content):
+    start, end = _part(draw, content)
+    return (
+        content[:start]
+        + draw(st.sampled_from([b"\0", b"\xff"])) * len(content[start:end])
+        + content[end:]
+    )
 
 
-def _append(content, random):
-    return bytes(content) + random.bytes(random.integers(1, 200))
+def _append(draw, content):
+    return content + draw(st.binary(min_size=1, max_size=200))
 
 
-def _resize(content, random):
+def _resize(draw, content):
     """Another size in the header, with the checksum that belongs to it."""
-    width, height = random.choice(HUGE, 2)
+    width, height = draw(st.sampled_from(HUGE)), draw(st.sampled_from(HUGE))
     if content.startswith(PNG_START) and len(content) >= 33:
-        head = bytearray(content[12:29])
-        head[4:12] = struct.pack(">II", width, height)
-        if random.random() < 0.5:  # depth, colour type and interlacing, too
-            head[12:17] = random.integers(0, 9, 5).astype(np.uint8).tobytes()
-        content[12:33] = bytes(head) + struct.pack(">I", zlib.crc32(bytes(head)))
+        head = content[12:16] + struct.pack(">II", width, height) + content[24:29]
+        if draw(st.booleans()):  # depth, colour type and interlacing, too
+            head = head[:12] + bytes(draw(st.lists(st.integers(0, 8), min_size=5, max_size=5)))
+        content = content[:12] + head + struct.pack(">I", zlib.crc32(head)) + content[33:]
     for marker in (b"\xff\xc0", b"\xff\xc2"):
-        place = content.find(marker)
-        if content.startswith(b"\xff\xd8") and 0 <= place < len(content) - 9:
-            content[place + 5 : place + 9] = struct.pack(">HH", height % 2**16, width % 2**16)
-    return bytes(content)
+        place = content.find(marker) + 5
+        if content.startswith(b"\xff\xd8") and 5 <= place < len(content) - 4:
+            size = struct.pack(">HH", height % 2**16, width % 2**16)
+            content = content[:place] + size + content[place + 4 :]
+    return content
 
 
 FAULTS = (_cut, _flip, _flip, _drop, _repeat, _blank, _append, _resize, _resize)
