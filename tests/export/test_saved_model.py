@@ -231,7 +231,7 @@ def test_an_export_that_answers_otherwise_is_removed(checkpoint, tmp_path, monke
     found = {"serving_default": 0.002, "segment_encoded": 0.0}
 
     def few_shot(loaded, learner, settings, supports, queries):
-        assert loaded.keys() == {"metadata"}
+        assert "metadata" in loaded
         np.testing.assert_array_equal(supports[0].image, SUPPORTS[0].image)
         np.testing.assert_array_equal(queries[0].image, SUPPORTS[0].image)
         return found
