@@ -9,14 +9,21 @@ An episode is one dict everywhere (K shots, H x W pixels; with B first in a batc
     class_id       []         int32
 """
 
+import itertools
+from collections.abc import Callable, Mapping
+
+import numpy as np
 import tensorflow as tf
 
 from crnet_tf.common.errors import InputError
+from crnet_tf.common.progress import with_progress
 from crnet_tf.images.mask_values import class_mask, label_value
 from crnet_tf.data import records
+from crnet_tf.data.record_places import Place
 from crnet_tf.data.warp import zoom
 
-SHUFFLE_BUFFER = 1024
+# Added to the seed of what is drawn of an episode; `to_episode` adds less for each photo.
+_CLASS, _PHOTOS = 1 << 60, 1 << 61
 
 
 def episodes(
@@ -35,7 +42,8 @@ def episodes(
 ) -> tf.data.Dataset:
     """Endless batches of training episodes; the same arguments give the same batches.
 
-    Only files of `classes` are opened. TensorFlow's global seed takes part as well.
+    Episode n depends on the seed and n alone: its class is drawn uniformly, then shot+1 distinct
+    photos of that. Only files of `classes` are opened, and only what is drawn is read.
 
     Args:
         records_dir: folder with index.json, or a `records.Index`.
@@ -51,37 +59,45 @@ def episodes(
         unseen: class ids; photos that show one of them are left out.
 
     Raises:
-        ValueError: a class has fewer than shot+1 photos (with the counts).
+        InputError: a class has fewer than shot+1 photos (with the counts), or a file of records
+            is damaged.
     """
     index = records_dir
     if not isinstance(index, records.Index):
         index = records.load_index(records_dir)
-    check_counts(index, split, classes, shot)
-    if unseen:
-        left = {c: _count_without(index, split, c, unseen) for c in classes}
-        check_remaining(index, left, shot)
-    groups = [class_groups(index, split, c, shot, seed + c, unseen) for c in classes]
-    drawn = tf.data.Dataset.sample_from_datasets(
-        groups, seed=seed, rerandomize_each_iteration=False
-    )
+    draw = drawing(places_by_class(index, split, classes, shot, unseen), shot)
 
-    def decode(number, group):
+    def make(number):
         episode_seed = tf.stack([tf.cast(seed, tf.int64), number])
-        episode = to_episode(group, image_size, augment, episode_seed)
+        episode = to_episode(draw(episode_seed), image_size, augment, episode_seed)
         return rotate_colours(episode, episode_seed) if colour_rotation else episode
 
     return (
-        drawn.enumerate()
-        .skip(skip * batch_size)
-        .map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+        tf.data.Dataset.counter(skip * batch_size)
+        .map(make, num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size, drop_remainder=True)
         .prefetch(2)
     )
 
 
+def places_by_class(
+    index: records.Index, split: str, classes, shot: int, unseen=()
+) -> dict[int, list[Place]]:
+    """{class id: where its photos are}, without those that show a class of `unseen`; raises as
+    `episodes` does."""
+    check_counts(index, split, classes, shot)
+    streams = records.streams(index, split, classes)
+    left_out = showing(index, streams, unseen) if unseen else ()
+    left = {
+        class_id: [place for name, place in stream.places.items() if name not in left_out]
+        for class_id, stream in streams.items()
+    }
+    check_remaining(index, {class_id: len(found) for class_id, found in left.items()}, shot)
+    return left
+
+
 def check_counts(index: records.Index, split: str, classes, shot: int) -> None:
     """Raises ValueError when a class cannot fill an episode of shot+1 distinct photos."""
-    # tf.data would skip such a class without a word.
     short = {c: index.count(split, c) for c in classes if index.count(split, c) < shot + 1}
     if short:
         counts = ", ".join(f"{index.class_names[c - 1]} ({c}): {n}" for c, n in short.items())
@@ -103,33 +119,50 @@ def check_remaining(index: records.Index, left: dict[int, int], shot: int) -> No
             )
 
 
-def _count_without(index, split, class_id, unseen):
-    stream = tf.data.TFRecordDataset(index.files(split, class_id))
-    left = stream.filter(lambda serialized: ~shows(serialized, unseen))
-    return int(left.reduce(0, lambda total, _: total + 1))
-
-
-def shows(serialized, classes):
-    """Whether a record's label map has a pixel of one of the class ids: bool scalar."""
-    label = records.parse(serialized)["label"]
+def showing(
+    index: records.Index, streams: Mapping[int, records.Stream], classes
+) -> set[str]:
+    """Ids of the photos, of those in `streams`, whose label map shows one of `classes`."""
+    places = {name: place for stream in streams.values() for name, place in stream.places.items()}
     values = tf.constant([label_value(c) for c in classes], tf.uint8)
-    return tf.reduce_any(label == values)
+
+    def shows(path, start, length):
+        return tf.reduce_any(records.label_of(records.record_at(path, start, length)) == values)
+
+    dataset = tf.data.Dataset.from_tensor_slices(_columns(places.values()))
+    answers = dataset.map(shows, num_parallel_calls=tf.data.AUTOTUNE).as_numpy_iterator()
+    with records.whole(index.directory):
+        answers = with_progress(answers, "label maps", len(places))
+        return {name for name, found in zip(places, answers, strict=True) if found}
 
 
-def class_groups(
-    index: records.Index, split: str, class_id: int, shot: int, seed: int, unseen=()
-) -> tf.data.Dataset:
-    """Endless groups of shot+1 distinct serialized records of one class, with its id."""
-    stream = tf.data.TFRecordDataset(index.files(split, class_id))
-    # An emptied file would otherwise take its class out of training without a word.
-    complete = tf.data.experimental.assert_cardinality(index.count(split, class_id))
-    stream = stream.apply(complete)
-    if unseen:
-        stream = stream.filter(lambda serialized: ~shows(serialized, unseen))
-    groups = stream.shuffle(SHUFFLE_BUFFER, seed=seed).batch(shot + 1, drop_remainder=True)
-    return groups.repeat().map(
-        lambda group: {"records": group, "class_id": tf.constant(class_id, tf.int32)}
-    )
+def drawing(places: dict[int, list[Place]], shot: int) -> Callable:
+    """What draws and reads the photos of an episode: a seed int64 [2] -> a group, `records`
+    string [shot+1], all distinct, and their `class_id`; eager and inside tf.data."""
+    class_ids = tf.constant(list(places), tf.int32)
+    counts = [len(found) for found in places.values()]
+    firsts, counts = tf.constant(np.cumsum([0, *counts[:-1]])), tf.constant(counts, tf.int32)
+    paths, starts, lengths = _columns(itertools.chain(*places.values()))
+
+    def draw(seed):
+        chosen = tf.random.stateless_uniform(
+            [], seed + [_CLASS, 0], 0, len(class_ids), tf.int32
+        )
+        order = tf.random.stateless_uniform([counts[chosen]], seed + [_PHOTOS, 0])
+        photos = firsts[chosen] + tf.cast(tf.math.top_k(order, shot + 1).indices, tf.int64)
+        read = [
+            records.record_at(paths[row], starts[row], lengths[row])
+            for row in tf.unstack(photos)
+        ]
+        return {"records": tf.stack(read), "class_id": class_ids[chosen]}
+
+    return draw
+
+
+def _columns(places):
+    """Paths [N], starts [N] and lengths [N] of places, as tensors."""
+    paths, starts, lengths = zip(*places, strict=True)
+    return tf.constant(paths), tf.constant(starts, tf.int64), tf.constant(lengths, tf.int64)
 
 
 def to_episode(group: dict, image_size: int, augment: str, seed) -> dict:

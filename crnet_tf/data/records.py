@@ -18,10 +18,11 @@ import tensorflow as tf
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.data.index import FORMAT_VERSION, INDEX_NAME, Index, load_index
+from crnet_tf.data.record_places import damaged, places
 
 __all__ = [
-    "FORMAT_VERSION", "INDEX_NAME", "Index", "Stream", "decoded", "filename",
-    "load_index", "parse", "serialize", "stored", "whole",
+    "FORMAT_VERSION", "INDEX_NAME", "Index", "Stream", "decoded", "filename", "label_of",
+    "load_index", "parse", "record_at", "serialize", "stored", "streams", "whole",
 ]  # fmt: skip
 
 IMAGE = "image/encoded"
@@ -74,6 +75,14 @@ def parse(serialized) -> dict:
     }
 
 
+def label_of(serialized):
+    """Label map uint8 [H,W,1] of a record, without decoding its photo."""
+    features = tf.io.parse_single_example(
+        serialized, {LABEL: tf.io.FixedLenFeature([], tf.string)}
+    )
+    return tf.io.decode_png(features[LABEL], channels=1)
+
+
 def decoded(image):
     """Bytes of a JPEG or PNG (string scalar) -> uint8 [H,W,3] RGB."""
     # decode_jpeg reads PNG as well; the default DCT is fast and inexact.
@@ -95,13 +104,26 @@ def whole(source):
     except tf.errors.OpError as error:
         # The graph is named before and after what is wrong.
         said = error.message.partition("\n\t [[")[0].split("\n")[-1]
-        # Lengths and checksums in a file, or the number of records (`episodes.class_groups`).
-        if not isinstance(error, tf.errors.DataLossError) and "to contain" not in said:
+        # Lengths and checksums in a file, or nothing where a record was (`record_at`).
+        if not isinstance(error, tf.errors.DataLossError) and "Dataset was empty" not in said:
             raise
-        raise InputError(
-            f"{source}: expected whole records, received {said}. Copy them again, or build "
-            "them again; python -m pipelines.verify names every damaged file."
-        ) from error
+        raise damaged(source, said) from error
+
+
+@tf.function(
+    input_signature=[
+        tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.int64)
+    ]
+)  # fmt: skip
+def record_at(path, start, length):
+    """The serialized record at a `Place` of a file, as TensorFlow ops (eager and inside
+    tf.data): string scalar. Raises tf.errors.DataLossError where a checksum is wrong."""
+    # What tf.data.TFRecordDataset is made of; it always begins at a file's beginning.
+    frames = tf.raw_ops.TFRecordDatasetV2(
+        filenames=[path], compression_type="", buffer_size=length + 16, byte_offsets=[start]
+    )
+    spec = tf.TensorSpec([], tf.string)
+    return tf.data.experimental.from_variant(frames, spec).take(1).get_single_element()
 
 
 def stored(paths: list[str]) -> Iterator[bytes]:
@@ -118,43 +140,57 @@ class Stream(Mapping):
     """Serialized records of TFRecord files by photo id, in order, read when they are asked for:
     a large set would not fit in memory.
 
+    Opening one reads a few bytes of each record.
+
+    Attributes:
+        places: {photo id: `Place`}.
+
     Args:
         paths: must stay as they are while this is used.
 
     Raises:
-        ValueError: a file is cut off or damaged, or has changed since.
+        InputError: a file is cut off or damaged, or has changed since.
     """
 
-    # A record lies between its length with a checksum of it, and a checksum of the data.
-    _BEFORE, _AFTER = 12, 4
-
     def __init__(self, paths: list[str]):
-        self._places, self._states = {}, {path: _state(path) for path in paths}
-        for path in paths:
-            start = self._BEFORE
-            for record in stored([path]):
-                self._places[filename(record)] = path, start, len(record)
-                start += len(record) + self._AFTER + self._BEFORE
+        self._states = {path: _state(path) for path in paths}
+        self.places = {name: place for path in paths for name, place in places(path, FILENAME)}
 
     def __getitem__(self, name: str) -> bytes:
-        path, start, length = self._places[name]
-        if _state(path) != self._states[path]:
+        place = self.places[name]
+        if _state(place.path) != self._states[place.path]:
             raise InputError(
-                f"{path}: expected the records that were there at first, received others. "
-                "Build records when nothing uses them, and give the command again."
+                f"{place.path}: expected the records that were there at first, received "
+                "others. Build records when nothing uses them, and give the command again."
             )
-        with open(path, "rb") as file:
-            file.seek(start)
-            return file.read(length)
+        with whole(place.path):
+            return record_at(*place).numpy()
 
     def __contains__(self, name) -> bool:
-        return name in self._places  # without reading it
+        return name in self.places  # without reading it
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self.places)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.places)
+
+
+def streams(index: Index, split: str, classes) -> dict[int, Stream]:
+    """{class id: its records}, as many as the index says.
+
+    Raises:
+        InputError: there are others, or what `Stream` raises.
+    """
+    found = {class_id: Stream(index.files(split, class_id)) for class_id in classes}
+    for class_id, stream in found.items():
+        if len(stream) != index.count(split, class_id):
+            raise InputError(
+                f"{index.directory / split}: expected {index.count(split, class_id)} photos of "
+                f"class {class_id}, as {INDEX_NAME} says, received {len(stream)}. Build the "
+                "records again."
+            )
+    return found
 
 
 def _state(path):

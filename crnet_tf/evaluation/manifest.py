@@ -60,16 +60,7 @@ class Archive:
 
     def __init__(self, index: records.Index, split: str, classes):
         self.index, self.split = index, split
-        self.by_class = {}
-        for class_id in classes:
-            self.by_class[class_id] = records.Stream(index.files(split, class_id))
-            found, expected = len(self.by_class[class_id]), index.count(split, class_id)
-            if found != expected:
-                raise InputError(
-                    f"{index.directory / split}: expected {expected} photos of class "
-                    f"{class_id}, as {records.INDEX_NAME} says, received {found}. Build the "
-                    "records again."
-                )
+        self.by_class = records.streams(index, split, classes)
 
     def only(self, entries: list[Entry]) -> "Archive":
         """An archive of the same classes that holds some episodes' photos alone, in memory."""

@@ -64,12 +64,9 @@ def open_store(
     """
     settings, directory = network.config, pathlib.Path(directory)
     archive = manifest.Archive(index, "train", classes)
+    left_out = episodes.showing(index, archive.by_class, unseen) if unseen else ()
     drawn = {
-        c: tuple(
-            number
-            for number, name in enumerate(photos)
-            if not (unseen and episodes.shows(photos[name], unseen))
-        )
+        c: tuple(number for number, name in enumerate(photos) if name not in left_out)
         for c, photos in archive.by_class.items()
     }
     if unseen:

@@ -1,5 +1,6 @@
 """Episodes: who is in them, that a seed fixes them, and that no test class gets in."""
 
+import pathlib
 import shutil
 
 import numpy as np
@@ -9,6 +10,7 @@ import tensorflow as tf
 from crnet_tf.data import episodes, folds, records
 from crnet_tf.evaluation import manifest
 from crnet_tf.network import model
+from crnet_tf.common.errors import InputError
 from crnet_tf.training import fitting
 from crnet_tf.config import Config
 
@@ -26,26 +28,23 @@ def taken(dataset, count):
     return list(dataset.take(count).as_numpy_iterator())
 
 
+def groups(records_dir, class_id, shot, unseen=(), count=12):
+    """Ids of the photos of the first episodes of a class, queries last, with their records."""
+    index = records.load_index(records_dir)
+    places = episodes.places_by_class(index, "train", [class_id], shot, unseen)
+    draw = episodes.drawing(places, shot)
+    for number in range(count):
+        group = draw(tf.constant([0, number], tf.int64))
+        assert group["class_id"] == class_id
+        photos = group["records"].numpy()
+        yield [records.filename(photo) for photo in photos], photos
+
+
 def equal(a, b):
     return all(np.array_equal(a[key], b[key]) for key in a)
 
 
 # === The contract ===
-
-
-def test_a_class_larger_than_the_buffer_is_never_read_whole(records_dir, monkeypatch):
-    """The nth record given out is one of the first n + buffer of its stream."""
-    monkeypatch.setattr(episodes, "SHUFFLE_BUFFER", 2)
-    index = records.load_index(records_dir)
-    dataset = tf.data.TFRecordDataset(index.files("train", 7)).as_numpy_iterator()
-    places = {record: place for place, record in enumerate(dataset)}
-    orders = set()
-    for seed in range(20):
-        groups = episodes.class_groups(index, "train", 7, shot=1, seed=seed).take(2)
-        drawn = [r for g in groups.as_numpy_iterator() for r in g["records"]]
-        orders.add(tuple(places[record] for record in drawn))
-    assert len(orders) > 1
-    assert all(place < n + 2 for order in orders for n, place in enumerate(order))
 
 
 def test_a_batch_is_the_contract(records_dir):
@@ -97,16 +96,11 @@ def test_training_pair_takes_the_one_support():
 
 @pytest.mark.parametrize("shot", [1, 3])
 def test_photos_of_a_group_are_distinct_and_hold_the_class(records_dir, shot):
-    index = records.load_index(records_dir)
-    groups = episodes.class_groups(index, "train", 7, shot, seed=0)
     seen = []
-    for group in groups.take(8).as_numpy_iterator():
-        assert group["class_id"] == 7
-        names = [records.filename(photo) for photo in group["records"]]
-        assert len(set(names)) == shot + 1
-        for photo in group["records"]:
-            assert 7 in records.parse(photo)["label"].numpy()
-        seen.append(tuple(names))
+    for names, photos in groups(records_dir, 7, shot):
+        assert len(names) == len(set(names)) == shot + 1
+        assert all(7 in records.label_of(photo).numpy() for photo in photos)
+        seen.append(names)
     assert len({names[-1] for names in seen}) > 1  # the query changes
 
 
@@ -138,8 +132,20 @@ def test_a_class_without_any_photo_is_named(records_dir):
 def test_a_class_whose_records_are_gone_is_not_skipped(records_dir, tmp_path):
     copy = shutil.copytree(records_dir, tmp_path / "records")
     open(records.load_index(copy).files("train", 2)[0], "wb").close()
-    with pytest.raises(tf.errors.FailedPreconditionError, match="expected to contain 4"):
-        taken(stream(copy, augment="none"), 20)
+    with pytest.raises(InputError, match=r"expected 4 photos of class 2.* received 0\. Build"):
+        stream(copy)
+
+
+def test_a_record_that_is_damaged_later_is_told_and_not_skipped(records_dir, tmp_path):
+    copy = shutil.copytree(records_dir, tmp_path / "records")
+    drawn = stream(copy, augment="none")
+    for path in files_of(records.load_index(copy), "train", (1, 2, 3)):
+        content = bytearray(pathlib.Path(path).read_bytes())
+        content[len(content) // 2] ^= 1
+        pathlib.Path(path).write_bytes(content)
+    with pytest.raises(InputError, match="somewhere: expected whole records.*Copy"):
+        with records.whole("somewhere"):
+            taken(drawn, 20)
 
 
 # === Seeds and resuming ===
@@ -155,10 +161,22 @@ def test_same_seed_same_batches_other_seed_others(records_dir):
 
 @pytest.mark.parametrize(("augment", "unseen"), [("canet", ()), ("symmetric", NOVEL)])
 def test_skip_goes_on_exactly_where_a_run_stopped(records_dir, augment, unseen):
-    """Past an epoch of each class too: 4 photos are 2 groups."""
     whole = taken(stream(records_dir, augment=augment, unseen=unseen), 10)
     rest = taken(stream(records_dir, augment=augment, unseen=unseen, skip=7), 3)
     assert all(equal(a, b) for a, b in zip(whole[7:], rest, strict=True))
+
+
+def test_what_is_skipped_is_not_read(records_dir, monkeypatch):
+    read, original = [], records.record_at
+
+    def counting(path, start, length):
+        data = original(path, start, length)
+        data = tf.numpy_function(lambda one: read.append(len(one)) or one, [data], tf.string)
+        return tf.ensure_shape(data, [])
+
+    monkeypatch.setattr(records, "record_at", counting)
+    taken(stream(records_dir, skip=100), 1)
+    assert 4 <= len(read) < 100  # of the 400 before; some batches are prepared ahead
 
 
 # === Photos that show a test class ===
@@ -171,12 +189,11 @@ def shown(records_dir, classes):
 
 
 def test_photos_that_show_a_test_class_are_left_out_and_no_others(records_dir):
-    index, of_class = records.load_index(records_dir), shown(records_dir, [1])
-    drawn = {}
-    for unseen in ((), NOVEL):
-        groups = episodes.class_groups(index, "train", 1, 1, seed=0, unseen=unseen)
-        records_of = [r for g in groups.take(12).as_numpy_iterator() for r in g["records"]]
-        drawn[unseen] = {records.filename(record) for record in records_of}
+    of_class = shown(records_dir, [1])
+    drawn = {
+        unseen: {name for names, _ in groups(records_dir, 1, 1, unseen) for name in names}
+        for unseen in ((), NOVEL)
+    }
     assert drawn[()] == set(of_class) and len(of_class) == 4
     kept = {name for name, classes in of_class.items() if not classes & set(NOVEL)}
     assert drawn[NOVEL] == kept and len(kept) == 2
@@ -217,14 +234,14 @@ def test_too_few_photos_without_a_test_class_are_named(records_dir):
 
 @pytest.fixture
 def opened(monkeypatch):
-    """Every path given to TFRecordDataset."""
-    paths, original = set(), tf.data.TFRecordDataset
+    """Every file of records whose places are looked up, which comes before any is read."""
+    paths, original = set(), records.places
 
-    def spy(files, *args, **kwargs):
-        paths.update(files)
-        return original(files, *args, **kwargs)
+    def spy(path, key):
+        paths.add(path)
+        return original(path, key)
 
-    monkeypatch.setattr(tf.data, "TFRecordDataset", spy)
+    monkeypatch.setattr(records, "places", spy)
     return paths
 
 
@@ -246,8 +263,8 @@ def test_training_works_without_the_files_of_the_test_classes(records_dir, tmp_p
             file.write(b"corrupt" * 10)
     drawn = taken(stream(copy, classes=BASE, batch_size=20, augment="none"), 8)
     assert set(np.unique([batch["class_id"] for batch in drawn])) == set(BASE)
-    with pytest.raises(tf.errors.DataLossError):
-        taken(stream(copy, classes=NOVEL), 1)
+    with pytest.raises(InputError, match="tfrecord: expected whole records, received 70 bytes"):
+        stream(copy, classes=NOVEL)
 
 
 @pytest.mark.parametrize(

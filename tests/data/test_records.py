@@ -1,5 +1,6 @@
 import json
 import os
+import pathlib
 import tracemalloc
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from crnet_tf.images.mask_values import label_value
-from crnet_tf.data import folds, records
+from crnet_tf.common.errors import InputError
+from crnet_tf.data import folds, record_places, records
 from crnet_tf.images import png_files
 
 
@@ -217,6 +219,41 @@ def test_a_stream_remembers_places_and_not_records(tmp_path):
     finally:
         tracemalloc.stop()
     assert len(stream) == 8 and held < long / 10
+
+
+def test_a_stream_is_opened_by_a_few_bytes_of_each_record(tmp_path, monkeypatch):
+    path, long = str(tmp_path / "long.tfrecord"), 10**5
+    with tf.io.TFRecordWriter(path) as writer:
+        for i in range(8):
+            writer.write(records.serialize(bytes(long), "png", bytes(long), f"{i}", 1, 1))
+    read = []
+    original = record_places._read
+    monkeypatch.setattr(
+        record_places, "_read", lambda *where: read.append(len(d := original(*where))) or d
+    )
+    stream = records.Stream([path])
+    assert len(stream) == 8 and sum(read) < 8 * 300
+    assert stream["7"] == list(records.stored([path]))[7]
+
+
+@pytest.mark.parametrize("kept", [1, 11, 12, 300, -1])
+def test_a_stream_of_a_truncated_file_names_it(two_files, kept):
+    paths, _ = two_files
+    content = pathlib.Path(paths[0]).read_bytes()
+    pathlib.Path(paths[0]).write_bytes(content[:kept])
+    with pytest.raises(InputError, match="a.tfrecord: expected whole records.*Copy"):
+        records.Stream(paths)
+
+
+def test_a_stream_finds_damage_when_it_is_opened_or_when_a_record_is_read(two_files):
+    paths, written = two_files
+    content = pathlib.Path(paths[0]).read_bytes()
+    for place in range(0, len(content), 7):
+        damaged = bytearray(content)
+        damaged[place] ^= 4
+        pathlib.Path(paths[0]).write_bytes(damaged)
+        with pytest.raises(InputError, match="a.tfrecord: expected whole records"):
+            dict(records.Stream(paths))
 
 
 def test_a_stream_notices_that_its_file_became_another(two_files):

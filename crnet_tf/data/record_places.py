@@ -1,0 +1,92 @@
+"""Where each record of a TFRecord file lies and which photo it holds, without reading pictures.
+
+A file is a row of frames: the length of the data (8 bytes) with its checksum (4), the data, and
+a checksum of those (4). The data are a tf.train.Example, in which every part stands behind its
+length too; so what is not looked for is passed over.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+
+from crnet_tf.common.errors import InputError
+
+_BEFORE, _AFTER = 12, 4  # bytes of a frame around the data
+_LOOK = 64  # bytes from which on a part is read: its length, its key, and more
+_TAG = 0x0A  # before a part of our Examples: field 1, of a length of its own
+
+
+class Place(NamedTuple):
+    """A frame in a file, from its length on."""
+
+    path: str
+    start: int
+    length: int  # of its data
+
+
+def places(path: str, key: str) -> Iterator[tuple[str, Place]]:
+    """(text that the record has under `key`, its place) of every record of a file, in order.
+
+    Raises:
+        InputError: the file is cut off, damaged, or holds other records. Checksums are looked
+            at when a record is read.
+    """
+    with open(path, "rb", buffering=0) as file:  # a few bytes here and there
+        size, start = os.path.getsize(path), 0
+        while start < size:
+            head = _read(file, start, _BEFORE)
+            length = int.from_bytes(head[:8], "little")
+            end = start + _BEFORE + length
+            if len(head) < _BEFORE or end + _AFTER > size:
+                raise damaged(path, f"{size:,} bytes that end within the record at {start:,}")
+            try:
+                name = _text(file, start + _BEFORE, end, key.encode())
+            except (ValueError, IndexError, DecodeError) as error:
+                raise damaged(path, f"none at {start:,} ({error})") from error
+            yield name, Place(path, start, length)
+            start = end + _AFTER
+
+
+def damaged(source: object, received: str) -> InputError:
+    """What is raised where records in `source`, a file or a folder of several, are not whole."""
+    return InputError(
+        f"{source}: expected whole records, received {received}. Copy them again, or build "
+        "them again; python -m pipelines.verify names every damaged file."
+    )
+
+
+def _text(file, at, end, key):
+    """The text under a key of the Example in bytes at..end of a file."""
+    at, features_end = _part(_read(file, at, _LOOK), at)
+    while at < min(features_end, end):
+        head = _read(file, at, _LOOK)
+        key_at, feature_end = _part(head, at)
+        if feature_end > end:
+            break
+        text_at, text_end = _part(head[key_at - at :], key_at)
+        if head[text_at - at : text_end - at] == key:
+            feature = tf.train.Features.FromString(_read(file, at, feature_end - at))
+            return feature.feature[key.decode()].bytes_list.value[0].decode()
+        at = feature_end
+    raise ValueError(f"no {key.decode()}")
+
+
+def _part(head, at):
+    """First and last byte + 1 of the part of a message that begins with `head` at byte `at`."""
+    if head[0] != _TAG:
+        raise ValueError("no tf.train.Example")
+    length = shift = 0
+    for number, byte in enumerate(head[1:11], 2):  # 7 bits a byte, lowest first
+        length |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return at + number, at + number + length
+    raise ValueError("no length")
+
+
+def _read(file: BinaryIO, at, count):
+    file.seek(at)
+    return file.read(count)
