@@ -185,10 +185,10 @@ def streams(index: Index, split: str, classes) -> dict[int, Stream]:
     found = {class_id: Stream(index.files(split, class_id)) for class_id in classes}
     for class_id, stream in found.items():
         if len(stream) != index.count(split, class_id):
-            raise InputError(
-                f"{index.directory / split}: expected {index.count(split, class_id)} photos of "
-                f"class {class_id}, as {INDEX_NAME} says, received {len(stream)}. Build the "
-                "records again."
+            raise damaged(
+                index.directory / split,
+                f"{len(stream)} of class {class_id}, of which {INDEX_NAME} lists "
+                f"{index.count(split, class_id)}",
             )
     return found
 

@@ -244,7 +244,7 @@ def test_damaged_records_are_a_mistake_that_says_where_to_look(keep, records_dir
     copy = shutil.copytree(records_dir, tmp_path / "records")
     for file in (copy / "train").glob("*.tfrecord"):
         file.write_bytes(file.read_bytes()[:keep])
-    message = "records: expected whole records, received .*python -m pipelines.verify"
+    message = "train.*: expected whole records, received .*python -m pipelines.verify"
     with pytest.raises(ValueError, match=message) as error:
         run(train, f"--records={copy}", f"--out={tmp_path}/run", *SMALL, "--steps=2")
     assert isinstance(error.value, MISTAKES)
