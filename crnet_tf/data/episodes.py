@@ -1,4 +1,4 @@
-"""Records -> episodes: sampling, augmentation, batching (Sec. 3).
+"""Records -> episodes: which photos are drawn, how they become tensors, batches (Sec. 3).
 
 An episode is one dict everywhere (K shots, H x W pixels; with B first in a batch):
 
@@ -19,8 +19,9 @@ from crnet_tf.common.errors import InputError
 from crnet_tf.common.progress import with_progress
 from crnet_tf.images.mask_values import class_mask, label_value
 from crnet_tf.data import records
+from crnet_tf.data.augmentation import flip_scale_crop, rotate_colours
 from crnet_tf.data.record_places import Place
-from crnet_tf.data.warp import zoom
+from crnet_tf.data.resizing import resize_image, resize_mask
 
 # Added to the seed of what is drawn of an episode; `to_episode` adds less for each photo.
 _CLASS, _PHOTOS = 1 << 60, 1 << 61
@@ -195,67 +196,6 @@ def to_episode(group: dict, image_size: int, augment: str, seed) -> dict:
 def binary_mask(label, class_id):
     """Label map [H,W,1] uint8 -> 1 where it shows `class_id`, 255 where void, 0 elsewhere."""
     return class_mask(label, tf.cast(label_value(class_id), tf.uint8), tf.where)
-
-
-def resize_image(image, size: int):
-    """[H,W,3] -> float32 [size,size,3], bilinear with aligned corners."""
-    resized = tf.raw_ops.ResizeBilinear(
-        images=image[None], size=[size, size], align_corners=True
-    )
-    return tf.ensure_shape(resized[0], [size, size, 3])
-
-
-def resize_mask(mask, size: int):
-    """[H,W,1] -> uint8 [size,size,1], nearest with aligned corners."""
-    pixels = tf.cast(mask[..., 0], tf.uint8)
-    for length in (tf.shape(mask)[0], tf.shape(mask)[1]):
-        step = tf.cast(length - 1, tf.float32) / max(size - 1, 1)
-        nearest = tf.cast(tf.range(size, dtype=tf.float32) * step + 0.5, tf.int32)
-        # Whole rows, then whole columns as rows: a third of ResizeNearestNeighbor's time.
-        pixels = tf.transpose(tf.gather(pixels, nearest))
-    return tf.ensure_shape(pixels[..., None], [size, size, 1])
-
-
-def flip_scale_crop(image, mask, size: int, seed, foreground=1):
-    """CANet's augmentation, alike for photo and mask: flip, scale 1..1.5, random crop.
-
-    What the crop would show of the scaled photo is cut out first, in whole pixels, and only
-    that is resized. A crop that lost the whole object, the mask's value `foreground`, is given
-    up for the uncropped photo.
-
-    Returns:
-        float32 [size,size,3], uint8 [size,size,1].
-    """
-    flip, scale, top, left = tf.unstack(tf.random.stateless_uniform([4], seed))
-    whole = tf.shape(mask)[:2]
-    shown = tf.cast(tf.round(tf.cast(whole, tf.float32) / zoom(scale)), tf.int32)
-    room = tf.cast(whole - shown + 1, tf.float32)
-    start = tf.cast(tf.stack([top, left]) * room, tf.int32)
-
-    def flipped(pixels):
-        return tf.cond(flip < 0.5, lambda: tf.reverse(pixels, [1]), lambda: pixels)
-
-    def cut(pixels):
-        begin, length = tf.concat([start, [0]], 0), tf.concat([shown, [-1]], 0)
-        return flipped(tf.slice(pixels, begin, length))
-
-    cropped = resize_mask(cut(mask), size)
-    return tf.cond(
-        tf.reduce_any(cropped == foreground),
-        lambda: (resize_image(cut(image), size), cropped),
-        lambda: (resize_image(flipped(image), size), resize_mask(flipped(mask), size)),
-    )
-
-
-def rotate_colours(episode: dict, seed) -> dict:
-    """One random rotation (or reflection) of RGB about mid-grey for a whole episode."""
-    rotation, _ = tf.linalg.qr(tf.random.stateless_normal([3, 3], seed))
-
-    def rotate(image):
-        return tf.clip_by_value(tf.tensordot(image - 127.5, rotation, 1) + 127.5, 0, 255)
-
-    images = {key: rotate(episode[key]) for key in ("support_image", "query_image")}
-    return episode | images
 
 
 def training_pair(episode: dict) -> tuple[dict, dict]:

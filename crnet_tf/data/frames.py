@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.images.mask_values import FOREGROUND, VOID
-from crnet_tf.data import episodes
+from crnet_tf.data.resizing import bilinear, resize_image, resize_mask
 
 LEAST_SIZE = 33  # px; a feature map of 5 x 5 at 1/8
 
@@ -39,8 +39,8 @@ class Frame:
     def image(self, pixels):
         """[H,W,3] RGB 0..255 -> float32 [S,S,3], bilinear with aligned corners."""
         if not self.letterbox:
-            return episodes.resize_image(pixels, self.size)
-        small = _bilinear(tf.cast(pixels, tf.float32)[None], self._inner(pixels.shape))[0]
+            return resize_image(pixels, self.size)
+        small = resize_image(tf.cast(pixels, tf.float32), self._inner(pixels.shape))
         fill = tf.constant(self.fill, tf.float32)
         return tf.pad(small - fill, [*self._padding(small.shape), [0, 0]]) + fill
 
@@ -50,10 +50,8 @@ class Frame:
         if len(mask.shape) == 2:
             mask = mask[..., None]
         if not self.letterbox:
-            return episodes.resize_mask(mask, self.size)
-        small = tf.raw_ops.ResizeNearestNeighbor(
-            images=mask[None], size=self._inner(mask.shape), align_corners=True
-        )[0]
+            return resize_mask(mask, self.size)
+        small = resize_mask(mask, self._inner(mask.shape))
         padding = [*self._padding(small.shape), [0, 0]]
         return tf.pad(small, padding, constant_values=VOID)
 
@@ -66,7 +64,7 @@ class Frame:
         """
         height, width = size
         target = [max(size)] * 2 if self.letterbox else [height, width]
-        large = _bilinear(tf.cast(maps, tf.float32)[..., None], target)
+        large = bilinear(tf.cast(maps, tf.float32)[..., None], target)
         return large[:, :height, :width, 0].numpy()
 
     def scaled(self, scale: float) -> "Frame":
@@ -101,11 +99,8 @@ def check_visible(mask: np.ndarray, frame: Frame, name: str) -> None:
     if not np.any(frame.mask(mask).numpy() == FOREGROUND):
         raise InputError(
             f"{name}: expected an object that can still be seen at the network's input size, "
-            f"{frame.size}x{frame.size}, received {np.sum(mask == FOREGROUND)} foreground pixels in "
-            f"{mask.shape[1]}x{mask.shape[0]} (width x height), none of which is left. Crop the "
-            "photo around the object, or leave it out (records: build them with a --filter for small objects)."
+            f"{frame.size}x{frame.size}, received {np.sum(mask == FOREGROUND)} foreground "
+            f"pixels in {mask.shape[1]}x{mask.shape[0]} (width x height), none of which is "
+            "left. Crop the photo around the object, or leave it out (records: build them with "
+            "a --filter for small objects)."
         )
-
-
-def _bilinear(images, size):
-    return tf.raw_ops.ResizeBilinear(images=images, size=size, align_corners=True)

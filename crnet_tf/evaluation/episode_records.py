@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.data import episodes, records
+from crnet_tf.data import episodes, records, resizing
 from crnet_tf.data.frames import Frame
 from crnet_tf.evaluation.manifest import Archive, Entry
 from crnet_tf.images import photos, png_files
@@ -156,11 +156,11 @@ def _parse(record, shot, size):
 
     def images(role):
         encoded = tf.unstack(parsed[f"{role}/image/encoded"], counts[role])
-        return [episodes.resize_image(records.decoded(e), size) for e in encoded]
+        return [resizing.resize_image(records.decoded(e), size) for e in encoded]
 
     def masks(role):
         encoded = tf.unstack(parsed[f"{role}/mask/encoded"], counts[role])
-        return [episodes.resize_mask(tf.io.decode_png(e, channels=1), size) for e in encoded]
+        return [resizing.resize_mask(tf.io.decode_png(e, channels=1), size) for e in encoded]
 
     return {
         "support_image": tf.stack(images("support")),

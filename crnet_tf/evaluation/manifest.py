@@ -14,9 +14,9 @@ import numpy as np
 
 from crnet_tf.common import files
 from crnet_tf.common.errors import InputError
-from crnet_tf.data import episodes, records
+from crnet_tf.data import records
 from crnet_tf.evaluation.sampling import REPEATING, SAMPLINGS, shuffled_pairs, supports
-from crnet_tf.images.mask_values import label_value
+from crnet_tf.images.mask_values import class_mask, label_value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Archive:
     def masked(self, name: str, class_id: int) -> tuple[np.ndarray, np.ndarray]:
         """Photo uint8 [H,W,3] of an id, and the mask uint8 [H,W] in {0,1,255} of a class."""
         image, label = self.photo(name)
-        return image, episodes.binary_mask(label[..., None], class_id).numpy()[..., 0]
+        return image, class_mask(label, label_value(class_id))
 
     def serialized(self, entry: Entry) -> list[bytes]:
         """Records of an episode, supports first, the query last."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.config import Config
-from crnet_tf.data import episodes
+from crnet_tf.data import resizing
 from crnet_tf.images.mask_values import VOID
 from crnet_tf.options import Options
 
@@ -155,7 +155,7 @@ def scored(protocol: Protocol, truth) -> np.ndarray:
         truth = np.where(truth == VOID, np.uint8(0), truth)
     if protocol.metric_size is None:
         return truth
-    return episodes.resize_mask(truth[..., None], protocol.metric_size).numpy()[..., 0]
+    return resizing.resize_mask(truth[..., None], protocol.metric_size).numpy()[..., 0]
 
 
 def deviations(

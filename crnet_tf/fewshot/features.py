@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from crnet_tf.common import files
 from crnet_tf.common.errors import InputError
-from crnet_tf.data import episodes
+from crnet_tf.data import augmentation
 from crnet_tf.data.frames import Frame
 from crnet_tf.images.labelled import LabelledPhoto, array_sha256
 from crnet_tf.network import backbones
@@ -111,7 +111,7 @@ class PhotoEncoder:
 
     def view(self, photo: LabelledPhoto, frame: Frame, seed: tuple[int, int]):
         """A flipped, scaled, cropped view: features, masked features [h,w,F], mask [S,S,1]."""
-        image, mask = episodes.flip_scale_crop(
+        image, mask = augmentation.flip_scale_crop(
             tf.constant(photo.image), tf.constant(photo.mask[..., None]), frame.size, seed
         )
         encoded = self._photo(image[None]), self._masked(image[None], mask[None])

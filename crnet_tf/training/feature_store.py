@@ -29,7 +29,7 @@ from crnet_tf.common import files
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.progress import with_progress
 from crnet_tf.config import Config
-from crnet_tf.data import episodes, records
+from crnet_tf.data import augmentation, episodes, records, resizing
 from crnet_tf.evaluation import manifest
 from crnet_tf.fewshot.features import weights_fingerprint
 from crnet_tf.network import model
@@ -236,8 +236,8 @@ def _fill(network, archive, classes, batch_size=8):
         seed = tf.stack([settings.seed, class_id * 2**32 + row])
         image, mask = tf.cond(
             row % views == 0,
-            lambda: (episodes.resize_image(image, size), episodes.resize_mask(mask, size)),
-            lambda: episodes.flip_scale_crop(image, mask, size, seed),
+            lambda: (resizing.resize_image(image, size), resizing.resize_mask(mask, size)),
+            lambda: augmentation.flip_scale_crop(image, mask, size, seed),
         )
         return image, mask, class_id, row
 

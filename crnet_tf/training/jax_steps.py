@@ -2,8 +2,8 @@
 
 A step draws nothing by itself: which photos, and the random numbers of their augmentation,
 come from `draw` on the host, so that step n depends on the seed and n alone. On the device:
-views of the photos (`warp`), one pass of the encoder for all of them, the same
-`CRNet.compute_loss` as under TensorFlow, and Keras' optimiser.
+views of the photos (`augmentation_on_device`), one pass of the encoder for all of them, the
+same `CRNet.compute_loss` as under TensorFlow, and Keras' optimiser.
 """
 
 import time
@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from crnet_tf.data import warp
+from crnet_tf.data import augmentation_on_device
 from crnet_tf.images.mask_values import VOID, label_value
 from crnet_tf.network.model import CRNet
 
@@ -57,7 +57,7 @@ def draw(by_class: dict, batch_size: int, seed: int, first: int, count: int) -> 
 
     Returns:
         dict: `photo` int32 [N,2,B] (support, query), `class_id` int32 [N,B], `uniform` float32
-        [N,2,B,4] for `warp.views`.
+        [N,2,B,4] for `augmentation_on_device.views`.
     """
     classes = sorted(by_class)
     drawn = {"photo": [], "class_id": [], "uniform": []}
@@ -85,7 +85,7 @@ def episode(photos: dict, drawn: dict, size: int, augment: str) -> tuple:
         rows = drawn["photo"][branch]
         chosen = {key: ops.take(value, rows, axis=0) for key, value in photos.items()}
         augmented = augment == "symmetric" or (augment == "canet" and name == "support")
-        inputs[f"{name}_image"], inputs[f"{name}_mask"] = warp.views(
+        inputs[f"{name}_image"], inputs[f"{name}_mask"] = augmentation_on_device.views(
             chosen, label_value(drawn["class_id"]), drawn["uniform"][branch], size, augmented
         )
     targets = {"support_mask": inputs["support_mask"], "query_mask": inputs.pop("query_mask")}

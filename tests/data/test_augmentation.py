@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from crnet_tf.data import episodes, records
+from crnet_tf.data import augmentation, episodes, records, resizing
 from crnet_tf.network import layers
 
 SIZE = 33
@@ -23,8 +23,8 @@ def plain(serialized, class_id=1):
     record = records.parse(serialized)
     mask = episodes.binary_mask(record["label"], class_id)
     return (
-        episodes.resize_image(record["image"], SIZE).numpy(),
-        episodes.resize_mask(mask, SIZE).numpy(),
+        resizing.resize_image(record["image"], SIZE).numpy(),
+        resizing.resize_mask(mask, SIZE).numpy(),
     )
 
 
@@ -32,14 +32,14 @@ def plain(serialized, class_id=1):
 def test_photos_are_resized_with_aligned_corners(shape):
     image = np.random.default_rng(0).integers(0, 256, shape).astype("uint8")
     expected = layers.resize_align_corners(image.astype("float32"), (SIZE, SIZE))
-    resized = episodes.resize_image(image, SIZE)
+    resized = resizing.resize_image(image, SIZE)
     assert resized.dtype == tf.float32
     np.testing.assert_allclose(resized, keras.ops.convert_to_numpy(expected), atol=1e-2)
 
 
 def test_resized_masks_hold_no_new_values_and_keep_their_corners():
     mask = np.random.default_rng(0).choice([0, 1, 255], (20, 70, 1)).astype("uint8")
-    resized = episodes.resize_mask(mask, SIZE).numpy()
+    resized = resizing.resize_mask(mask, SIZE).numpy()
     assert resized.dtype == np.uint8 and set(np.unique(resized)) == {0, 1, 255}
     corners = np.ix_([0, -1], [0, -1])
     np.testing.assert_array_equal(resized[..., 0][corners], mask[..., 0][corners])
@@ -52,7 +52,7 @@ def test_masks_are_resized_to_the_pixels_that_tensorflow_takes(shape, size):
     expected = tf.raw_ops.ResizeNearestNeighbor(
         images=mask[None], size=[size, size], align_corners=True
     )
-    np.testing.assert_array_equal(episodes.resize_mask(mask, size), expected[0])
+    np.testing.assert_array_equal(resizing.resize_mask(mask, size), expected[0])
 
 
 def blob(height=40, width=50):
@@ -75,7 +75,7 @@ def test_photo_and_mask_are_cut_alike(graph):
     painted = np.repeat(mask, 3, -1)
 
     def cut(seed):
-        return episodes.flip_scale_crop(painted, mask, SIZE, tf.stack([seed, 0]))
+        return augmentation.flip_scale_crop(painted, mask, SIZE, tf.stack([seed, 0]))
 
     seeds = tf.data.Dataset.range(20)
     for image, cropped in seeds.map(cut) if graph else map(cut, seeds):
@@ -92,7 +92,7 @@ def test_flips_scales_and_crops_within_the_photo():
     mask = np.ones((40, 50, 1), np.uint8)
     slopes, starts = [], []
     for seed in range(40):
-        image, _ = episodes.flip_scale_crop(columns.astype("float32"), mask, SIZE, [seed, 1])
+        image, _ = augmentation.flip_scale_crop(columns.astype("float32"), mask, SIZE, [seed, 1])
         row = image.numpy()[0, :, 0]
         assert -1e-5 < row.min() and row.max() < 1 + 1e-5
         slopes.append((row[-1] - row[0]) * SIZE / (SIZE - 1))
@@ -109,7 +109,7 @@ def test_the_object_is_never_lost():
     image = np.repeat(mask, 3, -1) * 200
     whole = 0
     for seed in range(25):
-        cropped_image, cropped = episodes.flip_scale_crop(image, mask, SIZE, [seed, 0])
+        cropped_image, cropped = augmentation.flip_scale_crop(image, mask, SIZE, [seed, 0])
         assert np.any(cropped == 1)
         whole += np.sum(cropped == 1) == 4
         np.testing.assert_array_equal(

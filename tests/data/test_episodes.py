@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from crnet_tf.data import episodes, folds, records
+from crnet_tf.data import episodes, folds, records, resizing
 from crnet_tf.evaluation import manifest
 from crnet_tf.network import model
 from crnet_tf.common.errors import InputError
@@ -204,7 +204,7 @@ def test_no_episode_shows_a_test_class_where_it_must_not(records_dir, unseen, so
     """Resized without augmentation, a photo is known by its pixels."""
     archive = manifest.Archive(records.load_index(records_dir), "train", BASE)
     forbidden = {
-        episodes.resize_image(archive.photo(name)[0], SIZE).numpy().tobytes()
+        resizing.resize_image(archive.photo(name)[0], SIZE).numpy().tobytes()
         for name, classes in shown(records_dir, BASE).items()
         if classes & set(NOVEL)
     }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from crnet_tf.data import episodes, frames
+from crnet_tf.data import frames, resizing
 from crnet_tf.network import metrics
 from crnet_tf.data.frames import Frame
 
@@ -20,9 +20,9 @@ def photo(height, width, seed=0):
 def test_a_squash_is_the_resize_of_training(size, shape):
     pixels, mask = photo(*shape), photo(*shape)[..., 0] % 2
     np.testing.assert_array_equal(
-        Frame(size).image(pixels), episodes.resize_image(pixels, size)
+        Frame(size).image(pixels), resizing.resize_image(pixels, size)
     )
-    expected = episodes.resize_mask(mask[..., None], size)
+    expected = resizing.resize_mask(mask[..., None], size)
     np.testing.assert_array_equal(Frame(size).mask(mask), expected)
     np.testing.assert_array_equal(Frame(size).mask(mask[..., None]), expected)
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from helpers.episode_batches import batches
 from PIL import Image
 
-from crnet_tf.data import episodes, records
+from crnet_tf.data import records, resizing
 from crnet_tf.evaluation import episode_records, manifest, protocols
 from crnet_tf.evaluation.episode_records import episodes_from_tfrecords
 from pipelines import build_episodes as command
@@ -107,11 +107,11 @@ def test_pillow_reads_the_episodes(framed, archive):
         for role, name in (("support", entry.support[0]), ("query", entry.query)):
             photo, label = archive.photo(name)
             (image,), (mask,) = pictures(value, role, "image"), pictures(value, role, "mask")
-            resized = episodes.resize_image(photo, SIZE)
+            resized = resizing.resize_image(photo, SIZE)
             assert image.shape == (SIZE, SIZE, 3) and image.dtype == np.uint8
             np.testing.assert_allclose(image, resized, atol=0.5 + 1e-3)
             truth = np.where(label == 255, 255, label == entry.class_id)
-            expected = episodes.resize_mask(truth[..., None], SIZE)[..., 0]
+            expected = resizing.resize_mask(truth[..., None], SIZE)[..., 0]
             np.testing.assert_array_equal(mask, expected)
             assert set(np.unique(mask)) == {0, 1, 255}
         np.testing.assert_array_equal(pictures(value, "query", "truth")[0], truth)

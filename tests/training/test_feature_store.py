@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from helpers import networks
 
-from crnet_tf.data import episodes, records
+from crnet_tf.data import episodes, records, resizing
 from crnet_tf.evaluation import manifest
 from crnet_tf.network import model, parts
 from crnet_tf.training import feature_store
@@ -61,8 +61,8 @@ def photo(index):
         record = records.parse(archive.by_class[pair[0]][pair[1]])
         mask = episodes.binary_mask(record["label"], pair[0])
         return (
-            episodes.resize_image(record["image"], SIZE).numpy(),
-            episodes.resize_mask(mask, SIZE).numpy(),
+            resizing.resize_image(record["image"], SIZE).numpy(),
+            resizing.resize_mask(mask, SIZE).numpy(),
         )
 
     return read

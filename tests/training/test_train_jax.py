@@ -62,7 +62,7 @@ def test_tensorflow_is_not_imported_on_the_way():
                 found = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             assert not any(target.split(".")[0] == "tensorflow" for target in found), name
             waiting += [target for target in found if target.startswith("crnet_tf")]
-    names = {"network.model", "training.runs", "data.photo_pack", "data.warp"}
+    names = {"network.model", "training.runs", "data.photo_pack", "data.augmentation_on_device"}
     assert {f"crnet_tf.{name}" for name in names} <= seen
 
 

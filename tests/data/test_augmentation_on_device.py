@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from crnet_tf.data import episodes, warp
+from crnet_tf.data import augmentation, augmentation_on_device, episodes, resizing
 
 SIZE, CLASS = 33, 7
 
@@ -31,10 +31,10 @@ def of_tensorflow(photos, seed=None):
         image = photos["image"][n, :height, :width]
         mask = episodes.binary_mask(photos["label"][n, :height, :width, None], CLASS)
         if seed is None:
-            image, mask = episodes.resize_image(image, SIZE), episodes.resize_mask(mask, SIZE)
+            image, mask = resizing.resize_image(image, SIZE), resizing.resize_mask(mask, SIZE)
             draws.append(np.zeros(4))
         else:
-            image, mask = episodes.flip_scale_crop(image, mask, SIZE, [seed, n])
+            image, mask = augmentation.flip_scale_crop(image, mask, SIZE, [seed, n])
             draws.append(tf.random.stateless_uniform([4], [seed, n]))
         images.append(image)
         masks.append(mask)
@@ -46,7 +46,7 @@ def test_pixels_are_those_of_tensorflow(seed):
     photos = canvas(12)
     expected_image, expected_mask, draws = of_tensorflow(photos, seed)
     values = np.full(len(draws), CLASS)
-    image, mask = warp.views(photos, values, draws, SIZE, augment=seed is not None)
+    image, mask = augmentation_on_device.views(photos, values, draws, SIZE, augment=seed is not None)
     assert mask.dtype == tf.uint8 and set(np.unique(mask)) == {0, 1, 255}
     np.testing.assert_allclose(image, expected_image, atol=0.01)
     # A position halfway between two pixels may be rounded either way.
@@ -58,8 +58,8 @@ def test_a_crop_without_the_object_is_given_up():
     photos["label"][:] = 0
     photos["label"][0, 0, 0] = CLASS
     draws = np.array([[0.9, 1.0, 0.99, 0.99]], np.float32)  # lower right corner
-    _, mask = warp.views(photos, [CLASS], draws, SIZE, augment=True)
+    _, mask = augmentation_on_device.views(photos, [CLASS], draws, SIZE, augment=True)
     assert mask[0, 0, 0, 0] == 1
-    image, _ = warp.views(photos, [CLASS], draws, SIZE, augment=True)
-    whole, _ = warp.views(photos, [CLASS], draws, SIZE, augment=False)
+    image, _ = augmentation_on_device.views(photos, [CLASS], draws, SIZE, augment=True)
+    whole, _ = augmentation_on_device.views(photos, [CLASS], draws, SIZE, augment=False)
     np.testing.assert_array_equal(image, whole)

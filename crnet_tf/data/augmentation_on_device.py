@@ -1,4 +1,4 @@
-"""Augmentation in keras.ops, many photos at once: the twin of `episodes.flip_scale_crop`.
+"""Augmentation of many photos at once in keras.ops: the twin of `augmentation.flip_scale_crop`.
 
 Photos lie in canvases of one size (`photo_pack.canvases`). Flip, scale, crop and resize are one
 bilinear sampling at the source positions of an output's rows and columns: the same pixels as
