@@ -20,7 +20,7 @@ import numpy as np
 from absl import flags
 
 from crnet_tf.annotations import class_folders, coco_json, label_maps, labelme
-from crnet_tf.annotations.listing import Listing, Photo
+from crnet_tf.annotations.listing import Listing, PhotoFile
 from crnet_tf.common import cli
 from crnet_tf.common.errors import InputError
 from crnet_tf.data import folds as known_folds
@@ -42,7 +42,7 @@ VAL_SHARE = 0.3
 
 def build_folder(
     listing: Listing,
-    read_label: Callable[[Photo], np.ndarray],
+    read_label: Callable[[PhotoFile], np.ndarray],
     out: photos.PathLike,
     *,
     source: str,

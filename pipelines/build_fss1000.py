@@ -18,7 +18,7 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from crnet_tf.annotations.listing import Photo, read_lines
+from crnet_tf.annotations.listing import PhotoFile, read_lines
 from crnet_tf.common import cli
 from crnet_tf.common.errors import InputError
 from crnet_tf.data.records import Index
@@ -94,7 +94,7 @@ def list_classes(root: pathlib.Path) -> list[str]:
     return names
 
 
-def list_photos(folder: pathlib.Path, class_id: int) -> list[Photo]:
+def list_photos(folder: pathlib.Path, class_id: int) -> list[PhotoFile]:
     """Photos and masks of a class folder, in the order of their numbers.
 
     Where one of the two is missing, the other one is listed all the same: reading it says so.
@@ -106,7 +106,7 @@ def list_photos(folder: pathlib.Path, class_id: int) -> list[Photo]:
     for stem in sorted(photos_of | masks_of, key=lambda name: (len(name), name)):
         photo = photos_of.get(stem, folder / f"{stem}{PHOTO_SUFFIXES[0]}")
         label = masks_of.get(stem, folder / f"{stem}{MASK_SUFFIX}")
-        found.append(Photo(f"{folder.name}/{stem}", photo, label, (class_id,)))
+        found.append(PhotoFile(f"{folder.name}/{stem}", photo, label, (class_id,)))
     return found
 
 
@@ -136,7 +136,7 @@ def read_names(path: photos.PathLike, known: list[str]) -> set[str]:
     return names
 
 
-def read_label(photo: Photo) -> np.ndarray:
+def read_label(photo: PhotoFile) -> np.ndarray:
     """Label map uint8 [H,W]: the class where the grey mask is at least 128."""
     mask = mask_files.read_grey_mask(photo.label)
     mask_files.check_foreground(mask, photo.label)

@@ -14,7 +14,7 @@ from crnet_tf.annotations.listing import (
     LABEL_SUFFIXES,
     PHOTO_SUFFIXES,
     Listing,
-    Photo,
+    PhotoFile,
     files_by_name,
 )
 from crnet_tf.images import mask_files
@@ -54,7 +54,7 @@ def list_photos(source: pathlib.Path) -> Listing:
     return Listing(tuple(names), photos, problems, notes)
 
 
-def read_label(photo: Photo) -> np.ndarray:
+def read_label(photo: PhotoFile) -> np.ndarray:
     """Label map uint8 [H,W] of a photo, drawn from its mask."""
     mask = mask_files.read_mask(photo.label)
     mask_files.check_foreground(mask, photo.label)
@@ -72,7 +72,7 @@ def _pairs(folder, class_id):
     found = []
     for name, path in images.items():
         if name in masks:
-            found.append(Photo(f"{folder.name}/{name}", path, masks[name], (class_id,)))
+            found.append(PhotoFile(f"{folder.name}/{name}", path, masks[name], (class_id,)))
         else:
             problems.append(
                 f"{path}: expected a mask {folder}/masks/{name}.png, found none."

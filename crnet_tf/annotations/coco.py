@@ -24,7 +24,7 @@ class Annotation(NamedTuple):
     crowd: bool
 
 
-class Photo(NamedTuple):
+class AnnotatedPhoto(NamedTuple):
     """A photo with all that was drawn into it."""
 
     file: pathlib.Path
@@ -36,7 +36,7 @@ class Photo(NamedTuple):
 class Instances(NamedTuple):
     """The content of an annotation file."""
 
-    photos: list[Photo]  # with annotations, by image id
+    photos: list[AnnotatedPhoto]  # with annotations, by image id
     bare: int  # photos without any
     class_ids: dict[int, int]  # category id (1..90 with gaps) -> 1..80
 
@@ -64,7 +64,9 @@ def read_instances(
             drawn[given["image_id"]].append(_annotation(given))
         images = _images_by_id(content["images"], path)
         photos = [
-            Photo(photo_folder / i["file_name"], i["height"], i["width"], tuple(drawn[key]))
+            AnnotatedPhoto(
+                photo_folder / i["file_name"], i["height"], i["width"], tuple(drawn[key])
+            )
             for key, i in images.items()
             if key in drawn
         ]
@@ -85,7 +87,7 @@ def read_instances(
     return Instances(photos, len(images) - len(photos), class_ids)
 
 
-def draw_label(photo: Photo, class_ids: dict[int, int]) -> np.ndarray:
+def draw_label(photo: AnnotatedPhoto, class_ids: dict[int, int]) -> np.ndarray:
     """The label map of a photo: uint8 [H,W] class ids 1..80, 0 background, 255 in crowds.
 
     Crowds are drawn first, then objects from the largest to the smallest, so that a small

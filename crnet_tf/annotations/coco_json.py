@@ -15,7 +15,7 @@ from crnet_tf.annotations.coco_masks import pycocotools_mask
 from crnet_tf.annotations.listing import (
     MALFORMED,
     Listing,
-    Photo,
+    PhotoFile,
     check_file,
     second_of_name,
     text_in,
@@ -47,8 +47,8 @@ def list_photos(annotations: pathlib.Path, images: pathlib.Path) -> Listing:
     for name, (image_id, path) in files.items():
         _, height, width = photos[image_id]
         classes = {ids[a.category_id] for a in objects[name] if not a.crowd}
-        label = coco.Photo(path, height, width, objects[name]), values
-        listed.append(Photo(name, path, label, tuple(sorted(classes))))
+        label = coco.AnnotatedPhoto(path, height, width, objects[name]), values
+        listed.append(PhotoFile(name, path, label, tuple(sorted(classes))))
     bare, absent = len(photos) - len(drawn), len(categories) - len(present)
     notes = [f"{bare} photos without a segmentation; left out."] if bare else []
     unseen = sum(image_id in drawn for image_id in bare_objects)
@@ -57,7 +57,7 @@ def list_photos(annotations: pathlib.Path, images: pathlib.Path) -> Listing:
     return Listing(tuple(name for _, name in present), listed, problems, notes)
 
 
-def read_label(photo: Photo) -> np.ndarray:
+def read_label(photo: PhotoFile) -> np.ndarray:
     """Label map uint8 [H,W] of a photo, drawn from its objects."""
     drawn, values = photo.label
     check_size(drawn.file, (drawn.height, drawn.width))

@@ -21,7 +21,7 @@ from crnet_tf.annotations.listing import (
     LABEL_SUFFIXES,
     PHOTO_SUFFIXES,
     Listing,
-    Photo,
+    PhotoFile,
     check_file,
     files_by_name,
 )
@@ -89,7 +89,7 @@ def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Pat
     values = {name: label_value(c) for name, c in ids.items()} | SPECIAL
     drawing = {table.keys[n]: value for n, value in values.items() if n in table.keys}
     listed = [
-        Photo(
+        PhotoFile(
             name,
             paths[name],
             (maps[name], table.in_colour, drawing, held[name][1]),
@@ -101,7 +101,7 @@ def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Pat
     return Listing(tuple(present), listed, problems, notes)
 
 
-def read_label(photo: Photo) -> np.ndarray:
+def read_label(photo: PhotoFile) -> np.ndarray:
     """Label map uint8 [H,W] of a photo: its own map with the values of our class ids."""
     path, in_colour, drawing, runs = photo.label
     if runs is None:

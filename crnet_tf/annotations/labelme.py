@@ -18,7 +18,7 @@ from crnet_tf.annotations.listing import (
     MALFORMED,
     PHOTO_SUFFIXES,
     Listing,
-    Photo,
+    PhotoFile,
     files_of,
     photo_name,
     text_in,
@@ -63,7 +63,7 @@ def list_photos(source: pathlib.Path) -> Listing:
         classes = tuple(sorted({ids[label] for label, *_ in shapes if label in ids}))
         values = SPECIAL | {label: label_value(c) for label, c in ids.items()}
         coloured = tuple((values[label], kind, points) for label, kind, points in shapes)
-        photos.append(Photo(name, photo, (size, coloured), classes))
+        photos.append(PhotoFile(name, photo, (size, coloured), classes))
     notes = [f"{n} shapes of kind {kind} left out." for kind, n in sorted(left_out.items())]
     named = {photo.resolve() for _, photo, *_ in drawn}
     bare = sum(path.resolve() not in named for path in files_of(source, PHOTO_SUFFIXES))
@@ -71,7 +71,7 @@ def list_photos(source: pathlib.Path) -> Listing:
     return Listing(tuple(names), photos, problems, notes)
 
 
-def read_label(photo: Photo) -> np.ndarray:
+def read_label(photo: PhotoFile) -> np.ndarray:
     """Label map uint8 [H,W] of a photo, drawn from its shapes."""
     size, shapes = photo.label
     check_size(photo.path, size[::-1])

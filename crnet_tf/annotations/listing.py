@@ -18,7 +18,7 @@ MALFORMED = (
 )  # fmt: skip
 
 
-class Photo(NamedTuple):
+class PhotoFile(NamedTuple):
     """One photo and what its format's `read_label` needs."""
 
     name: str  # id in the records: path below the source without suffix
@@ -31,7 +31,7 @@ class Listing(NamedTuple):
     """All photos of a source."""
 
     class_names: tuple[str, ...]  # of the ids 1, 2, ...
-    photos: list[Photo]
+    photos: list[PhotoFile]
     problems: list[str]  # why files cannot be used: an error each, or skipped
     notes: list[str]  # what was left out by rule, for the user to know
 

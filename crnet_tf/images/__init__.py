@@ -1,5 +1,6 @@
 """Photos and masks as people's files hold them -> arrays, and back; folders of them; drawing.
 
-What the values of a mask mean is decided in `mask_values`, what a mask file says in
-`mask_files`. Nothing in here knows of data sets, classes of a data set, or networks.
+`photos`, `label_files` and `mask_files` read one file each, `labelled` a photo with its mask;
+`mask_values` says what the values of a mask mean, `png_files` writes. Nothing in here knows of
+data sets, classes of a data set, or networks.
 """

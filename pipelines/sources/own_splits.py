@@ -6,7 +6,7 @@ import math
 import pathlib
 from collections.abc import Collection, Mapping, Sequence
 
-from crnet_tf.annotations.listing import PHOTO_SUFFIXES, Photo, read_lines
+from crnet_tf.annotations.listing import PHOTO_SUFFIXES, PhotoFile, read_lines
 from crnet_tf.common.disk import sha256_of
 from crnet_tf.common.errors import InputError
 
@@ -36,11 +36,11 @@ def named_fold(class_names: Sequence[str], test_classes: Sequence[str]) -> list[
 
 
 def split_by_share(
-    photos: Sequence[Photo],
+    photos: Sequence[PhotoFile],
     val_share: float,
     held_out: Collection[int],
     same: Mapping[str, str] | None = None,
-) -> dict[str, list[Photo]]:
+) -> dict[str, list[PhotoFile]]:
     """{"train", "val"}: of every class about a share is held out, by a hash of the names.
 
     Both splits get at least two photos of a class if possible, train before val. Adding
@@ -93,7 +93,7 @@ def split_by_share(
     )
 
 
-def copies(photos: Sequence[Photo]) -> dict[str, str]:
+def copies(photos: Sequence[PhotoFile]) -> dict[str, str]:
     """{photo id: hash of its file} of photos that are there more than once, to the byte."""
     by_size = {}
     for photo in photos:
@@ -109,11 +109,11 @@ def copies(photos: Sequence[Photo]) -> dict[str, str]:
 
 
 def split_by_lists(
-    photos: Sequence[Photo],
+    photos: Sequence[PhotoFile],
     val_list: pathlib.Path,
     train_list: pathlib.Path | None = None,
     held_out: Collection[int] = (),
-) -> dict[str, list[Photo]]:
+) -> dict[str, list[PhotoFile]]:
     """{"train", "val"}: the photos two files name, one a line.
 
     Args:

@@ -132,7 +132,7 @@ def edit(root, change):
 
 
 def draw(*annotations):
-    photo = coco.Photo(
+    photo = coco.AnnotatedPhoto(
         pathlib.Path("x.jpg"),
         HEIGHT,
         WIDTH,

@@ -13,7 +13,7 @@ from helpers import commands
 from PIL import Image
 
 from crnet_tf.annotations import class_folders, coco, coco_json, label_maps, labelme
-from crnet_tf.annotations.listing import Photo, files_of, read_lines
+from crnet_tf.annotations.listing import PhotoFile, files_of, read_lines
 from crnet_tf.data import records
 from crnet_tf.images import png_files
 from pipelines import build_folder, verify
@@ -173,14 +173,16 @@ def test_class_folders(tmp_path):
 def test_masks_with_void(tmp_path):
     mask = np.array([[0, 1, 255]], np.uint8)
     png_files.write_png(tmp_path / "m.png", mask)
-    label = class_folders.read_label(Photo("a", tmp_path / "a.jpg", tmp_path / "m.png", (7,)))
+    label = class_folders.read_label(
+        PhotoFile("a", tmp_path / "a.jpg", tmp_path / "m.png", (7,))
+    )
     np.testing.assert_array_equal(label, [[0, 7, 255]])
 
 
 def labelme_photo(folder, size, shapes):
     Image.new("RGB", size).save(folder / "a.png")
     drawn = [(value, kind, np.array(points)) for value, kind, points in shapes]
-    return Photo("a", folder / "a.png", (size, drawn), (5,))
+    return PhotoFile("a", folder / "a.png", (size, drawn), (5,))
 
 
 def test_labelme_polygons_circles_and_special_labels(tmp_path):
@@ -640,7 +642,7 @@ def test_wrong_folds():
 def some_photos(count):
     random = np.random.default_rng(0)
     return [
-        Photo(f"f/{i}", None, None, tuple(sorted({*random.integers(1, 6, 2).tolist()})))
+        PhotoFile(f"f/{i}", None, None, tuple(sorted({*random.integers(1, 6, 2).tolist()})))
         for i in range(count)
     ]
 
@@ -659,11 +661,11 @@ def test_split_gives_every_class_its_share_and_does_not_depend_on_the_order():
 
 
 def test_split_of_few_photos_and_of_classes_never_trained_on():
-    few = [Photo(f"a/{i}", None, None, (1,)) for i in range(4)]
+    few = [PhotoFile(f"a/{i}", None, None, (1,)) for i in range(4)]
     for share in (0.01, 0.99):
         split = own_splits.split_by_share(few, share, set())
         assert len(split["val"]) == len(split["train"]) == 2
-    crowded = [Photo(f"a/{i}", None, None, (i % 3 + 1, (i + 1) % 3 + 1)) for i in range(9)]
+    crowded = [PhotoFile(f"a/{i}", None, None, (i % 3 + 1, (i + 1) % 3 + 1)) for i in range(9)]
     split = own_splits.split_by_share(crowded, 0.4, set())
     for part in split.values():  # a photo for one class is one for another, too
         assert all(sum(c in p.classes for p in part) >= 2 for c in (1, 2, 3))
@@ -679,7 +681,7 @@ def test_an_empty_split_is_told_with_its_cause_before_anything_is_written(tmp_pa
     (tmp_path / "val.txt").write_text("\n".join(p.name for p in listing.photos))
     with pytest.raises(ValueError, match="split 'train': .* none of 6.*val.txt names them all"):
         build(class_folders, listing, tmp_path / "out", val_list=tmp_path / "val.txt")
-    crowded = [Photo(f"a/{i}", None, None, (1, 2)) for i in range(9)]
+    crowded = [PhotoFile(f"a/{i}", None, None, (1, 2)) for i in range(9)]
     with pytest.raises(ValueError, match="split 'train': .* none of 9.*--test_classes"):
         own_splits.split_by_share(crowded, 0.3, {2})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "val.txt"]
@@ -689,7 +691,7 @@ def test_copies_of_a_photo_stay_in_one_split(tmp_path):
     listed = []
     for name, content in [("a", b"1"), ("b", b"2"), ("c", b"33"), ("d", b"1"), ("e", b"4")]:
         (tmp_path / name).write_bytes(content)
-        listed.append(Photo(name, tmp_path / name, None, (1 + (name > "c"),)))
+        listed.append(PhotoFile(name, tmp_path / name, None, (1 + (name > "c"),)))
     same = own_splits.copies(listed)
     assert same["a"] == same["d"] != same["b"] and "c" not in same
     for share in (0.2, 0.4, 0.6, 0.8):
