@@ -15,6 +15,7 @@ import tensorflow as tf
 from absl import flags
 
 from crnet_tf.common import cli
+from crnet_tf.common.tables import markdown
 from crnet_tf.data import records
 from crnet_tf.evaluation import manifest, scoring
 from crnet_tf.fewshot.features import base_frame
@@ -80,14 +81,14 @@ def evaluation_seconds(network, archive, options: Options, count: int, fresh: in
 
 def table(finetuning: dict, evaluation: dict, shot: int, updates: int, count: int) -> str:
     """Markdown of both."""
-    lines = ["| | features kept | encoded again | times as fast |", "|---|--:|--:|--:|"]
+    rows = []
     for name, found in (
         (f"fine-tuning, {shot}-shot, {updates} updates, s", finetuning),
         (f"1-shot evaluation, s an episode of {count}", evaluation),
     ):
         ratio = found["again"] / found["kept"]
-        lines.append(f"| {name} | {found['kept']:.2f} | {found['again']:.2f} | {ratio:.2f} |")
-    return "\n".join(lines)
+        rows.append([name, *(f"{n:.2f}" for n in (found["kept"], found["again"], ratio))])
+    return markdown(["", "features kept", "encoded again", "times as fast"], rows)
 
 
 def define_flags():

@@ -88,6 +88,40 @@ def test_source_files_and_functions_are_short(path):
             assert node.end_lineno - node.lineno < 60, node.name
 
 
+# Public in spite of their names, or of this project and meant for its own file.
+UNDERSCORED = {"_replace", "_asdict", "_fields", "_exit"}
+
+
+def test_no_private_attribute_of_another_project_is_used():
+    """What begins with an underscore is used only in the file that defines it, or by way of
+    `self`; subclasses of Keras' classes set none, which might be Keras' own."""
+    trees = {name: ast.parse(path.read_text("utf-8")) for name, path in MODULES.items()}
+    defined = {name: UNDERSCORED | names_defined(tree) for name, tree in trees.items()}
+    anywhere = set().union(*defined.values())
+    for name, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and re.match(r"_[^_]", node.attr):
+                known = anywhere if ast.unparse(node.value) == "self" else defined[name]
+                place = f"{name}, line {node.lineno}: {ast.unparse(node)}"
+                assert node.attr in known, f"{place} is private: use what is public"
+
+
+def names_defined(tree):
+    """Functions, classes, variables, and attributes that classes of ours are given."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        if isinstance(node, ast.ClassDef) and not any(
+            "keras." in ast.unparse(base) for base in node.bases
+        ):
+            inside = [a for a in ast.walk(node) if isinstance(a, ast.Attribute)]
+            names |= {a.attr for a in inside if isinstance(a.ctx, ast.Store)}
+    return names
+
+
 def test_no_large_file_but_the_start_model_is_committed():
     large = [path for path in tracked_files() if path.stat().st_size > MAX_BYTES]
     assert large == [ROOT / "crnet_tf" / "start.keras"]

@@ -114,17 +114,28 @@ def write_text(path: str | os.PathLike, content: str) -> None:
     write_bytes(path, content.encode(errors="surrogateescape"))
 
 
-def read_json(path: str | os.PathLike):
+def read_json(path: str | os.PathLike, missing=None):
     """What a JSON file of this project holds.
+
+    Args:
+        missing: what stands for a file that is not there; None: that is an error.
 
     Raises:
         FileNotFoundError: there is none. ValueError: it is damaged.
     """
+    path = pathlib.Path(path)
+    if missing is not None and not path.exists():
+        return missing
+    return parse_json(path.read_bytes(), path)
+
+
+def parse_json(content: str | bytes, where: str | os.PathLike):
+    """What JSON of this project says; `where` it stands is for the error, a ValueError."""
     try:
-        return json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        return json.loads(content)
     except ValueError as error:
         raise InputError(
-            f"{path}: expected the JSON that was written there, received a damaged file "
+            f"{where}: expected the JSON that was written there, received a damaged file "
             f"({error}). Copy it again, or remove what it belongs to."
         ) from error
 

@@ -7,6 +7,7 @@ import os
 import numpy as np
 
 from crnet_tf.common.errors import InputError
+from crnet_tf.common.tables import markdown
 from crnet_tf.config import Config
 from crnet_tf.data import records
 from crnet_tf.evaluation import manifest, results, scoring
@@ -131,9 +132,9 @@ def with_prototypes(
 
 def table(scores: dict, threshold: float) -> str:
     """Markdown of `measure`'s scores, in percent."""
-    lines = ["| threshold | mIoU | FB-IoU | |", "|--:|--:|--:|---|"]
     said = {best_threshold(scores): "best", threshold: "for unseen classes"}
+    rows = []
     for t in THRESHOLDS:
-        mean, both = (100 * scores[above(t)][key] for key in ("mean_iou", "fb_iou"))
-        lines.append(f"| {t} | {mean:.1f} | {both:.1f} | {said.get(t, '')} |")
-    return "\n".join(lines)
+        found = (f"{100 * scores[above(t)][key]:.1f}" for key in ("mean_iou", "fb_iou"))
+        rows.append([t, *found, said.get(t, "")])
+    return markdown(["threshold", "mIoU", "FB-IoU", ""], rows, left=0)

@@ -11,7 +11,7 @@ import pathlib
 
 import numpy as np
 
-from crnet_tf.common import files
+from crnet_tf.common import files, tables
 from crnet_tf.network import metrics
 
 STEP, ABOVE = "crnet_step", "crnet_above"  # methods: these, and a number
@@ -122,7 +122,7 @@ def table(rows: list[dict], class_names: dict[str, str]) -> str:
     classes = sorted({c for row in rows for c in row["class_iou"]}, key=int)
     head = ["method", "k", "protocol", "seeds", "manifest", "selected on", "mIoU", "FB-IoU"]
     head += [class_names[c] for c in classes]
-    lines = ["| " + " | ".join(head) + " |", "|---" * 6 + "|--:" * (len(head) - 6) + "|"]
+    lines = []
     for row in rows:
         manifests = ", ".join(value[:12] for value in row["manifest_sha256"])
         seeds = ", ".join(map(str, row["seeds"]))
@@ -130,8 +130,8 @@ def table(rows: list[dict], class_names: dict[str, str]) -> str:
         cells += [row["select_on"], _percent(row, "mean_iou"), _percent(row, "fb_iou")]
         found = row["class_iou"]
         cells += [f"{100 * found[c]:.1f}" if c in found else "" for c in classes]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        lines.append(cells)
+    return tables.markdown(head, lines, left=6)
 
 
 def _how(row):

@@ -108,7 +108,7 @@ class CRNet(keras.Model):
             with tf.GradientTape() as tape:
                 outputs = self(x, training=True)
                 loss = self.compute_loss(x=x, y=y, y_pred=outputs)
-                self._loss_tracker.update_state(loss)
+                next(m for m in self.metrics if m.name == "loss").update_state(loss)
                 # Gradients are summed over replicas; each replica holds a share of the batch.
                 replicas = tf.distribute.get_strategy().num_replicas_in_sync
                 scaled = self.optimizer.scale_loss(loss / replicas)

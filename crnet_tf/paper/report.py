@@ -1,8 +1,10 @@
 """A table of the paper in Markdown: its values beside those of the runs that are finished."""
 
 from crnet_tf import config
+from crnet_tf.common import files
+from crnet_tf.common.tables import markdown
 from crnet_tf.data import records
-from crnet_tf.paper.runs import Workplace, checkpoint_config, read_json
+from crnet_tf.paper.runs import Workplace, checkpoint_config
 from crnet_tf.paper.tables import COMPLETE_PAIRS, Column, Row, Table, network_name
 
 # Said elsewhere in the report, or no choice.
@@ -66,7 +68,7 @@ def _side_by_side(table: Table, values, failures):
             else:
                 cells += [f"{paper:.1f}", _here(table, row, column, values, failures)]
         lines.append(cells)
-    return _markdown([*table.labels, *titles], lines, left=len(table.labels))
+    return markdown([*table.labels, *titles], lines, left=len(table.labels))
 
 
 def _here(table, row, column, values, failures):
@@ -108,7 +110,7 @@ def _folds(place, values, failures):
             }
             cells = [texts.get(fold, "not run") for fold in place.table.folds]
             lines.append([row.name, column.title, *cells])
-    return _markdown(
+    return markdown(
         ["row", "column", *(f"fold {fold}" for fold in place.table.folds)], lines, left=2
     )
 
@@ -148,30 +150,18 @@ def _networks(place):
                 lines[row.network, fold] = [
                     network_name(row.network), str(fold), *_training(checkpoint)
                 ]  # fmt: skip
-    heads = [
-        "network",
-        "fold",
-        "px",
-        "steps",
-        "batch",
-        "selected on",
-        "hours",
-        "git",
-        "departs",
-    ]
-    return (
-        _markdown(heads, list(lines.values()), left=len(heads))
-        if lines
-        else "No network is trained."
-    )
+    if not lines:
+        return "No network is trained."
+    head = "network, fold, px, steps, batch, selected on, hours, git, departs".split(", ")
+    return markdown(head, lines.values(), left=len(head))
 
 
 def _training(checkpoint):
     values = checkpoint_config(checkpoint)
-    run = read_json(checkpoint.with_name("run.json"))
+    run = files.read_json(checkpoint.with_name("run.json"), {})
     # The best checkpoint may be from before the number of steps was raised.
     steps = max(values["steps"], run.get("config", values)["steps"])
-    best = read_json(checkpoint.with_name("best.json")).get("step")
+    best = files.read_json(checkpoint.with_name("best.json"), {}).get("step")
     defaults = vars(config.Config())
     departures = [
         f"{name}={str(value).rpartition('/')[2]}"
@@ -231,7 +221,7 @@ def _evaluations(place):
                 )
     heads = ["row", "k", "fold", "k-shot", "scales", "options", "episodes", "seeds",
              "manifest", "protocol, deviations", "classes", "hours"]  # fmt: skip
-    return _markdown(heads, lines, left=len(heads)) if lines else "Nothing is evaluated."
+    return markdown(heads, lines, left=len(heads)) if lines else "Nothing is evaluated."
 
 
 def _options(options, kshot):
@@ -252,10 +242,3 @@ def _percent(value):
 def _inline(text):
     """A line of someone's output as Markdown code."""
     return "`" + text.replace("`", "'") + "`"
-
-
-def _markdown(heads, lines, left):
-    """Table whose first `left` columns are text."""
-    rule = "|" + "---|" * left + "--:|" * (len(heads) - left)
-    rows = ["| " + " | ".join(cells) + " |" for cells in [heads, *lines]]
-    return "\n".join([rows[0], rule, *rows[1:]])

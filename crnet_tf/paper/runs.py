@@ -117,7 +117,7 @@ class Workplace:
             return True
         if not checkpoint.exists() or self._differing(row.network, fold, checkpoint):
             return False
-        sessions = read_json(self.run_dir(row, fold) / "run.json").get("sessions", [])
+        sessions = files.read_json(self.run_dir(row, fold) / "run.json", {}).get("sessions", [])
         if not sessions or "seconds" not in sessions[-1]:  # killed, or still at it
             return False
         asked = self.training_command(row, fold)[3:]
@@ -134,7 +134,7 @@ class Workplace:
             return None
         if file.stat().st_mtime < checkpoint.stat().st_mtime:
             return None
-        report = read_json(file)
+        report = files.read_json(file)
         wanted = {"fold": fold, "records_sha256": self.records_sha256}
         if any(report.get(key) != value for key, value in wanted.items()):
             return None
@@ -199,11 +199,6 @@ def checkpoint_config(path: pathlib.Path) -> dict:
             f"{path}: expected a .keras file written by training, received another file "
             f"({type(error).__name__}: {error})."
         ) from error
-
-
-def read_json(path: pathlib.Path) -> dict:
-    """A JSON file; {} where there is none."""
-    return files.read_json(path) if path.exists() else {}
 
 
 def _command(module, **flags):

@@ -97,7 +97,7 @@ def read_evaluation(folder: pathlib.Path) -> dict:
             f"{path}: expected an evaluation, received nothing: there is no such file. Make "
             f"one: python -m crnet_tf.evaluate --checkpoint=... --out={folder}"
         )
-    evaluation = _json(path.read_bytes(), path)
+    evaluation = _object(path.read_bytes(), path)
     missing = [key for key in WANTED if key not in evaluation]
     if missing:
         raise InputError(
@@ -111,14 +111,16 @@ def read_episodes(folder: pathlib.Path) -> list[dict]:
     """Lines of a folder's `episodes.jsonl`; none where there is no such file."""
     path = folder / "episodes.jsonl"
     lines = path.read_bytes().splitlines() if path.is_file() else []
-    return [_json(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
+    return [
+        _object(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()
+    ]
 
 
 def read_pictures(folder: pathlib.Path) -> tuple[dict, list[tuple[str, np.ndarray]]]:
     """PNG files of a folder: {name: picture}, and (caption, picture) of the panels."""
     pictures = {path.stem: photos.read_photo(path) for path in sorted(folder.glob("*.png"))}
     path = folder / CAPTIONS
-    captions = _json(path.read_bytes(), path) if path.is_file() else {}
+    captions = files.read_json(path, {})
     panels = []
     for kind in KINDS:
         if f"panels-{kind}" in pictures:
@@ -127,14 +129,8 @@ def read_pictures(folder: pathlib.Path) -> tuple[dict, list[tuple[str, np.ndarra
     return pictures, panels
 
 
-def _json(content, where):
-    try:
-        value = json.loads(content)
-    except ValueError as error:
-        raise InputError(
-            f"{where}: expected JSON, received something that cannot be parsed ({error}). The "
-            "file is damaged: copy it again, or evaluate again."
-        ) from error
+def _object(content, where):
+    value = files.parse_json(content, where)
     if not isinstance(value, dict):
         raise InputError(
             f"{where}: expected a JSON object, received {type(value).__name__}. The file is "

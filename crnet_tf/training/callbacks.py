@@ -16,6 +16,8 @@ from crnet_tf.network.model import CRNet
 from crnet_tf.options import Options
 from crnet_tf.training.checkpoints import averaged_weights, keep_best, save_atomically
 
+BATCHES = 50  # steps between two values of a loss in TensorBoard
+
 
 class SaveLast(keras.callbacks.Callback):
     """`last.keras` after every epoch: weights, optimiser and step, all that a resume needs."""
@@ -41,16 +43,25 @@ class SeedDropout(keras.callbacks.Callback):
 
 
 class TensorBoard(keras.callbacks.TensorBoard):
-    """Keras', whose steps go on after the `done` ones of a run that is taken up again."""
+    """Keras', and losses within the epochs, as `batch_NAME`.
+
+    Args:
+        done: steps behind a run that is taken up again: its steps are counted on.
+    """
 
     def __init__(self, folder: pathlib.Path, done: int, steps_per_epoch: int):
-        # A divisor of the epoch: between its steps Keras drops even epoch values.
-        super().__init__(folder, write_graph=False, update_freq=math.gcd(50, steps_per_epoch))
-        self.done = done
+        super().__init__(folder, write_graph=False, update_freq="epoch")
+        self.step, self.every = done, min(BATCHES, steps_per_epoch)
+        self.within = tf.summary.create_file_writer(str(folder / "train"))
 
-    def on_train_begin(self, logs=None):
-        super().on_train_begin(logs)
-        self._global_train_batch = self.done
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        self.step += 1
+        if self.step % self.every == 0:
+            with self.within.as_default(self.step), tf.summary.record_if(True):
+                for name, value in logs.items():
+                    tf.summary.scalar(f"batch_{name}", value)
+            self.within.flush()
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):

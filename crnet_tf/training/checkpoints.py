@@ -9,6 +9,8 @@ import pathlib
 import time
 import zipfile
 
+import keras
+
 from crnet_tf.common import files
 from crnet_tf.common.errors import InputError
 from crnet_tf.network.model import CRNet
@@ -114,17 +116,13 @@ def keep_best(
 @contextlib.contextmanager
 def averaged_weights(network: CRNet):
     """The moving averages of `--ema` in place of the weights, put back exactly after."""
-    # Mixed float16 wraps the optimiser in one that scales the loss.
-    optimizer = getattr(network.optimizer, "inner_optimizer", network.optimizer)
-    if not optimizer.use_ema:
+    if not network.config.ema:
         yield
         return
-    averages = optimizer._model_variables_moving_average
-    variables = optimizer._trainable_variables
-    kept = [variable.numpy() for variable in variables]
+    variables = network.trainable_variables
+    kept = [keras.ops.convert_to_numpy(variable) for variable in variables]
     try:
-        for variable, average in zip(variables, averages, strict=True):
-            variable.assign(average)
+        network.optimizer.finalize_variable_values(variables)
         yield
     finally:
         for variable, value in zip(variables, kept, strict=True):

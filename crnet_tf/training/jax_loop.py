@@ -128,8 +128,7 @@ class _Run:
         return device | self._speed(device)
 
     def _history(self, done):
-        path = self.out / "history.json"
-        return files.read_json(path)[:done] if done and path.exists() else []
+        return files.read_json(self.out / "history.json", [])[:done]
 
     def _epoch(self, state, epoch):
         """One epoch: the state after it, and the mean loss."""

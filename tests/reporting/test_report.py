@@ -249,7 +249,7 @@ def test_damaged_folders_are_told_apart(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such file.*crnet_tf.evaluate"):
         pages.report([tmp_path])
     for content, match in (
-        ("{", "cannot be parsed"),
+        ("{", "damaged"),
         ("[]", "JSON object"),
         (json.dumps({"scores": {}}), "evaluate again"),
     ):
