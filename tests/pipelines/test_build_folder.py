@@ -485,7 +485,7 @@ def test_a_missing_list_table_or_annotation_file_is_said_plainly(tmp_path):
 
 
 def read_coco(path):
-    return coco.read_instances(path, path.parent)
+    return coco.read_instances(path, path.parent, ())
 
 
 def test_photos_and_label_maps_in_one_folder(tmp_path):
