@@ -1,12 +1,13 @@
 """Files of masks, in every spelling that users and tools have -> arrays of 0, 1 and 255."""
 
+import contextlib
+
 import numpy as np
-from PIL import Image
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.images import label_files, photos
 from crnet_tf.images.mask_values import FOREGROUND, MASK_VALUES, VOID, class_mask
-from crnet_tf.images.opening import PathLike
+from crnet_tf.images.opening import PathLike, opened
 
 HALF_WHITE = 128
 _LOSSLESS = ("PNG", "BMP", "TIFF")
@@ -85,12 +86,9 @@ def _read_grey(path, class_id):
 
 def _colours(path):
     """Format of a colour file and its pixels uint8 [H,W,4]; no pixels of any other file."""
-    try:
-        with Image.open(path) as image:
-            if image.mode in ("RGB", "RGBA", "LA"):
-                return image.format, np.asarray(image.convert("RGBA"))
-    except (OSError, SyntaxError, ValueError):
-        pass
+    with contextlib.suppress(InputError), opened(path, "a mask") as (_, image):
+        if image.mode in ("RGB", "RGBA", "LA"):
+            return image.format, np.asarray(image.convert("RGBA"))
     return "", None
 
 

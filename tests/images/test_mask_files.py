@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from crnet_tf.common.errors import InputError
 from crnet_tf.images import mask_files, png_files
 
 
@@ -84,3 +85,10 @@ def test_a_mask_may_be_black_and_white_in_three_channels(tmp_path, suffix):
 def test_a_missing_mask_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="gone.png"):
         mask_files.read_mask(tmp_path / "gone.png")
+
+
+def test_a_mask_can_be_too_large(tmp_path, monkeypatch):
+    png_files.write_png(tmp_path / "a.png", np.zeros((40, 60), np.uint8))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(InputError, match="a.png: expected .* no more than 2,000 pixels"):
+        mask_files.read_mask(tmp_path / "a.png")
