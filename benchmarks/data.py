@@ -25,7 +25,7 @@ from absl import flags
 from benchmarks import builders, torch_episodes
 from crnet_tf.common import cli
 from crnet_tf.data import episodes, records
-from pipelines import build_voc
+from pipelines.sources import voc as voc_source
 
 FOLD = 1
 
@@ -131,10 +131,11 @@ def define_flags():
 
 def main():
     args = flags.FLAGS
-    voc = build_voc.find_voc(pathlib.Path(args.voc_dir).resolve())  # photos are linked to
+    voc = voc_source.find_voc(pathlib.Path(args.voc_dir).resolve())  # photos are linked to
     index = records.load_index(args.records)
     read = reading(index, voc, args.image_size, args.batches, args.rounds)
-    built = building(build_voc.list_pairs(voc)["train"][: args.photos], args.rounds)
+    listed = voc_source.list_photos(voc)["train"][: args.photos]
+    built = building([(photo.path, photo.label) for photo in listed], args.rounds)
     print(
         f"{args.photos} photos, {args.image_size} px, medians of {args.rounds} rounds; "
         f"TensorFlow {tf.__version__}, Python {platform.python_version()}\n\n"

@@ -12,7 +12,6 @@ val split; folds, or the classes of `--test_classes`, say which classes training
 Prints how many photos each class has.
 """
 
-import functools
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -25,11 +24,11 @@ from crnet_tf.common import cli
 from crnet_tf.common.errors import InputError
 from crnet_tf.data import folds as known_folds
 from crnet_tf.data.records import Index
-from crnet_tf.data.writing import filters, writer
-from crnet_tf.data.writing.examples import make_example
+from crnet_tf.data.writing import filters
 from crnet_tf.images import photos
 from pipelines.sources import own_splits
 from pipelines.writing import flags as writing_flags
+from pipelines.writing.listed import write_listed
 
 FORMATS = {
     "folders": class_folders,
@@ -72,26 +71,25 @@ def build_folder(
         name: of the data set, in index.json and in checkpoints; default: the name of `out`.
         on_error: `stop` at what cannot be used, or `skip` it and say so.
         filter: which classes of a photo are listed, see `filters.listed_classes`.
-        options: of `writer.write_records`.
+        options: of `write_listed`.
 
     Raises:
         ValueError: the photos, classes or options are not as they should be.
-        FileExistsError, RuntimeError, OSError: see `writer.write_records`.
+        FileExistsError, RuntimeError, OSError: see `write_listed`.
     """
     _check_listing(listing, on_error, source, fewest=1 if evaluation_only else 2)
     class_names = listing.class_names
     if evaluation_only:
-        held_out = _all_held_out(class_names, folds, test_classes, val_list, train_list)
+        _check_none_given(folds, test_classes, val_list, train_list)
+        held_out = [list(range(1, len(class_names) + 1))]
         splits = {"val": listing.photos}
     else:
-        held_out = _held_out(class_names, folds, test_classes)
-        splits = _split(listing.photos, val_share, val_list, train_list, held_out)
-    return writer.write_records(
+        held_out = own_splits.held_out_classes(class_names, folds, test_classes)
+        splits = own_splits.split(listing.photos, val_share, val_list, train_list, held_out)
+    return write_listed(
         out,
         splits,
-        functools.partial(
-            _make_item, read_label=read_label, filter=filter, num_classes=len(class_names)
-        ),
+        read_label,
         dataset=_dataset_name(out if name is None else name),
         source=source,
         filter=filter,
@@ -137,37 +135,12 @@ def list_photos(given) -> tuple[Listing, str]:
     return module.list_photos(*paths), f"{given.format}: {', '.join(map(str, paths))}"
 
 
-def _all_held_out(class_names, *others):
+def _check_none_given(*others):
     if any(others):
         raise InputError(
             "--evaluation_only: expected no --folds, --test_classes, --val_list or "
             "--train_list with it, received one. It takes all photos, to evaluate on."
         )
-    return [list(range(1, len(class_names) + 1))]
-
-
-def _held_out(class_names, folds, test_classes):
-    if folds and test_classes:
-        raise InputError("--folds, --test_classes: expected one of them, received both.")
-    if test_classes:
-        return own_splits.named_fold(class_names, test_classes)
-    return own_splits.deal_folds(
-        class_names, min(4, len(class_names)) if folds is None else folds
-    )
-
-
-def _split(photos, val_share, val_list, train_list, held_out):
-    if train_list and not val_list:
-        raise InputError(
-            "--train_list: expected --val_list with it, received it alone. Name the test "
-            "photos too, or leave it out."
-        )
-    # Of several folds, each trains on what another one tests on.
-    never_trained_on = set(held_out[0]) if len(held_out) == 1 else set()
-    if val_list:
-        return own_splits.split_by_lists(photos, val_list, train_list, never_trained_on)
-    same = own_splits.copies(photos)
-    return own_splits.split_by_share(photos, val_share, never_trained_on, same)
 
 
 def _check_listing(listing, on_error, source, fewest):
@@ -202,17 +175,6 @@ def _dataset_name(given):
     return name
 
 
-def _make_item(photo, read_label, filter, num_classes):
-    return make_example(
-        photo.path,
-        read_label(photo),
-        filter=filter,
-        num_classes=num_classes,
-        filename=photo.name,
-        classes=photo.classes,
-    )
-
-
 def define_flags() -> None:
     """Called when this is the program: other builders have flags of the same names."""
     text = flags.DEFINE_string
@@ -222,7 +184,6 @@ def define_flags() -> None:
     text("images", None, "coco, labelmaps: folder of the photos.")
     text("labels", None, "labelmaps: folder of the label maps.")
     text("colours", None, "labelmaps: CSV or JSON table, NAME,ID or NAME,R,G,B.")
-    text("out", None, "Folder of records to make.", required=True)
     text("name", None, "Of the data set; default: the name of --out.")
     flags.DEFINE_integer("folds", None, "Folds the classes are dealt to; default 4.")
     flags.DEFINE_list("test_classes", None, "Instead: classes of the only fold, by name.")
@@ -240,7 +201,6 @@ def main():
     index = build_folder(
         listing,
         FORMATS[given.format].read_label,
-        given.out,
         source=source,
         folds=given.folds,
         test_classes=given.test_classes,
@@ -249,7 +209,6 @@ def main():
         train_list=given.train_list and pathlib.Path(given.train_list),
         evaluation_only=given.evaluation_only,
         name=given.name,
-        filter=given.filter,
         **writing_flags.options_of(given),
     )
     print(table(index))

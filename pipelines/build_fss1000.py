@@ -11,26 +11,18 @@ by a hash of their names (ours). All photos of the classes that train go to the 
 all others to val. Some published files are broken or misnamed: they are skipped and counted.
 """
 
-import functools
-import hashlib
 import pathlib
 
-import numpy as np
 from absl import flags
 
-from crnet_tf.annotations.listing import PhotoFile, read_lines
 from crnet_tf.common import cli
-from crnet_tf.common.errors import InputError
 from crnet_tf.data.records import Index
-from crnet_tf.data.writing import writer
-from crnet_tf.data.writing.examples import make_example
-from crnet_tf.images import mask_files, photos
-from crnet_tf.images.mask_values import label_value
+from crnet_tf.images import photos
+from pipelines.sources import fss1000
 from pipelines.writing import flags as writing_flags
+from pipelines.writing.listed import write_listed
 
 DATASET = "fss1000"
-NUM_VALIDATION = 240
-PHOTO_SUFFIXES, MASK_SUFFIX = (".jpg", ".jpeg"), ".png"  # in any case of letters
 
 
 def build_fss1000(
@@ -49,25 +41,28 @@ def build_fss1000(
         test_list: file of the test classes, a name a line.
         val_list: file of the classes to select checkpoints on; None draws 240 of the others,
             or a third where there are fewer.
-        on_error, options: as in `writer.write_records`.
+        on_error, options: as in `write_listed`.
 
     Raises:
         FileNotFoundError, ValueError: the input is not as it should be.
-        FileExistsError, RuntimeError, OSError: see `writer.write_records`.
+        FileExistsError, RuntimeError, OSError: see `write_listed`.
     """
     root = pathlib.Path(fss_dir)
-    names = list_classes(root)
-    test = read_names(test_list, names)
+    names = fss1000.list_classes(root)
+    test = fss1000.read_names(test_list, names)
     rest = [name for name in names if name not in test]
-    validation = read_names(val_list, rest) if val_list else draw_validation(rest)
+    if val_list:
+        validation = fss1000.read_names(val_list, rest)
+    else:
+        validation = fss1000.draw_validation(rest)
     splits = {"train": [], "val": []}
     for class_id, name in enumerate(names, 1):
         held_out = name in test or name in validation
-        splits["val" if held_out else "train"] += list_photos(root / name, class_id)
-    return writer.write_records(
+        splits["val" if held_out else "train"] += fss1000.list_photos(root / name, class_id)
+    return write_listed(
         out,
         splits,
-        functools.partial(_make_item, num_classes=len(names)),
+        fss1000.read_label,
         dataset=DATASET,
         source=str(root),
         filter="none",
@@ -77,70 +72,6 @@ def build_fss1000(
         validation_folds=[_ids(names, validation)],
         **options,
     )
-
-
-def list_classes(root: pathlib.Path) -> list[str]:
-    """Names of the class folders, sorted: class ids are 1, 2, ... in this order."""
-    names = [
-        folder.name
-        for folder in (sorted(root.iterdir()) if root.is_dir() else [])
-        if folder.is_dir() and not folder.name.startswith(".") and _files(folder)
-    ]
-    if not names:
-        raise FileNotFoundError(
-            f"--fss_dir: expected class folders with 1.jpg, 1.png ..., received none in "
-            f"{str(root)!r}. Point it to the folder that holds abacus, ab_wheel ..."
-        )
-    return names
-
-
-def list_photos(folder: pathlib.Path, class_id: int) -> list[PhotoFile]:
-    """Photos and masks of a class folder, in the order of their numbers.
-
-    Where one of the two is missing, the other one is listed all the same: reading it says so.
-    """
-    files = _files(folder)
-    photos_of = {path.stem: path for path in files if path.suffix.lower() != MASK_SUFFIX}
-    masks_of = {path.stem: path for path in files if path.suffix.lower() == MASK_SUFFIX}
-    found = []
-    for stem in sorted(photos_of | masks_of, key=lambda name: (len(name), name)):
-        photo = photos_of.get(stem, folder / f"{stem}{PHOTO_SUFFIXES[0]}")
-        label = masks_of.get(stem, folder / f"{stem}{MASK_SUFFIX}")
-        found.append(PhotoFile(f"{folder.name}/{stem}", photo, label, (class_id,)))
-    return found
-
-
-def _files(folder):
-    suffixes = (*PHOTO_SUFFIXES, MASK_SUFFIX)
-    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-    return [path for path in paths if path.suffix.lower() in suffixes]
-
-
-def draw_validation(names: list[str]) -> set[str]:
-    """240 of 760 names (of fewer a third) by their SHA-256: ours, as no split is official."""
-    by_hash = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-    return set(by_hash[: min(NUM_VALIDATION, len(names) // 3)])
-
-
-def read_names(path: photos.PathLike, known: list[str]) -> set[str]:
-    """The class names in a file, one a line; all must be `known`."""
-    # Some copies hold paths, "/abacus".
-    names = {line.strip("/").rpartition("/")[2] for line in read_lines(path)} - {""}
-    unknown = sorted(names - set(known))
-    if unknown or not names or len(names) == len(known):
-        raise InputError(
-            f"{path}: expected names of some class folders, one a line, received {len(names)}, "
-            f"{len(unknown)} of them unknown or used otherwise "
-            f"({', '.join(unknown[:3]) or 'none'}). Complete the folders, or correct the list."
-        )
-    return names
-
-
-def read_label(photo: PhotoFile) -> np.ndarray:
-    """Label map uint8 [H,W]: the class where the grey mask is at least 128."""
-    mask = mask_files.read_grey_mask(photo.label)
-    mask_files.check_foreground(mask, photo.label)
-    return mask * np.uint8(label_value(photo.classes[0]))
 
 
 def table(index: Index) -> str:
@@ -166,24 +97,12 @@ def _ids(names, chosen):
     return [class_id for class_id, name in enumerate(names, 1) if name in chosen]
 
 
-def _make_item(photo, num_classes):
-    return make_example(
-        photo.path,
-        read_label(photo),
-        filter="none",
-        num_classes=num_classes,
-        filename=photo.name,
-        classes=photo.classes,
-    )
-
-
 def define_flags() -> None:
     """Called when this is the program: other builders have flags of the same names."""
     text = flags.DEFINE_string
     text("fss_dir", None, "The folder of class folders.", required=True)
     text("test_list", None, "fss_test_set.txt: test classes, a name a line.", required=True)
     text("val_list", None, "Classes to select checkpoints on; default: 240 by a hash.")
-    text("out", None, "Folder of records to make.", required=True)
     writing_flags.define_flags(on_error="skip")
 
 
@@ -191,9 +110,8 @@ def main():
     given = flags.FLAGS
     index = build_fss1000(
         given.fss_dir,
-        given.out,
-        given.test_list,
-        given.val_list,
+        test_list=given.test_list,
+        val_list=given.val_list,
         **writing_flags.options_of(given),
     )
     print(table(index))

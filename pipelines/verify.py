@@ -30,7 +30,7 @@ from crnet_tf.data import records
 from crnet_tf.images import photos
 from crnet_tf.images.mask_values import label_value
 from pipelines.checking.findings import Report
-from pipelines.checking.inspect_record import Photo, inspect, read_example
+from pipelines.checking.inspect_record import Fingerprint, inspect, read_example
 from pipelines.checking.leakage import check_classes, check_splits
 from pipelines.checking.perceptual_hash import DISTANCE
 
@@ -85,9 +85,9 @@ class _SplitReader:
         self._index, self._split = index, split
         self._report, self._pool = report, pool
         self._digests = {}  # id -> digest of its record
-        self._photos: dict[str, Photo] = {}  # of records that can be decoded
+        self._photos: dict[str, Fingerprint] = {}  # of records that can be decoded
 
-    def read(self, entries) -> dict[str, Photo]:
+    def read(self, entries) -> dict[str, Fingerprint]:
         """Reports on every file of `entries`; returns the photos by id."""
         counts, ids = {}, {}
         for class_id, file in with_progress(entries, f"verify {self._split}"):

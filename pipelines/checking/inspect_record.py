@@ -22,7 +22,7 @@ _GREY8 = bytes((8, 0))
 
 
 @dataclasses.dataclass(frozen=True)
-class Photo:
+class Fingerprint:
     """What is kept of a photo: a few hundred bytes."""
 
     image_sha256: bytes
@@ -40,7 +40,9 @@ def read_example(serialized: bytes) -> dict | None:
         return None
 
 
-def inspect(serialized: bytes, example: dict, num_classes: int) -> tuple[Photo | None, list]:
+def inspect(
+    serialized: bytes, example: dict, num_classes: int
+) -> tuple[Fingerprint | None, list]:
     """Decodes a record as training does.
 
     Args:
@@ -49,7 +51,7 @@ def inspect(serialized: bytes, example: dict, num_classes: int) -> tuple[Photo |
         num_classes: of the data set.
 
     Returns:
-        The photo (None when it cannot be decoded), and a list of what is wrong.
+        What is kept of it (None when it cannot be decoded), and a list of what is wrong.
     """
     problems = _check_formats(example)
     try:
@@ -67,7 +69,7 @@ def inspect(serialized: bytes, example: dict, num_classes: int) -> tuple[Photo |
             f"also {sorted(values - allowed)[:8]}"
         )
     return (
-        Photo(
+        Fingerprint(
             image_sha256=hashlib.sha256(example[records.IMAGE]).digest(),
             perceptual=perceptual_hash(image),
             values=values,

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from crnet_tf.data import folds, records
 from crnet_tf.images.mask_values import VOID, label_value
 from pipelines.checking.findings import Report
-from pipelines.checking.inspect_record import Photo
+from pipelines.checking.inspect_record import Fingerprint
 from pipelines.checking.perceptual_hash import near_pairs
 
 MOST_PAIRS = 1000  # of a kind, in a report
 
-Photos = Mapping[str, Photo]  # by id
+Photos = Mapping[str, Fingerprint]  # by id
 
 
 def check_splits(splits: Mapping[str, Photos], distance: int, report: Report) -> None:

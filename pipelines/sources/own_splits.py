@@ -13,6 +13,49 @@ from crnet_tf.common.errors import InputError
 MIN_PHOTOS = 2  # of a class in a split, for an episode of one support
 
 
+def held_out_classes(
+    class_names: Sequence[str], folds: int | None, test_classes: Sequence[str] | None
+) -> list[list[int]]:
+    """Class ids that each fold tests on: dealt to so many folds, or the named ones of one.
+
+    Raises:
+        ValueError: both are given, or they do not go with the classes.
+    """
+    if folds and test_classes:
+        raise InputError("--folds, --test_classes: expected one of them, received both.")
+    if test_classes:
+        return named_fold(class_names, test_classes)
+    return deal_folds(class_names, min(4, len(class_names)) if folds is None else folds)
+
+
+def split(
+    photos: Sequence[PhotoFile],
+    val_share: float,
+    val_list: pathlib.Path | None,
+    train_list: pathlib.Path | None,
+    held_out: Sequence[Collection[int]],
+) -> dict[str, list[PhotoFile]]:
+    """{"train", "val"}: by lists where they are given, else by a share of every class.
+
+    Args:
+        held_out: classes that each fold tests on.
+
+    Raises:
+        ValueError: see `split_by_lists`, `split_by_share`.
+    """
+    if train_list and not val_list:
+        raise InputError(
+            "--train_list: expected --val_list with it, received it alone. Name the test "
+            "photos too, or leave it out."
+        )
+    # Of several folds, each trains on what another one tests on.
+    never_trained_on = set(held_out[0]) if len(held_out) == 1 else set()
+    if val_list:
+        return split_by_lists(photos, val_list, train_list, never_trained_on)
+    same = copies(photos)
+    return split_by_share(photos, val_share, never_trained_on, same)
+
+
 def deal_folds(class_names: Sequence[str], count: int) -> list[list[int]]:
     """Class ids of each fold: runs of consecutive ids, as even as can be."""
     if not 2 <= count <= len(class_names):

@@ -11,11 +11,12 @@ from crnet_tf.data.writing.writer import ON_ERROR
 
 
 def define_flags(on_error: str = "stop") -> None:
-    """The flags of builders for what `write_records` is told beside the photos.
+    """The flags of builders for what `write_listed` is told beside the photos.
 
     Args:
         on_error: the default.
     """
+    flags.DEFINE_string("out", None, "Folder of records to make.", required=True)
     flags.DEFINE_enum("on_error", on_error, ON_ERROR, "Bad photo: stop, or skip and count.")
     flags.DEFINE_integer("short_side", None, "Store photos no larger, px.", 1)
     flags.DEFINE_integer("shard_mb", SHARD_MB, "Largest file, MiB.", 1)
@@ -32,14 +33,14 @@ def define_flags(on_error: str = "stop") -> None:
 
 
 def options_of(given: flags.FlagValues) -> dict[str, Any]:
-    """Arguments of `write_records` that the flags of `define_flags` stand for.
+    """Arguments of `write_listed` that the flags of `define_flags` stand for.
 
     Raises:
         RuntimeError: --runner without Apache Beam.
         ValueError: --runner_option without --runner.
     """
-    options = {name: given[name].value for name in ("on_error", "short_side", "shard_mb")}
-    options["overwrite"] = given.overwrite
+    names = ("out", "filter", "on_error", "short_side", "shard_mb", "overwrite")
+    options = {name: given[name].value for name in names if name in given}
     if given.runner:
         of_runner = [f"--{option}" for option in given.runner_option]
         options["write_streams"] = functools.partial(

@@ -18,8 +18,9 @@ from crnet_tf.annotations import coco
 from crnet_tf.annotations.coco_masks import draw_object
 from crnet_tf.data import folds, records
 from pipelines import build_coco as build_coco_command
-from pipelines.build_coco import DATASETS, build_coco, find_year
+from pipelines.build_coco import DATASETS, build_coco
 from pipelines.checking.audit import audit
+from pipelines.sources.coco_dataset import find_year
 
 HEIGHT, WIDTH = 100, 120
 GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
@@ -305,7 +306,7 @@ def test_bad_photos_are_skipped_counted_and_named(coco_dir, capsys):
 def test_missing_photos_are_named_before_the_work(coco_dir, capsys):
     name = "COCO_train2014_000000000010.jpg"
     (coco_dir / "train2014" / name).unlink()
-    with pytest.raises(FileNotFoundError, match=f"received 1 of 2; missing: .*{name}. Unpack"):
+    with pytest.raises(FileNotFoundError, match=f"received 3 of 4 files; missing: .*{name}"):
         build_coco(coco_dir, coco_dir.parent / "out")
     index = build_coco(coco_dir, coco_dir.parent / "out", on_error="skip")
     assert index.splits["train"]["skipped"] == 1 and name in capsys.readouterr().out

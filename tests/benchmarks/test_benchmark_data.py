@@ -6,7 +6,7 @@ from helpers.voc import write_voc
 
 from benchmarks import builders, data, torch_episodes
 from crnet_tf.data import records
-from pipelines import build_voc
+from pipelines.sources import voc as voc_source
 
 
 def stored(files):
@@ -23,7 +23,7 @@ def content(serialized):
 
 def test_plain_loop_writes_the_records_of_every_builder(tmp_path):
     voc = write_voc(tmp_path / "VOC2012", train=34, val=1)
-    pairs = build_voc.list_pairs(voc)["train"]
+    pairs = [(photo.path, photo.label) for photo in voc_source.list_photos(voc)["train"]]
     cases = builders.cases(pairs, tmp_path / "in")
     names = " ".join(case.name for case in cases)
     for name in ("voc", "coco", "fss1000", "folder, folders", "folder, labelmaps", "demo"):

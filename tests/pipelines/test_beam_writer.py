@@ -15,6 +15,7 @@ from crnet_tf.data.writing import shards, writer
 from crnet_tf.data.writing.examples import Item, make_example
 from crnet_tf.images import png_files
 from pipelines import build_voc
+from pipelines.sources import voc as voc_source
 
 needs_beam = pytest.mark.skipif(
     importlib.util.find_spec("apache_beam") is None, reason="apache_beam is not installed"
@@ -65,7 +66,7 @@ def test_long_streams_small_photos_and_bad_ones(tmp_path, capsys):
     voc = write_voc(tmp_path / "VOC2012", train=60, val=3)
     bad = voc / "JPEGImages" / "2007_train_004.jpg"
     bad.write_bytes(bad.read_bytes()[:200])
-    splits = build_voc.list_pairs(voc)
+    splits = voc_source.list_photos(voc)
     plain, by_beam = write_both(
         tmp_path, splits, noise, on_error="skip", short_side=100, shard_mb=1
     )

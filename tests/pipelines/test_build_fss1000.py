@@ -7,6 +7,7 @@ from test_writer import contents
 from crnet_tf.data import records
 from crnet_tf.images.mask_values import label_value
 from pipelines import build_fss1000
+from pipelines.sources import fss1000
 
 TEST = ("class_003", "class_255")
 
@@ -73,8 +74,8 @@ def test_drawn_validation_does_not_depend_on_other_things(index, fss, tmp_path):
     again = build_fss1000.build_fss1000(fss / "data", tmp_path / "out", fss / "test.txt")
     assert contents(tmp_path / "out") == contents(index.directory)
     names = [f"n{i}" for i in range(760)]
-    assert len(build_fss1000.draw_validation(names)) == 240
-    assert build_fss1000.draw_validation(names) == build_fss1000.draw_validation(names[::-1])
+    assert len(fss1000.draw_validation(names)) == 240
+    assert fss1000.draw_validation(names) == fss1000.draw_validation(names[::-1])
     assert again.validation == index.validation
 
 
@@ -123,7 +124,7 @@ def test_broken_files_are_counted(tmp_path, capsys):
         for suffix in (".jpg", ".png"):
             path = data / "class_004" / f"{stem}{suffix}"
             path.rename(path.with_stem(f"0{stem}"))
-    assert build_fss1000.list_classes(data) == [f"class_00{number}" for number in (1, 2, 3, 4)]
+    assert fss1000.list_classes(data) == [f"class_00{number}" for number in (1, 2, 3, 4)]
     build_fss1000.build_fss1000(data, tmp_path / "out", tmp_path / "test.txt", overwrite=True)
     build_fss1000.build_fss1000(data, tmp_path / "out", tmp_path / "test.txt")
     assert "6 bad photos were skipped then; --overwrite" in capsys.readouterr().out

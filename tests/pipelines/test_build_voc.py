@@ -14,6 +14,8 @@ from crnet_tf.data import folds, records
 from crnet_tf.images import png_files
 from pipelines import build_voc
 from pipelines.checking.audit import audit
+from pipelines.sources import voc as voc_source
+from pipelines.writing import listed
 
 
 def build(voc, **options):
@@ -45,13 +47,13 @@ def test_voc_is_found_from_its_parents(small_voc, depth):
     kit.mkdir(parents=True)
     shutil.move(small_voc, kit / "VOC2012")
     given = {"VOC2012": kit / "VOC2012", "VOCdevkit": kit, ".": kit.parent}[depth]
-    assert build_voc.find_voc(given) == kit / "VOC2012"
+    assert voc_source.find_voc(given) == kit / "VOC2012"
 
 
 def test_two_voc_years_are_ambiguous(small_voc):
     shutil.copytree(small_voc, small_voc.parent / "VOC2007")
     with pytest.raises(ValueError, match="expected one VOC year.*VOC2007.*VOC2012.*Name one"):
-        build_voc.find_voc(small_voc.parent)
+        voc_source.find_voc(small_voc.parent)
 
 
 def test_plain_segmentation_class(small_voc):
@@ -207,8 +209,11 @@ def test_small_photos_and_small_files_on_request(small_voc):
 
 @pytest.mark.shared
 def test_real_photos(shared, tmp_path):
-    splits = build_voc.list_pairs(build_voc.find_voc(shared / "data" / "VOC2012_subset"))
+    splits = voc_source.list_photos(voc_source.find_voc(shared / "data" / "VOC2012_subset"))
     assert {split: len(pairs) for split, pairs in splits.items()} == {"train": 1099, "val": 423}
-    items = [build_voc._make_item(pair, "oslsm", 20) for pair in splits["val"][:40]]
+    items = [
+        listed._make_item(photo, voc_source.read_label, "oslsm", 20)
+        for photo in splits["val"][:40]
+    ]
     assert all(item.image_format == "jpeg" for item in items)
     assert sum(len(item.classes) for item in items) > 40

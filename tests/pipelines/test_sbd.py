@@ -11,8 +11,9 @@ from PIL import Image
 
 from crnet_tf.data import records
 from crnet_tf.images import png_files
-from pipelines.build_voc import build_voc, find_voc, list_pairs
+from pipelines.build_voc import build_voc
 from pipelines.sources import sbd
+from pipelines.sources.voc import find_voc, list_photos
 
 # Which archive lists a photo: VOC's train and val, SBD's train and val.
 VOC = {"train": ["2007_000032", "2007_000039"], "val": ["2008_000002", "2008_000007"]}
@@ -72,14 +73,14 @@ def release(tmp_path):
     return root
 
 
-def names(pairs):
-    return [photo.stem for photo, _ in pairs]
+def names(photos):
+    return [photo.name for photo in photos]
 
 
 def test_lists_of_the_two_archives(voc, release):
-    pairs = list_pairs(voc, release, "pairs")
+    pairs = list_photos(voc, release, "pairs")
     assert names(pairs["train"]) == ["2007_000032", "2007_000039", "2009_000001", "2010_000003"]
-    assert names(list_pairs(voc, release, "pfenet")["train"]) == names(pairs["train"])[:3]
+    assert names(list_photos(voc, release, "pfenet")["train"]) == names(pairs["train"])[:3]
     assert names(pairs["val"]) == VOC["val"]
 
 
@@ -92,7 +93,7 @@ def test_labels_of_voc_win(voc, release):
 
 def test_photos_of_sbd_only_where_voc_has_none(voc, release):
     write_photo(voc / "JPEGImages", "2010_000003")
-    folders = [photo.parent.name for photo, _ in list_pairs(voc, release)["train"]]
+    folders = [photo.path.parent.name for photo in list_photos(voc, release)["train"]]
     assert folders == ["JPEGImages", "JPEGImages", "img", "JPEGImages"]
 
 
@@ -103,7 +104,7 @@ def test_merging_equals_a_ready_made_merge(voc, release, tmp_path):
     for name in ("2009_000001", "2010_000003"):
         png_files.write_label(labels / f"{name}.png", sbd_label(name), png_files.voc_palette())
         shutil.copy(release / "img" / f"{name}.jpg", voc / "JPEGImages")
-    trainaug = names(list_pairs(voc, release)["train"])
+    trainaug = names(list_photos(voc, release)["train"])
     write_lists(voc / "ImageSets" / "Segmentation", {"trainaug": trainaug})
     assert build_voc(voc, tmp_path / "ready").splits == merged.splits
 
@@ -122,7 +123,7 @@ def test_pfenets_list_cannot_be_told_from_a_merge(small_voc, tmp_path):
 
 def test_unknown_list(voc):
     with pytest.raises(ValueError, match=r"--list: expected one of .*received 'panet'"):
-        list_pairs(voc, None, "panet")
+        list_photos(voc, None, "panet")
 
 
 @pytest.mark.parametrize("depth", ["dataset", "benchmark_RELEASE", "."])
@@ -140,7 +141,7 @@ def test_what_is_not_sbd(tmp_path):
 def test_merge_needs_the_labels_of_voc(voc, release):
     (voc / "SegmentationClass").rename(voc / "SegmentationClassAug")
     with pytest.raises(FileNotFoundError, match="expected a folder SegmentationClass,"):
-        list_pairs(find_voc(voc), release)
+        list_photos(find_voc(voc), release)
 
 
 @pytest.mark.parametrize("compressed", [True, False])

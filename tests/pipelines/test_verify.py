@@ -18,7 +18,7 @@ from crnet_tf.images import png_files
 from pipelines.build_voc import build_voc
 from pipelines.checking import leakage
 from pipelines.checking.findings import Report
-from pipelines.checking.inspect_record import Photo
+from pipelines.checking.inspect_record import Fingerprint
 from pipelines.checking.perceptual_hash import near_pairs, perceptual_hash
 from pipelines.verify import verify
 
@@ -265,7 +265,7 @@ def test_same_bytes_in_both_splits(made):
 def test_of_very_many_photos_in_both_splits_a_thousand_pairs_are_named():
     report = Report("records", "mine", "0")
     splits = {
-        split: {f"{split}{n}": Photo(b"1", 0, frozenset({1})) for n in range(40)}
+        split: {f"{split}{n}": Fingerprint(b"1", 0, frozenset({1})) for n in range(40)}
         for split in ("train", "val")
     }
     leakage.check_splits(splits, 64, report)
@@ -286,7 +286,8 @@ def test_same_bytes_in_one_split(made):
 def test_a_photo_in_the_folders_of_two_classes_is_background_in_each():
     report = Report("records", "mine", "0")
     same = {
-        f"{name}/a": Photo(b"1", 0, frozenset({0, n, 255})) for n, name in enumerate("bc", 1)
+        f"{name}/a": Fingerprint(b"1", 0, frozenset({0, n, 255}))
+        for n, name in enumerate("bc", 1)
     }
     leakage.check_splits({"train": same}, -1, report)
     (warning,) = report.warnings
