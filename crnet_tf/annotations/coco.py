@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from crnet_tf.annotations.coco_masks import draw_object
-from crnet_tf.annotations.listing import check_file
+from crnet_tf.annotations.listing import MALFORMED, check_file
 from crnet_tf.common.errors import InputError
 from crnet_tf.images.mask_values import VOID
 
@@ -104,10 +104,13 @@ def draw_label(photo: AnnotatedPhoto, class_ids: dict[int, int]) -> np.ndarray:
         try:
             value = VOID if annotation.crowd else _known(annotation.category_id, class_ids)
             objects.append((value, draw_object(annotation.segmentation, *size)))
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
+        except MALFORMED as error:
+            said = error
+            if not isinstance(error, InputError):
+                said = f"expected polygons or run lengths, received others ({error!r})"
             raise InputError(
-                f"{photo.file.name}: annotation {annotation.id}: {error}. Correct or remove "
-                "it, or leave its photo out (--on_error=skip)."
+                f"{photo.file.name}: annotation {annotation.id}: {said}. Correct or remove it, "
+                "or leave its photo out (--on_error=skip)."
             ) from error
     objects.sort(key=lambda found: (found[0] != VOID, -np.count_nonzero(found[1].mask)))
     # By columns, as COCO's masks are: twice as fast as by rows.
