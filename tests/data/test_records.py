@@ -6,6 +6,10 @@ import tracemalloc
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.fuzzing import cases
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from crnet_tf.images.mask_values import label_value
 from crnet_tf.common.errors import InputError
@@ -21,6 +25,16 @@ def example(filename="2007_000032"):
         png_files.encode_png(image), "png", png_files.encode_png(label), filename, 20, 30
     )
     return data, image, label
+
+
+@st.composite
+def pictures(draw):
+    """A photo and its label map."""
+    size = draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
+    return tuple(draw(arrays(np.uint8, shape)) for shape in ((*size, 3), size))
+
+
+PHOTOS = st.dictionaries(st.text(), pictures(), min_size=1, max_size=4)
 
 
 @pytest.mark.parametrize("inside_tf_data", [False, True])
@@ -245,15 +259,53 @@ def test_a_stream_of_a_truncated_file_names_it(two_files, kept):
         records.Stream(paths)
 
 
-def test_a_stream_finds_damage_when_it_is_opened_or_when_a_record_is_read(two_files):
+@given(damage=st.data())
+@cases(30)
+def test_a_stream_finds_damage_when_it_is_opened_or_when_a_record_is_read(two_files, damage):
     paths, written = two_files
     content = pathlib.Path(paths[0]).read_bytes()
-    for place in range(0, len(content), 7):
-        damaged = bytearray(content)
-        damaged[place] ^= 4
-        pathlib.Path(paths[0]).write_bytes(damaged)
+    broken = bytearray(content)
+    broken[damage.draw(st.integers(0, len(content) - 1))] ^= 1 << damage.draw(st.integers(0, 7))
+    pathlib.Path(paths[0]).write_bytes(broken)
+    try:
         with pytest.raises(InputError, match="a.tfrecord: expected whole records"):
             dict(records.Stream(paths))
+    finally:
+        pathlib.Path(paths[0]).write_bytes(content)
+
+
+@given(content=st.binary(max_size=300))
+@cases(50)
+def test_any_other_file_is_no_stream(tmp_path, content):
+    path = tmp_path / "any.tfrecord"
+    path.write_bytes(content)
+    if content:
+        with pytest.raises(InputError, match="any.tfrecord: expected whole records"):
+            dict(records.Stream([str(path)]))
+
+
+@given(photos=PHOTOS)
+@cases(30)
+def test_what_is_written_is_found_by_its_id_and_read(tmp_path, photos):
+    path = str(tmp_path / "some.tfrecord")
+    written = {
+        name: records.serialize(
+            png_files.encode_png(image), "png", png_files.encode_label(label), name, *label.shape
+        )
+        for name, (image, label) in photos.items()
+    }
+    with tf.io.TFRecordWriter(path) as writer:
+        for record in written.values():
+            writer.write(record)
+    stream = records.Stream([path])
+    assert list(stream) == list(photos)
+    for name, (image, label) in photos.items():
+        assert stream[name] == written[name] and records.filename(written[name]) == name
+        parsed = records.parse(written[name])
+        np.testing.assert_array_equal(parsed["image"], image)
+        np.testing.assert_array_equal(parsed["label"][..., 0], label)
+        np.testing.assert_array_equal(records.label_of(written[name])[..., 0], label)
+        assert parsed["filename"].numpy().decode() == name
 
 
 def test_a_stream_notices_that_its_file_became_another(two_files):
