@@ -1,5 +1,6 @@
-"""Builders: photos and label maps of a data set -> class-sharded TFRecords; and checks of what
-was built.
+"""The commands that make data sets and check them: archives -> photos and label maps ->
+TFRecords, a stream a class.
 
-The commands stand here; what they share is in the rooms, and in `crnet_tf.data.writing`.
+Commands stand here and are thin; `sources` lists what is on disk, `writing` makes records of
+it, `checking` looks at records, `downloading` brings archives.
 """

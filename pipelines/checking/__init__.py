@@ -1,1 +1,4 @@
-"""Records that are there: counted, opened, compared between splits."""
+"""Records that are there: counted (`audit`), opened one by one, compared between splits.
+
+Reads records only; nothing here changes them.
+"""

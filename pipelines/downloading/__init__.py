@@ -1,1 +1,5 @@
-"""Archives of published data sets: fetched, checked, unpacked."""
+"""Archives of published data sets: `fetch` brings one file and checks it, `unpack` takes it
+apart so that nothing leaves its folder.
+
+Which archives there are stands in `pipelines.download`.
+"""

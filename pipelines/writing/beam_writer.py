@@ -12,7 +12,6 @@ worker. All workers must see the folder under one path.
 import bisect
 import functools
 import json
-import os
 import pathlib
 import uuid
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ import apache_beam as beam
 import tensorflow as tf
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from crnet_tf.common import files
 from crnet_tf.common.disk import sha256_of
 from crnet_tf.common.errors import BlockedError, InputError
 from crnet_tf.data.writing import shards
@@ -138,33 +138,29 @@ def _write_shard(shard, folder):
     """Writes one file; a worker that does it again leaves the same bytes."""
     (class_id, number, count), entries = shard
     path = pathlib.Path(folder) / shards.file_name(class_id, number, count)
-    attempt = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     entries = sorted(entries)
-    try:
+    with files.replaced(path, f".{path.name}.{uuid.uuid4().hex}") as attempt:
         with tf.io.TFRecordWriter(str(attempt)) as file:
             for _, record in entries:
                 file.write(record)
         sha256 = sha256_of(attempt)
-        os.replace(attempt, path)
-    finally:
-        attempt.unlink(missing_ok=True)
     return class_id, number, {"name": path.name, "records": len(entries), "sha256": sha256}
 
 
 def _report(path, written, bad):
-    attempt = pathlib.Path(f"{path}.{uuid.uuid4().hex}")
-    attempt.write_text(json.dumps({"shards": written, "bad": bad}))
-    os.replace(attempt, path)
+    path = pathlib.Path(path)
+    with files.replaced(path, f"{path.name}.{uuid.uuid4().hex}") as attempt:
+        attempt.write_text(json.dumps({"shards": written, "bad": bad}))
 
 
 def _by_class(written):
     """As in index.json: {"7": {"records": n, "files": [{"name", "records", "sha256"}]}}."""
-    files = {}
+    listed = {}
     for class_id, _, file in sorted(written, key=lambda shard: shard[:2]):
-        files.setdefault(str(class_id), []).append(file)
+        listed.setdefault(str(class_id), []).append(file)
     return {
         class_id: {"records": sum(f["records"] for f in of_class), "files": of_class}
-        for class_id, of_class in files.items()
+        for class_id, of_class in listed.items()
     }
 
 
