@@ -15,9 +15,11 @@ from crnet_tf import evaluate
 from crnet_tf.common.cli import MISTAKES
 from crnet_tf.data import records
 from crnet_tf.evaluation import baselines, draws, manifest, protocols, scoring
+from crnet_tf.evaluation import run as evaluation_run
 from crnet_tf.fewshot import learner as fewshot
 from crnet_tf.fewshot.features import base_frame
 from crnet_tf.images import photos
+from crnet_tf.network import checkpoint as network_checkpoint
 from crnet_tf.network import model
 from crnet_tf.options import Options
 from crnet_tf.reporting import document, pages
@@ -58,7 +60,7 @@ def checkpoint(network, tmp_path_factory):
 @pytest.fixture
 def loaded(network, monkeypatch):
     """Spares the tests of mistakes the reading of the checkpoint."""
-    monkeypatch.setattr(model, "load_checkpoint", lambda path: network)
+    monkeypatch.setattr(evaluation_run, "load_checkpoint", lambda path: network)
 
 
 @pytest.fixture(scope="module")
@@ -334,7 +336,8 @@ def test_the_model_that_comes_along_is_scored_here(
     named, checkpoint, records_dir, tmp_path, monkeypatch, no_pictures
 ):
     """Not in the folder of the package, where the file is."""
-    monkeypatch.setattr(model, "START", checkpoint)
+    for module in (evaluation_run, network_checkpoint):
+        monkeypatch.setattr(module, "START", checkpoint)
     monkeypatch.chdir(tmp_path)
     small(checkpoint if named else "", records_dir, None, "--classes=all", "--episodes=2")
     assert content(tmp_path / "evaluation")["checkpoint"] == str(checkpoint)
@@ -517,7 +520,7 @@ def test_missing_files_name_the_remedy(checkpoint, records_dir, tmp_path):
 
 
 def test_a_folder_that_is_no_records_is_never_advised_as_their_place(tmp_path, monkeypatch):
-    monkeypatch.setattr(model, "load_checkpoint", lambda path: pytest.fail("loaded"))
+    monkeypatch.setattr(evaluation_run, "load_checkpoint", lambda path: pytest.fail("loaded"))
     refused(
         FileNotFoundError, "received another folder.*--out=records/NAME", tmp_path / "out",
         "--checkpoint=any.keras", f"--records={tmp_path}",
@@ -527,7 +530,7 @@ def test_a_folder_that_is_no_records_is_never_advised_as_their_place(tmp_path, m
 def test_mistakes_in_flags_are_said_before_a_network_is_loaded(
     records_dir, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(model, "load_checkpoint", lambda path: pytest.fail("loaded"))
+    monkeypatch.setattr(evaluation_run, "load_checkpoint", lambda path: pytest.fail("loaded"))
     arguments = ["--checkpoint=any.keras", f"--records={records_dir}"]
     for flag, message in (("protocol=pfnet", "received 'pfnet'"), ("shot=", "--shot: exp")):
         refused(ValueError, message, tmp_path / "out", *arguments, f"--{flag}")
@@ -591,7 +594,7 @@ def test_a_calibration_looks_at_no_class_of_its_fold(
 ):
     calibrated = dataclasses.replace(network.config, calibration_fold=0)
     monkeypatch.setattr(network, "config", calibrated)
-    monkeypatch.setattr(model, "load_checkpoint", lambda path: network)
+    monkeypatch.setattr(evaluation_run, "load_checkpoint", lambda path: network)
     small(checkpoint, larger_dir, tmp_path, "--episodes=5")
     assert content(tmp_path)["classes"] == "calibration"
     assert set(content(tmp_path)["class_names"]) == set("12345")

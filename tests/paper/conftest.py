@@ -1,0 +1,12 @@
+"""Tiny networks run faster op by op than they are traced."""
+
+import pytest
+
+
+@pytest.fixture(scope="module", autouse=True)
+def op_by_op():
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
