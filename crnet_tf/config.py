@@ -212,7 +212,7 @@ class Config:
             )
 
     @property
-    def held_out(self) -> tuple[int, ...]:
+    def unseen_folds(self) -> tuple[int, ...]:
         """The fold, and the one that calibrates where there is one: arguments of `Index`."""
         return (self.fold,) if self.calibration_fold < 0 else (self.fold, self.calibration_fold)
 

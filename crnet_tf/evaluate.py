@@ -9,14 +9,12 @@ table as `scores.md`, every episode in `episodes.jsonl`, what was drawn as `mani
 panels and charts as PNG, a page `report.html`, and `logs/` for TensorBoard.
 """
 
-import itertools
-
 from absl import flags
 
 from crnet_tf.common import cli, fields, files
-from crnet_tf.evaluation import baselines, results
+from crnet_tf.evaluation import results, statement
 from crnet_tf.evaluation.protocols import PROTOCOLS
-from crnet_tf.evaluation.run import Run, together
+from crnet_tf.evaluation.run import Run
 from crnet_tf.options import KSHOT, Options
 from crnet_tf.reporting import pages
 
@@ -50,24 +48,12 @@ def define_flags():
 
 def main():
     run = Run(flags.FLAGS)
-    args, scored = run.args, []
-    compared = baselines.BASELINES if args.baselines else ()
     combinations = run.combinations()
     files.make_folder(run.out)
     pages.clear(run.out)
-    before = None
-    for (shot, group, _), some in itertools.groupby(combinations, key=together):
-        # Baselines know no k-shot method.
-        beside = () if before == (shot, group) else compared
-        kshots = [kshot for _, kshot, _ in some]
-        scored += run.score(group, shot, kshots, beside, args.negatives and not scored)
-        before = shot, group
-        # After each: a killed run leaves a whole evaluation of what it did.
-        evaluation = run.report(scored)
-        episodes = [line for one in scored for line in one.episodes]
-        results.write(run.out, evaluation, episodes)
+    evaluation, episodes = run.evaluate(combinations)
     print(f"\n{results.text(evaluation)}\n")
-    pages.illustrate(run.out, evaluation, run.panels(episodes))
+    pages.illustrate(run.out, evaluation, statement.panels(run, episodes))
     print(f"Written to {run.out}: evaluation.json, scores.md, report.html, episodes.jsonl ...")
 
 

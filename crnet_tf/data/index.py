@@ -29,7 +29,7 @@ class Index:
     sha256: str
     source: str = ""  # what the records were made from
     # Class ids a fold ("folds", "validation_folds"); empty where folds.py knows the data set.
-    held_out: tuple[tuple[int, ...], ...] = ()
+    classes_by_fold: tuple[tuple[int, ...], ...] = ()
     validation: tuple[tuple[int, ...], ...] = ()
 
     @property
@@ -40,9 +40,9 @@ class Index:
     @property
     def num_folds(self) -> int:
         """How many folds there are, counted from 0."""
-        return len(self.held_out) or folds.num_folds(self.dataset)
+        return len(self.classes_by_fold) or folds.num_folds(self.dataset)
 
-    def dropped_classes(self, *held_out: int) -> tuple[int, ...]:
+    def dropped_classes(self, *folds: int) -> tuple[int, ...]:
         """`test_classes` whose photos `--drop_novel_images` leaves out of training.
 
         Raises:
@@ -54,7 +54,7 @@ class Index:
                 "maps of 8 bits call more of them alike, received "
                 f"{len(self.class_names)}. Leave it off."
             )
-        return self.test_classes(*held_out)
+        return self.test_classes(*folds)
 
     def test_classes(self, fold: int, calibration_fold: int | None = None) -> tuple[int, ...]:
         """Class ids that act as unseen: those that training of `fold` must never look at.
@@ -69,14 +69,14 @@ class Index:
         if calibration_fold is not None:
             unseen = self.test_classes(calibration_fold)
             return tuple(c for c in self.train_classes(fold) if c in unseen)
-        if not self.held_out:
+        if not self.classes_by_fold:
             return folds.test_classes(self.dataset, fold)
         if fold not in range(self.num_folds):
             raise InputError(
                 f"fold: expected one of 0..{self.num_folds - 1} (counted from 0), as "
                 f"{self.directory / INDEX_NAME} says, received {fold!r}."
             )
-        return self.held_out[fold]
+        return self.classes_by_fold[fold]
 
     def train_classes(self, fold: int, calibration_fold: int | None = None) -> tuple[int, ...]:
         """Class ids that `fold` trains on: those neither of its test nor of its validation.
@@ -86,7 +86,7 @@ class Index:
         if calibration_fold is not None:
             unseen = self.test_classes(calibration_fold)
             return tuple(c for c in self.train_classes(fold) if c not in unseen)
-        if not self.held_out:
+        if not self.classes_by_fold:
             return folds.train_classes(self.dataset, fold)
         others = self.test_classes(fold) + (self.validation[fold] if self.validation else ())
         return tuple(c for c in range(1, len(self.class_names) + 1) if c not in others)
@@ -101,7 +101,7 @@ class Index:
         if calibration_fold is not None:
             unseen = self.test_classes(calibration_fold)
             return tuple(c for c in self.validation_classes(fold) if c not in unseen)
-        if not self.held_out:
+        if not self.classes_by_fold:
             return folds.validation_classes(self.dataset, fold)
         if self.validation:
             self.test_classes(fold)  # checks the number
@@ -165,7 +165,7 @@ def load_index(directory) -> Index:
                 splits=content["splits"],
                 sha256=hashlib.sha256(text).hexdigest(),
                 source=content.get("source", ""),
-                held_out=_class_lists(content, "folds"),
+                classes_by_fold=_class_lists(content, "folds"),
                 validation=_class_lists(content, "validation_folds"),
             )
     except (UnicodeDecodeError, ValueError, KeyError, TypeError) as error:

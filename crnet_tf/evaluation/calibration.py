@@ -37,7 +37,9 @@ def unseen_threshold(scores: dict, archive: manifest.Archive, config: Config) ->
         archive: the photos. config: of the network.
     """
     best = THRESHOLDS.index(best_threshold(scores))
-    trained_on = archive.by_class.keys() <= set(archive.index.train_classes(*config.held_out))
+    trained_on = archive.by_class.keys() <= set(
+        archive.index.train_classes(*config.unseen_folds)
+    )
     alone = not config.prototype_weight
     return THRESHOLDS[max(0, best - 1) if trained_on and alone else best]
 

@@ -31,7 +31,7 @@ def chosen_classes(network: model.CRNet, index: Index, kind: str) -> tuple[int, 
             f"it, received records of {index.dataset} in {index.directory}. Which classes are "
             "unseen is known for its own data set only: evaluate with --classes=all."
         )
-    return choose(*network.config.held_out)
+    return choose(*network.config.unseen_folds)
 
 
 class Draws:

@@ -24,13 +24,16 @@ def decide(probabilities: np.ndarray, threshold: float = 0.5) -> np.ndarray:
     return np.where(certain, best + 1, 0).astype(np.min_scalar_type(len(probabilities)))
 
 
-def evaluate_ways(learner: Learner, archive: Archive, entries: list[WayEntry]) -> dict:
-    """Areas of N-way episodes at the photos' own size: {"crnet": {class id: [2,2]}}.
+def evaluate_ways(
+    learner: Learner, archive: Archive, entries: list[WayEntry], protocol: str
+) -> scoring.Found:
+    """Areas of N-way episodes, of the method "crnet" at the photos' own size, whatever the
+    protocol of this name says.
 
     Every class of an episode is scored, also those the query does not hold: what is taken
     for them counts against them.
     """
-    by_class = {}
+    found = scoring.Found({}, [])
     for entry in with_progress(entries, "episodes"):
         answers = []
         for class_id, names in entry.examples:
@@ -41,6 +44,5 @@ def evaluate_ways(learner: Learner, archive: Archive, entries: list[WayEntry]) -
         label = archive.photo(entry.query)[1]
         for n, class_id in enumerate(entry.classes, 1):
             truth = class_mask(label, label_value(class_id))
-            area = metrics.areas(decided == n, truth)
-            by_class[class_id] = by_class.get(class_id, 0) + area
-    return {"crnet": by_class}
+            found.add(protocol, "crnet", class_id, metrics.areas(decided == n, truth))
+    return found

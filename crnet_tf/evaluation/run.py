@@ -1,19 +1,20 @@
-"""One evaluation: which episodes, by which protocols and methods, and what is said of them."""
+"""One evaluation by its flags: which protocols, numbers of shots and k-shot methods are asked
+for, and their scores. (The command is `evaluate`; `scoring` goes over the episodes.)"""
 
 import dataclasses
 import itertools
 import pathlib
 import time
 
-from crnet_tf.common import cli, fields, provenance
+from crnet_tf.common import cli, fields
 from crnet_tf.common.errors import InputError
 from crnet_tf.data import records
 from crnet_tf.data.frames import LEAST_SIZE
-from crnet_tf.evaluation import manifest, panels, protocols, results
+from crnet_tf.evaluation import baselines, manifest, protocols, results, statement
 from crnet_tf.evaluation.draws import Draws, chosen_classes
 from crnet_tf.evaluation.nway import evaluate_ways
 from crnet_tf.evaluation.protocols import Protocol, shared_inference
-from crnet_tf.evaluation.scoring import Found, check_supports, evaluate_together, panel
+from crnet_tf.evaluation.scoring import check_supports, evaluate_together
 from crnet_tf.fewshot import presence
 from crnet_tf.fewshot.features import FeatureCache, base_frame
 from crnet_tf.fewshot.finetune import check_count
@@ -21,15 +22,13 @@ from crnet_tf.fewshot.learner import Learner
 from crnet_tf.network.checkpoint import START, checkpoint_or_start, load_checkpoint
 from crnet_tf.options import Options
 
-PANELS = 3  # best, median and worst episodes each that the report shows
-
 
 class Run:
     """One command: a network on some records, by the flags."""
 
     def __init__(self, args):
         self.args, self.started = args, time.time()
-        self._check_flags(args)  # and the records, before a network is loaded, which takes long
+        check_flags(args)  # and the records, before a network is loaded, which takes long
         self.index = records.load_index(args.records)
         self.checkpoint = checkpoint_or_start(args.checkpoint)
         self.network = load_checkpoint(self.checkpoint)
@@ -81,33 +80,6 @@ class Run:
             chosen += [(shot, kshot, group) for kshot in kshots]
         return chosen
 
-    def _check_flags(self, args):
-        """Raises ValueError for flags that do not go together."""
-        for name in args.protocol:
-            protocols.protocol(name)
-        for name in ("protocol", "shot", "kshot"):
-            given = getattr(args, name)
-            if not given or len(set(given)) < len(given):
-                raise InputError(
-                    f"--{name}: expected one or several, each once, received "
-                    f"{','.join(given) or 'none'}."
-                )
-        if args.way > 1 and (args.manifest or args.negatives):
-            raise InputError(
-                f"--way: expected 1 beside --manifest or --negatives, whose episodes ask for "
-                f"one class, received {args.way}. Leave one of them off."
-            )
-        if args.way > 1 and len(args.protocol) > 1:
-            raise InputError(
-                "--way: expected one --protocol beside several classes at once, which are "
-                f"scored alike in all, received {','.join(args.protocol)}. Give one of them."
-            )
-        if args.manifest and (args.episodes or args.seeds or args.seed is not None):
-            raise InputError(
-                "--manifest: expected it without --episodes, --seed and --seeds, because its "
-                "episodes are drawn already, received one of them. Leave it out."
-            )
-
     def _kshots(self, shot, protocol):
         """The methods asked for that make sense with so many supports."""
         views, kshots = self.options.finetune_views, []
@@ -142,6 +114,26 @@ class Run:
             )
         return self.learners[frame, kshot]
 
+    def evaluate(self, combinations: list) -> tuple[dict, list[dict]]:
+        """Scores `combinations`, and writes after each what is known, so that a killed run
+        leaves a whole evaluation of what it did.
+
+        Returns:
+            Contents of `evaluation.json` and of `episodes.jsonl`.
+        """
+        args, scored, before = self.args, [], None
+        compared = baselines.BASELINES if args.baselines else ()
+        for (shot, group, _), some in itertools.groupby(combinations, key=together):
+            # Baselines know no k-shot method.
+            beside = () if before == (shot, group) else compared
+            kshots = [kshot for _, kshot, _ in some]
+            scored += self.score(group, shot, kshots, beside, args.negatives and not scored)
+            before = shot, group
+            evaluation = statement.whole(self, scored)
+            episodes = [line for one in scored for line in one.episodes]
+            results.write(self.out, evaluation, episodes)
+        return evaluation, episodes
+
     def score(
         self,
         group: list[Protocol],
@@ -166,11 +158,13 @@ class Run:
             manifest.write(self.out / name, entries)
             print(f"{shot}-shot {', '.join(kshots)}, {group[0].name}, seed {seed}", flush=True)
             if self.args.way > 1:
-                for learner, kshot in zip(learners, kshots, strict=True):
-                    totals = evaluate_ways(learner, archive, entries)
-                    found[kshot][seed] = Found({group[0].name: totals}, [])
-                continue
-            scored = evaluate_together(learners, archive, entries, compared=compared, **options)
+                scored = [
+                    evaluate_ways(one, archive, entries, group[0].name) for one in learners
+                ]
+            else:
+                scored = evaluate_together(
+                    learners, archive, entries, compared=compared, **options
+                )
             for kshot, one in zip(kshots, scored, strict=True):
                 found[kshot][seed] = one
             if negatives:
@@ -195,84 +189,38 @@ class Run:
             if protocol.name in next(iter(found.values())).totals
             for row in results.rows(
                 {seed: one.totals[protocol.name] for seed, one in found.items()},
-                {"protocol": protocol.name, **of_run} | self.about(protocol, drawn),
+                {"protocol": protocol.name, **of_run} | statement.of_row(self, protocol, drawn),
             )
         ]
         return results.Scored(rows, lines, presence.summary(lines, absent) if absent else None)
 
-    def about(self, protocol: Protocol, drawn: dict) -> dict:
-        """What every row says of its episodes and of how it departs from its protocol."""
-        config, count = self.network.config, len(next(iter(drawn.values())))
-        published = protocols.protocol(protocol.name, self.index.dataset)
-        deviations = protocols.deviations(
-            published,
-            classes=self._kind(),
-            index_filter=self.index.filter,
-            photo_list=self.index.photo_list,
-            novel_images="dropped" if config.drop_novel_images else "kept",
-            input_size=protocol.input_size,
-            episodes=count,
-            seeds=protocol.seeds,
-            network_size=config.image_size,
-        )
-        deviations += protocols.answer_deviations(published, self.options, config)
-        asked = min(len({c for e in some for c, _ in e.examples}) for some in drawn.values())
-        if asked < len(self.classes):  # the others are in no mean
-            deviations.append(f"{asked} of {len(self.classes)} classes asked (protocol: all)")
-        if self.args.way > 1:
-            deviations.append(
-                f"{self.args.way} classes at once, at the photo's own size, void ignored "
-                "(protocol: one)"
+
+def check_flags(args) -> None:
+    """Raises ValueError for flags that do not go together."""
+    for name in args.protocol:
+        protocols.protocol(name)
+    for name in ("protocol", "shot", "kshot"):
+        given = getattr(args, name)
+        if not given or len(set(given)) < len(given):
+            raise InputError(
+                f"--{name}: expected one or several, each once, received "
+                f"{','.join(given) or 'none'}."
             )
-        return {
-            "way": self.args.way,
-            "seeds": list(drawn),
-            "episodes": count,
-            "manifest_sha256": [manifest.sha256(entries) for entries in drawn.values()],
-            "select_on": config.select_on,
-            "deviations": deviations,
-        }
-
-    def report(self, scored: list[results.Scored]) -> dict:
-        """Content of `evaluation.json`."""
-        args, names = self.args, self.index.class_names
-        return {
-            "checkpoint": str(self.checkpoint),
-            "dataset": self.index.dataset,
-            "records_sha256": self.index.sha256,
-            "fold": self.network.config.fold,
-            "classes": self._kind(),
-            "class_names": {str(c): names[c - 1] for c in self.classes},
-            "session": provenance.describe_session(),
-            "options": dataclasses.asdict(self.options)
-            | {"kshot": ",".join(args.kshot), "input_size": args.input_size},
-            "seconds": round(time.time() - self.started, 1),
-            "rows": [row for one in scored for row in one.rows],
-            "presence": next((one.presence for one in scored if one.presence), None),
-        }
-
-    def _kind(self):
-        """Of the classes asked for: "novel", "base", "all" or "calibration"."""
-        # Base classes that acted as unseen say nothing of those of the fold.
-        calibrates = self.args.classes == "novel" and self.network.config.calibration_fold >= 0
-        return "calibration" if calibrates else self.args.classes
-
-    def panels(self, episodes: list[dict]) -> dict[str, list]:
-        """{"best" | "median" | "worst": [(caption, picture)]} of the first combination."""
-        if not episodes:  # of several ways
-            return {}
-        first, kshot = self.protocols()[0], episodes[0]["kshot"]
-        learner, archive = self.learner(first, kshot), self.draws.archive(first.split)
-        keys = ("protocol", "shot", "kshot")
-        same = [e for e in episodes if all(e[key] == episodes[0][key] for key in keys)]
-
-        def drawn(e):
-            entry = manifest.Entry(e["class_id"], tuple(e["support"]), e["query"])
-            caption = panels.caption(e, self.index.class_names)
-            return caption, panel(learner, archive, entry)
-
-        chosen = panels.chosen(same, PANELS)
-        return {kind: list(map(drawn, some)) for kind, some in chosen.items()}
+    if args.way > 1 and (args.manifest or args.negatives):
+        raise InputError(
+            f"--way: expected 1 beside --manifest or --negatives, whose episodes ask for "
+            f"one class, received {args.way}. Leave one of them off."
+        )
+    if args.way > 1 and len(args.protocol) > 1:
+        raise InputError(
+            "--way: expected one --protocol beside several classes at once, which are "
+            f"scored alike in all, received {','.join(args.protocol)}. Give one of them."
+        )
+    if args.manifest and (args.episodes or args.seeds or args.seed is not None):
+        raise InputError(
+            "--manifest: expected it without --episodes, --seed and --seeds, because its "
+            "episodes are drawn already, received one of them. Leave it out."
+        )
 
 
 def together(combination):

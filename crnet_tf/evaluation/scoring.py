@@ -1,4 +1,7 @@
-"""Episodes -> areas of intersection and union, for every method on the same answers."""
+"""Goes over episodes: areas of intersection and union for every method on the same answers.
+
+What they become (mIoU, rows, tables) is in `results`; which episodes, in `draws`.
+"""
 
 import dataclasses
 
@@ -38,7 +41,14 @@ class Found:
 
 
 def evaluate(
-    learner: Learner,
+    learner: Learner, archive: manifest.Archive, entries: list[manifest.Entry], **options
+) -> Found:
+    """`evaluate_together` of a single learner."""
+    return evaluate_together([learner], archive, entries, **options)[0]
+
+
+def evaluate_together(
+    learners: list[Learner],
     archive: manifest.Archive,
     entries: list[manifest.Entry],
     *,
@@ -46,11 +56,12 @@ def evaluate(
     compared: tuple[str, ...] = (),
     presence: bool = True,
     progress: bool = False,
-) -> Found:
+) -> list[Found]:
     """Scores every refinement step of a network, and baselines, on the same episodes.
 
     Args:
-        learner: the network and how it uses its supports.
+        learners: the network and ways to use its supports that fine-tune alike or not at all:
+            it adapts to an episode once. The baselines stand beside the first.
         archive, entries: photos and episodes (`manifest.draw`); a query without one pixel of
             the class makes a negative episode.
         scoring: protocols that score the same answers differently.
@@ -59,24 +70,6 @@ def evaluate(
 
     Raises:
         ValueError: see `check_supports`.
-    """
-    options = {"scoring": scoring, "compared": compared, "presence": presence}
-    return evaluate_together([learner], archive, entries, progress=progress, **options)[0]
-
-
-def evaluate_together(
-    learners: list[Learner],
-    archive: manifest.Archive,
-    entries: list[manifest.Entry],
-    *,
-    scoring: tuple[Protocol, ...],
-    compared: tuple[str, ...] = (),
-    presence: bool = True,
-    progress: bool = False,
-) -> list[Found]:
-    """`evaluate` of learners that fine-tune alike or not at all: each episode only once.
-
-    The baselines stand beside the first learner.
     """
     found = [Found({}, []) for _ in learners]
     for entry in with_progress(entries, "episodes") if progress else entries:

@@ -78,9 +78,9 @@ def training_data(
     From images that is the network itself; with `feature_views`, its twin on features.
     """
     settings = network.config
-    classes = index.train_classes(*settings.held_out)
+    classes = index.train_classes(*settings.unseen_folds)
     episodes.check_counts(index, "train", classes, 1)
-    unseen = index.dropped_classes(*settings.held_out) if settings.drop_novel_images else ()
+    unseen = index.dropped_classes(*settings.unseen_folds) if settings.drop_novel_images else ()
     if settings.feature_views:
         store = feature_store.open_store(
             network, index, classes, feature_dir, unseen, max_gb=feature_gb
@@ -108,7 +108,7 @@ def validation_episodes(settings: Config, index: records.Index) -> dict:
     """{"base": (archive, entries), "novel": ...} out of the val split."""
     chosen = {}
     for name, choose in (("base", index.validation_classes), ("novel", index.test_classes)):
-        classes = choose(*settings.held_out)
+        classes = choose(*settings.unseen_folds)
         episodes.check_counts(index, "val", classes, 1)
         archive = manifest.Archive(index, "val", classes)
         entries = manifest.draw(archive, 1, settings.val_episodes, settings.seed)

@@ -84,7 +84,7 @@ class _Run:
 
         self.jax, self.steps = jax, jax_steps
         self.network, self.settings, self.out = network, network.config, out
-        folds, index = self.settings.held_out, pack.index
+        folds, index = self.settings.unseen_folds, pack.index
         unseen = index.dropped_classes(*folds) if self.settings.drop_novel_images else ()
         self.by_class, self.photos = self._photos(
             pack, pack.by_class("train", index.train_classes(*folds), unseen)

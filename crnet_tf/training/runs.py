@@ -23,7 +23,7 @@ INIT_HELP = "Checkpoint whose weights, also those of its encoder, a new run star
 
 def directory(given: str | None, settings: Config) -> pathlib.Path:
     """Folder of a run, made where it is missing: --out, or one named for its folds."""
-    folds = "-calibration".join(map(str, settings.held_out))
+    folds = "-calibration".join(map(str, settings.unseen_folds))
     out = pathlib.Path(given or f"runs/{settings.dataset}-fold{folds}")
     files.make_folder(out)
     return out
@@ -102,7 +102,7 @@ def describe_run(settings: Config, index: Index, notice: str = "", init=None) ->
         "records": str(index.directory),
         "records_sha256": index.sha256,
         "test_classes": [
-            index.class_names[c - 1] for c in index.test_classes(*settings.held_out)
+            index.class_names[c - 1] for c in index.test_classes(*settings.unseen_folds)
         ],
         "init": str(init) if init else None,
         "init_sha256": _sha256_of(init) if init else None,

@@ -105,8 +105,8 @@ def _split_line(split, content, names, pairs):
 
 
 def _fold_lines(index, names, published: Sequence[int]):
-    if index.held_out:
-        held_out = index.held_out
+    if index.classes_by_fold:
+        held_out = index.classes_by_fold
     elif index.dataset in folds.CLASS_NAMES:
         number = folds.num_folds(index.dataset)
         held_out = [folds.test_classes(index.dataset, fold) for fold in range(number)]

@@ -50,11 +50,11 @@ def check_classes(index: records.Index, training: Photos, report: Report) -> Non
         index: of the data set.
         training: the photos of the train split.
     """
-    if not index.held_out and index.dataset not in folds.CLASS_NAMES:
+    if not index.classes_by_fold and index.dataset not in folds.CLASS_NAMES:
         return
     for fold in range(index.num_folds):
         trained, tested = index.train_classes(fold), index.test_classes(fold)
-        if len(index.held_out) == 1:
+        if len(index.classes_by_fold) == 1:
             _check_held_out(index, set(trained), training, report)
             continue
         values = set(map(label_value, trained)), set(map(label_value, tested))

@@ -89,19 +89,25 @@ def entry(*classes):
     return manifest.WayEntry(classes, tuple((f"of{c}",) for c in classes), "query")
 
 
+def areas_of(archive, entries):
+    (by_class,) = (
+        nway.evaluate_ways(ByName(), archive, entries, "crnet").totals["crnet"].values()
+    )
+    return by_class
+
+
 def test_areas_by_hand(archive):
     """Row 3 is class 7's, though 6 claims it too; row 5 is neither's; row 9 is void."""
-    found = nway.evaluate_ways(ByName(), archive, [entry(6, 7)])
-    assert list(found) == ["crnet"]
+    found = areas_of(archive, [entry(6, 7)])
     valid = 9
-    assert {c: (areas / WIDTH).tolist() for c, areas in found["crnet"].items()} == {
+    assert {c: (areas / WIDTH).tolist() for c, areas in found.items()} == {
         6: [[valid - 3, valid - 3], [3, 3]],
         7: [[valid - 3, valid - 2], [2, 3]],
     }
 
 
 def test_a_class_that_is_not_there_pays_for_what_it_takes(archive):
-    found = nway.evaluate_ways(ByName(), archive, [entry(7, 9)])["crnet"]
+    found = areas_of(archive, [entry(7, 9)])
     # 9 takes row 4 from 7, and rows 6, 7 of the background; row 8 is too improbable.
     assert (found[7][1] / WIDTH).tolist() == [1, 3]
     assert (found[9][1] / WIDTH).tolist() == [0, 3]
@@ -109,8 +115,8 @@ def test_a_class_that_is_not_there_pays_for_what_it_takes(archive):
 
 def test_areas_of_episodes_are_summed_by_class(archive):
     entries = [entry(6, 7), entry(7, 9), entry(8, 6)]
-    alone = [nway.evaluate_ways(ByName(), archive, [one])["crnet"] for one in entries]
-    together = nway.evaluate_ways(ByName(), archive, entries)["crnet"]
+    alone = [areas_of(archive, [one]) for one in entries]
+    together = areas_of(archive, entries)
     assert set(together) == {6, 7, 8, 9}
     for class_id, areas in together.items():
         expected = sum(one[class_id] for one in alone if class_id in one)

@@ -58,11 +58,13 @@ def test_published_counts_stand_beside_those_of_a_complete_set(index, monkeypatc
 
 
 def test_own_folds_and_many_classes(index):
-    own = dataclasses.replace(index, dataset="own", held_out=((1, 2), tuple(range(1, 21))))
+    own = dataclasses.replace(
+        index, dataset="own", classes_by_fold=((1, 2), tuple(range(1, 21)))
+    )
     text = audit.audit(own)
     assert "fold 0:     8 pairs on     8 photos   aeroplane 4  bicycle 4" in text
     many = tuple(range(1, 21)) + (1,)
-    text = audit.audit(dataclasses.replace(own, held_out=(many,)))
+    text = audit.audit(dataclasses.replace(own, classes_by_fold=(many,)))
     assert "21 classes of 4 to 4" in text and "without" not in text
 
 
