@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from crnet_tf.data import resizing
 from crnet_tf.network.layers import resize_align_corners
 from export.graph import decode
 
@@ -26,13 +27,13 @@ def bilinear(images, size):
     """float32 [N,h,w,C] -> [N,H,W,C] with aligned corners; sizes may be known only then."""
     if _known(images, size):
         return resize_align_corners(images, size)  # ONNX's own operation may miss by a pixel
-    return tf.raw_ops.ResizeBilinear(images=images, size=size, align_corners=True)
+    return resizing.bilinear(images, size)
 
 
 def nearest(masks, size):
     """uint8 [N,h,w,1] -> [N,H,W,1] with aligned corners; sizes may be known only then."""
     if not _known(masks, size):
-        return tf.raw_ops.ResizeNearestNeighbor(images=masks, size=size, align_corners=True)
+        return resizing.nearest(masks, size)
     for axis, new in zip((1, 2), size, strict=True):
         old = masks.shape[axis]
         if old != new:  # no runtime but TensorFlow has such an operation for uint8
