@@ -47,7 +47,7 @@ def test_photos_and_label_maps_in_one_folder(tmp_path):
     images, labels, table = write_label_maps(tmp_path, in_colour=False)
     for path in labels.iterdir():
         path.rename(images / path.name)
-    with pytest.raises(ValueError, match="expected two folders.*Move the label maps"):
+    with pytest.raises(ValueError, match="expected two folders"):
         label_maps.list_photos(images, tmp_path / "maps" / ".." / images.name, table)
 
 

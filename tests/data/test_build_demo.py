@@ -97,7 +97,7 @@ def test_complete_set_is_left_alone_and_other_settings_need_overwrite(demo, tmp_
     before, photo = contents(out), "VOC/JPEGImages/demo_train_0000.jpg"
     build_demo(out, **PHOTOS)
     assert contents(out) == before
-    with pytest.raises(FileExistsError, match="expected a demo set of .*received.*--overwrite"):
+    with pytest.raises(FileExistsError, match="expected .*received.*--overwrite"):
         build_demo(out, seed=2, **FEW)
     build_demo(out, seed=2, **FEW, overwrite=True)
     assert (out / photo).read_bytes() != before[photo]
@@ -106,20 +106,20 @@ def test_complete_set_is_left_alone_and_other_settings_need_overwrite(demo, tmp_
 def test_a_folder_of_other_things_is_never_touched(tmp_path):
     (tmp_path / "VOC").mkdir()
     (tmp_path / "VOC" / "mine.txt").write_text("mine")
-    with pytest.raises(FileExistsError, match="expected a new folder .*never deleted"):
+    with pytest.raises(FileExistsError, match="expected .*--out"):
         build_demo(tmp_path, overwrite=True, **PHOTOS)
     assert (tmp_path / "VOC" / "mine.txt").read_text() == "mine"
 
 
 def test_wrong_numbers(tmp_path):
-    with pytest.raises(ValueError, match="--seed: expected 0 or more, received -1"):
+    with pytest.raises(ValueError, match="--seed: .*-1"):
         build_demo(tmp_path, seed=-1)
-    with pytest.raises(ValueError, match="val photos: expected at least 20.*received 3"):
+    with pytest.raises(ValueError, match="val.* 20.*received 3"):
         build_demo(tmp_path, val_photos=3)
 
 
 def test_unknown_shape():
-    with pytest.raises(ValueError, match="shape: expected one of .*received 'cube'"):
+    with pytest.raises(ValueError, match="shape: .*'cube'"):
         shapes.outline("cube", np.random.default_rng(0))
 
 

@@ -87,7 +87,7 @@ def test_other_settings_need_overwrite(small_voc, tmp_path):
 def test_another_list_is_other_settings(small_voc, tmp_path):
     build_voc(small_voc, tmp_path / "out")
     (small_voc / "ImageSets/Segmentation/trainaug.txt").write_text("2007_train_000\n")
-    with pytest.raises(FileExistsError, match="other settings: expected input_sha256"):
+    with pytest.raises(FileExistsError, match="input_sha256"):
         build_voc(small_voc, tmp_path / "out")
 
 
@@ -108,7 +108,7 @@ def test_a_folder_of_other_things_is_never_touched(small_voc, tmp_path, name, ov
     build_voc(small_voc, out)
     (out / name).write_text("mine")
     before = contents(out)
-    with pytest.raises(FileExistsError, match=f"holds other things .*{name}.*never deleted"):
+    with pytest.raises(FileExistsError, match=f"{name}.*--out"):
         build_voc(small_voc, out, overwrite=overwrite)
     assert contents(out) == before
 
@@ -132,14 +132,14 @@ def test_a_failed_rebuild_keeps_what_was_there(small_voc, tmp_path):
 
 
 def test_wrong_on_error(small_voc, tmp_path):
-    with pytest.raises(ValueError, match="on_error: expected one of .*received 'ignore'"):
+    with pytest.raises(ValueError, match="on_error: .*'ignore'"):
         build_voc(small_voc, tmp_path / "out", on_error="ignore")
 
 
 def test_nothing_listed_is_an_error(small_voc, tmp_path):
     for path in (small_voc / "SegmentationClassAug").iterdir():
         png_files.write_png(path, np.zeros((110, 140), np.uint8))
-    with pytest.raises(ValueError, match="expected photos that hold a listed class.*--filter"):
+    with pytest.raises(ValueError, match="expected .*--filter"):
         build_voc(small_voc, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -242,7 +242,7 @@ def test_a_full_disk_is_an_os_error(tmp_path):
     if not os.path.exists("/dev/full"):
         pytest.skip("no /dev/full")
     os.symlink("/dev/full", tmp_path / "class_01-00000")
-    with pytest.raises(OSError, match="expected room to write.*No space left.*--short_side"):
+    with pytest.raises(OSError, match="No space left.*--short_side"):
         with shards.ShardWriter(tmp_path) as streams:
             streams.write(1, b"x" * 1_000_000)
 

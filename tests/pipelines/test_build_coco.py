@@ -1,119 +1,30 @@
-"""COCO in its own layout: JSON of instances, polygons, crowds as run lengths."""
+"""COCO in its own layout -> records."""
 
 import contextlib
 import io
 import json
-import pathlib
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import commands
+from helpers.coco_files import (
+    CLASS_IDS,
+    HEIGHT,
+    WIDTH,
+    box_mask,
+    packed,
+    write_coco,
+)
 from PIL import Image
-from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from crnet_tf.annotations import coco
-from crnet_tf.annotations.coco_masks import draw_object
-from crnet_tf.data import folds, records
+from crnet_tf.data import records
 from pipelines import build_coco as build_coco_command
 from pipelines.build_coco import DATASETS, build_coco
 from pipelines.checking.audit import audit
 from pipelines.sources.coco_dataset import find_year
-
-HEIGHT, WIDTH = 100, 120
-GAPS = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}
-CATEGORY_IDS = [i for i in range(1, 91) if i not in GAPS]
-CLASS_IDS = {category: number for number, category in enumerate(CATEGORY_IDS, 1)}
-PERSON, STOP_SIGN, TOOTHBRUSH = 1, 13, 90  # category ids; classes 1, 12, 80
-
-
-def box(left, top, right, bottom):
-    """A rectangle as a polygon: pixels left..right-1, top..bottom-1."""
-    return [left, top, right, top, right, bottom, left, bottom]
-
-
-def box_mask(left, top, right, bottom):
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    mask[max(top, 0) : bottom, max(left, 0) : right] = 1
-    return mask
-
-
-def packed(mask):
-    """Compressed run lengths, as in result files."""
-    runs = coco_mask.encode(np.asfortranarray(mask))
-    return {"size": list(runs["size"]), "counts": runs["counts"].decode()}
-
-
-def uncompressed(mask):
-    """Run lengths as in the annotation files, where crowds have them."""
-    pixels = mask.ravel(order="F")
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], pixels])))
-    counts = np.diff(np.concatenate([[0], edges, [pixels.size]]))
-    return {"counts": counts.tolist(), "size": list(mask.shape)}
-
-
-def annotation(number, image_id, category_id, segmentation, iscrowd=0):
-    return {
-        "segmentation": segmentation,
-        "area": 1.0,
-        "iscrowd": iscrowd,
-        "image_id": image_id,
-        "bbox": [0.0, 0.0, 1.0, 1.0],
-        "category_id": category_id,
-        "id": number,
-    }
-
-
-def image(name, number):
-    file = f"COCO_{name}_{number:012d}.jpg"
-    return {
-        "license": 1,
-        "file_name": file,
-        "coco_url": f"http://images.cocodataset.org/{name}/{file}",
-        "height": HEIGHT,
-        "width": WIDTH,
-        "date_captured": "2013-11-14 16:03:19",
-        "flickr_url": "",
-        "id": number,
-    }
-
-
-def write_json(path, images, annotations):
-    categories = [
-        {"supercategory": "thing", "id": i, "name": name}
-        for i, name in zip(CATEGORY_IDS, folds.COCO_CLASSES, strict=True)
-    ]
-    content = {
-        "info": {"description": "COCO Dataset", "year": 2014},
-        "images": images,
-        "licenses": [{"url": "", "id": 1, "name": ""}],
-        "annotations": annotations,
-        "categories": categories,
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
-def write_coco(root, year="2014"):
-    """Two photos with two classes and one without annotations, of train and of val."""
-    for split, first in (("train", 9), ("val", 42)):
-        name = f"{split}{year}"
-        (root / name).mkdir(parents=True)
-        images = [image(name, number) for number in (first + 2, first, first + 1)]
-        for entry in images:
-            pixels = np.full((HEIGHT, WIDTH, 3), entry["id"], np.uint8)
-            Image.fromarray(pixels).save(root / name / entry["file_name"])
-        annotations = [
-            annotation(1, first, PERSON, [box(0, 0, 60, 50)]),
-            annotation(2, first + 1, TOOTHBRUSH, packed(box_mask(60, 0, 120, 50))),
-            annotation(3, first, TOOTHBRUSH, [box(60, 0, 120, 50)]),
-            annotation(4, first + 1, STOP_SIGN, [box(0, 50, 60, 100)]),
-            annotation(5, first, PERSON, uncompressed(box_mask(0, 60, 120, 90)), iscrowd=1),
-        ]
-        write_json(root / "annotations" / f"instances_{name}.json", images, annotations)
-    return root
 
 
 @pytest.fixture
@@ -130,27 +41,6 @@ def edit(root, change):
     content = json.loads(train_json(root).read_text())
     change(content)
     train_json(root).write_text(json.dumps(content))
-
-
-def draw(*annotations):
-    photo = coco.AnnotatedPhoto(
-        pathlib.Path("x.jpg"),
-        HEIGHT,
-        WIDTH,
-        tuple(
-            coco.Annotation(number, category, segmentation, crowd)
-            for number, (category, segmentation, crowd) in enumerate(annotations)
-        ),
-    )
-    return coco.draw_label(photo, CLASS_IDS)
-
-
-def object_mask(segmentation):
-    """uint8 [H,W] of an object drawn alone."""
-    drawn = draw_object(segmentation, HEIGHT, WIDTH)
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    mask[drawn.box] = drawn.mask
-    return mask
 
 
 def test_category_ids_become_class_ids(coco_dir):
@@ -196,70 +86,6 @@ def test_photos_without_annotations_are_left_out_and_counted(coco_dir, capsys):
     index = build_coco(coco_dir, coco_dir.parent / "out")
     assert index.splits["train"]["photos"] == 2
     assert "train2014: 2 photos with annotations; 1 without" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("large_first", [True, False])
-def test_smaller_objects_stand_before_larger_ones(large_first):
-    objects = [
-        (PERSON, [box(0, 0, 100, 100)], False),
-        (TOOTHBRUSH, [box(10, 10, 20, 20)], False),
-    ]
-    label = draw(*(objects if large_first else objects[::-1]))
-    assert np.array_equal(label == 80, box_mask(10, 10, 20, 20))
-    assert (label == 1).sum() == 100 * 100 - 100
-
-
-def test_crowds_are_void_behind_everything():
-    crowd = (PERSON, uncompressed(box_mask(0, 0, 30, 30)), True)
-    label = draw((STOP_SIGN, [box(0, 0, 100, 100)], False), crowd)
-    assert set(np.unique(label)) == {0, 12}
-    label = draw((STOP_SIGN, [box(20, 20, 60, 60)], False), crowd)
-    assert np.array_equal(label == 255, box_mask(0, 0, 30, 30) * (label != 12))
-    assert (label == 12).sum() == 40 * 40
-
-
-def test_parts_of_one_object_are_joined():
-    parts = [box(0, 0, 10, 10), box(30, 30, 50, 50), [1, 2, 3, 4], []]
-    assert (draw((PERSON, parts, False)) == 1).sum() == 100 + 400
-
-
-def test_what_lies_outside_the_photo_is_cut_off():
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        star = rng.uniform(-60, 180, 14)
-        moved = coco_mask.frPyObjects([(star + 100).tolist()], HEIGHT + 200, WIDTH + 200)
-        canvas = coco_mask.decode(moved)[100 : 100 + HEIGHT, 100 : 100 + WIDTH, 0]
-        # Left and above of the photo pycocotools rounds the other way.
-        assert (object_mask([star.tolist()]) != canvas).mean() < 0.01
-    outside = object_mask([box(-30, 80, 40, 300)])
-    assert np.array_equal(outside, box_mask(-30, 80, 40, 300))
-    assert not object_mask([box(-50, -50, -10, -10)]).any()
-
-
-@pytest.mark.parametrize("decimals", [1, 2, 15])  # of COCO's: 2
-def test_objects_are_drawn_as_pycocotools_draws_them(decimals):
-    rng, differing = np.random.default_rng(2), 0
-    for _ in range(300):
-        reach = rng.choice([4, 30, 150])
-        parts = [
-            (rng.uniform(-20, 120, 2) + rng.uniform(-reach, reach, (5, 2)))
-            .ravel()
-            .round(decimals)
-            .tolist()
-            for _ in range(rng.integers(1, 4))
-        ]
-        whole = coco_mask.merge(coco_mask.frPyObjects(parts, HEIGHT, WIDTH))
-        differing += np.count_nonzero(object_mask(parts) != coco_mask.decode(whole))
-    # Where an edge crosses the very middle between two pixels it may round the other way.
-    assert differing <= 2
-
-
-def test_both_kinds_of_run_lengths():
-    rng = np.random.default_rng(1)
-    for density in (0, 0.02, 0.5, 0.98, 1):
-        mask = (rng.random((HEIGHT, WIDTH)) < density).astype(np.uint8)
-        for segmentation in (packed(mask), uncompressed(mask)):
-            assert np.array_equal(object_mask(segmentation), mask)
 
 
 BAD_SEGMENTATIONS = [
@@ -389,7 +215,7 @@ def test_years(coco_dir):
     with pytest.raises(FileNotFoundError, match="expected .*instances_train2017.json"):
         find_year(coco_dir, "2017")
     write_coco(coco_dir, "2017")
-    with pytest.raises(ValueError, match="received 2014 and 2017. Choose with --year"):
+    with pytest.raises(ValueError, match="2014.*2017.*--year"):
         find_year(coco_dir)
     assert build_coco(coco_dir, coco_dir.parent / "out", year="2017").count("val", 80) == 2
     with pytest.raises(FileNotFoundError, match="expected .*instances_train2014.json"):
@@ -403,7 +229,7 @@ def test_divisions_share_their_records(coco_dir):
     assert "fold 3:     3 pairs" in audit(built["interleaved"])  # classes 12 and 80
     assert "fold 3:     2 pairs" in audit(built["contiguous"])
     assert "fold 1" not in audit(built["40-20-20"])
-    with pytest.raises(ValueError, match="--split: expected one of .*received 'random'"):
+    with pytest.raises(ValueError, match="--split: .*'random'"):
         build_coco(coco_dir, coco_dir.parent / "out", split="random")
 
 

@@ -218,7 +218,7 @@ def test_the_same_again_is_the_same_and_left_alone(records_dir, framed, tmp_path
 def test_other_episodes_are_overwritten_when_asked_only(records_dir, framed, tmp_path, options):
     out = tmp_path / "e"
     shutil.copytree(framed, out)
-    with pytest.raises(FileExistsError, match="holds other episodes: expected .*--overwrite"):
+    with pytest.raises(FileExistsError, match="expected .*received.*--overwrite"):
         build_small(records_dir, out, **options)
     build_small(records_dir, out, **options, overwrite=True)
     build_small(records_dir, out, **options)
@@ -229,10 +229,10 @@ def test_damaged_files_are_noticed(records_dir, framed, tmp_path, name):
     shutil.copytree(framed, tmp_path / "e")
     path = tmp_path / "e" / name
     path.write_bytes(path.read_bytes()[:-5])
-    with pytest.raises(FileExistsError, match=f"{name}: expected the file.*received another"):
+    with pytest.raises(FileExistsError, match=f"{name}: .*received another"):
         build_small(records_dir, tmp_path / "e")
     path.unlink()
-    with pytest.raises(FileExistsError, match=f"{name}: expected the file.*received none"):
+    with pytest.raises(FileExistsError, match=f"{name}: .*received none"):
         build_small(records_dir, tmp_path / "e")
 
 
@@ -241,7 +241,7 @@ def test_a_full_disk_is_an_os_error_and_leaves_nothing(records_dir, tmp_path, mo
         pytest.skip("no /dev/full")
     to_disk = tf.io.TFRecordWriter
     monkeypatch.setattr(tf.io, "TFRecordWriter", lambda _: to_disk("/dev/full"))
-    with pytest.raises(OSError, match="expected room to write.*No space left.*another --out"):
+    with pytest.raises(OSError, match="No space left.*--out"):
         build_small(records_dir, tmp_path / "e")
     assert not list(tmp_path.iterdir())
 
@@ -251,12 +251,12 @@ def test_other_things_are_never_deleted(records_dir, tmp_path):
     out.mkdir()
     (out / "thesis.txt").write_text("years of work")
     for overwrite in (False, True):
-        with pytest.raises(FileExistsError, match="thesis.txt.*choose another --out"):
+        with pytest.raises(FileExistsError, match="thesis.txt.*--out"):
             build_small(records_dir, out, overwrite=overwrite)
     build_small(records_dir, tmp_path / "ours", tfrecords=False, image_size=None)
     (tmp_path / "ours" / "notes.txt").write_text("put here later")
     for overwrite in (False, True):
-        with pytest.raises(FileExistsError, match="notes.txt.*choose another --out"):
+        with pytest.raises(FileExistsError, match="notes.txt.*--out"):
             build_small(records_dir, tmp_path / "ours", overwrite=overwrite)
     assert (out / "thesis.txt").exists() and (tmp_path / "ours" / "notes.txt").exists()
 
@@ -272,7 +272,7 @@ def test_a_failed_build_leaves_nothing(records_dir, tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_built(records_dir, tmp_path):
-    with pytest.raises(ValueError, match="--image_size: expected --tfrecords with it"):
+    with pytest.raises(ValueError, match="--image_size: .*--tfrecords"):
         build_episodes(records_dir, FOLD, tmp_path / "e", image_size=SIZE)
     with pytest.raises(ValueError, match="2-shot episodes need at least 3 photos"):
         build_episodes(records_dir, FOLD, tmp_path / "e", shot=2)

@@ -228,13 +228,13 @@ def test_one_class_is_not_enough(tmp_path):
 
 def test_an_empty_split_is_told_with_its_cause_before_anything_is_written(tmp_path):
     listing = class_folders.list_photos(write_folders(tmp_path / "in", per_class=2))
-    with pytest.raises(ValueError, match="split 'val': .* none of 6.*a class has at least 3"):
+    with pytest.raises(ValueError, match="'val'.* none of 6.*at least 3"):
         build(class_folders, listing, tmp_path / "out")
     (tmp_path / "val.txt").write_text("\n".join(p.name for p in listing.photos))
-    with pytest.raises(ValueError, match="split 'train': .* none of 6.*val.txt names them all"):
+    with pytest.raises(ValueError, match="'train'.* none of 6.*val.txt"):
         build(class_folders, listing, tmp_path / "out", val_list=tmp_path / "val.txt")
     crowded = [PhotoFile(f"a/{i}", None, None, (1, 2)) for i in range(9)]
-    with pytest.raises(ValueError, match="split 'train': .* none of 9.*--test_classes"):
+    with pytest.raises(ValueError, match="'train'.* none of 9.*--test_classes"):
         own_splits.split_by_share(crowded, 0.3, {2})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "val.txt"]
 
@@ -257,7 +257,7 @@ def test_lists_keep_test_classes_out_of_training(tmp_path):
 
 def test_names_of_known_data_sets_are_taken(tmp_path):
     listing = class_folders.list_photos(write_folders(tmp_path / "in"))
-    with pytest.raises(ValueError, match="--name: expected another name.*'pascal5i'"):
+    with pytest.raises(ValueError, match="--name: .*'pascal5i'"):
         build(class_folders, listing, tmp_path / "pascal5i")
     assert build(class_folders, listing, tmp_path / "demo", name="mine").dataset == "mine"
 
@@ -301,7 +301,7 @@ def test_two_files_of_one_name(tmp_path, kind):
     listing = module.list_photos(*arguments)
     assert len(listing.problems) == 2
     assert f"{images}.png: expected every name once, received {images.name}.jpg" in str(listing)
-    with pytest.raises(ValueError, match="expected every name once.*--on_error=skip"):
+    with pytest.raises(ValueError, match="expected .*--on_error=skip"):
         build(module, listing, tmp_path / "out")
 
 
@@ -313,7 +313,7 @@ def test_two_files_of_one_name_in_a_coco_file(tmp_path, capsys):
     content["images"][5]["file_name"] = "p1.png"
     annotations.write_text(json.dumps(content), encoding="utf-8")
     listing = coco_json.list_photos(annotations, images)
-    with pytest.raises(ValueError, match="p1.png: expected every name once, received p1.jpg"):
+    with pytest.raises(ValueError, match="p1.png: expected .*received p1.jpg"):
         build(coco_json, listing, tmp_path / "strict")
     index = build(coco_json, listing, tmp_path / "out", on_error="skip")
     assert "p1.png: expected every name once" in capsys.readouterr().out
@@ -347,7 +347,7 @@ def test_command_names_missing_flags(tmp_path):
     class Given:
         format, annotations, images = "coco", None, "photos"
 
-    with pytest.raises(ValueError, match="--format=coco: expected .*received no --annotations"):
+    with pytest.raises(ValueError, match="--format=coco: .*--annotations"):
         build_folder.list_photos(Given)
 
 
@@ -355,7 +355,7 @@ def test_an_empty_mask_is_named(tmp_path):
     source = write_folders(tmp_path / "in")
     mask = sorted((source / "cat" / "masks").iterdir())[0]
     png_files.write_png(mask, np.zeros((HEIGHT, WIDTH), np.uint8))
-    with pytest.raises(ValueError, match=f"{mask.name}: expected a mask with some foreground"):
+    with pytest.raises(ValueError, match=f"{mask.name}: expected"):
         build(class_folders, class_folders.list_photos(source), tmp_path / "out")
     index = build(
         class_folders, class_folders.list_photos(source), tmp_path / "out", on_error="skip"
@@ -366,7 +366,7 @@ def test_an_empty_mask_is_named(tmp_path):
 def test_a_training_list_alone_is_refused(tmp_path):
     source = write_folders(tmp_path / "in")
     (tmp_path / "train.txt").write_text("cat/p0")
-    with pytest.raises(ValueError, match="--train_list: expected --val_list with it"):
+    with pytest.raises(ValueError, match="--train_list: .*--val_list"):
         commands.run(
             build_folder, f"--source={source}", f"--out={tmp_path / 'out'}",
             f"--train_list={tmp_path / 'train.txt'}",

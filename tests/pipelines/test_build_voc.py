@@ -50,7 +50,7 @@ def test_voc_is_found_from_its_parents(small_voc, depth):
 
 def test_two_voc_years_are_ambiguous(small_voc):
     shutil.copytree(small_voc, small_voc.parent / "VOC2007")
-    with pytest.raises(ValueError, match="expected one VOC year.*VOC2007.*VOC2012.*Name one"):
+    with pytest.raises(ValueError, match="--voc_dir: .*VOC2007.*VOC2012"):
         voc_source.find_voc(small_voc.parent)
 
 
@@ -111,7 +111,7 @@ def test_wrong_lists(small_voc, text, message):
 
 def test_a_list_of_other_bytes_than_utf8(small_voc):
     (lists(small_voc) / "val.txt").write_bytes(b"caf\xe9\n")
-    with pytest.raises(ValueError, match="val.txt: expected a list in UTF-8.*Save it"):
+    with pytest.raises(ValueError, match="val.txt: .*UTF-8"):
         build(small_voc)
 
 

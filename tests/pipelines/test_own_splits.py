@@ -20,7 +20,7 @@ def test_wrong_folds():
         with pytest.raises(ValueError, match="--folds: expected 2..3"):
             own_splits.deal_folds("abc", count)
     for names in (["x"], ["a", "b", "c"], []):
-        with pytest.raises(ValueError, match="--test_classes: expected some of a, b, c"):
+        with pytest.raises(ValueError, match="--test_classes: .*a, b, c"):
             own_splits.named_fold(list("abc"), names)
 
 
@@ -82,7 +82,7 @@ def test_split_by_lists(tmp_path):
     with pytest.raises(ValueError, match="expected no photo of .*received f/4 too"):
         own_splits.split_by_lists(listed, tmp_path / "val", tmp_path / "train")
     (tmp_path / "val").write_text("g/1\n")
-    with pytest.raises(ValueError, match="expected names of photos.*received g/1.*'f/0'"):
+    with pytest.raises(ValueError, match="received g/1.*'f/0'"):
         own_splits.split_by_lists(listed, tmp_path / "val")
 
 
@@ -93,5 +93,5 @@ def test_lists_are_utf8_with_or_without_a_byte_order_mark(tmp_path):
         assert read_lines(path) == ["élan/1", "cat/2"]
     for encoding in ("latin-1", "utf-16"):
         path.write_bytes("élan/1".encode(encoding))
-        with pytest.raises(ValueError, match="list.txt: expected a list in UTF-8.*Save it"):
+        with pytest.raises(ValueError, match="list.txt: .*UTF-8"):
             own_splits.split_by_lists(some_photos(6), path)

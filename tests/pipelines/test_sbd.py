@@ -122,7 +122,7 @@ def test_pfenets_list_cannot_be_told_from_a_merge(small_voc, tmp_path):
 
 
 def test_unknown_list(voc):
-    with pytest.raises(ValueError, match=r"--list: expected one of .*received 'panet'"):
+    with pytest.raises(ValueError, match=r"--list: .*'panet'"):
         list_photos(voc, None, "panet")
 
 
@@ -134,13 +134,13 @@ def test_sbd_is_found_from_its_parents(release, depth):
 
 def test_what_is_not_sbd(tmp_path):
     for folder, message in ((tmp_path, "does not hold them"), (tmp_path / "x", "not there")):
-        with pytest.raises(FileNotFoundError, match=f"--sbd_dir: expected SBD's .*{message}"):
+        with pytest.raises(FileNotFoundError, match=f"--sbd_dir: .*{message}"):
             sbd.find_sbd(folder)
 
 
 def test_merge_needs_the_labels_of_voc(voc, release):
     (voc / "SegmentationClass").rename(voc / "SegmentationClassAug")
-    with pytest.raises(FileNotFoundError, match="expected a folder SegmentationClass,"):
+    with pytest.raises(FileNotFoundError, match="SegmentationClass,"):
         list_photos(find_voc(voc), release)
 
 
@@ -159,7 +159,7 @@ def test_damaged_mat_files_are_named(tmp_path):
     cut = [whole[:size] for size in range(0, len(whole), 40)]
     for content in (*cut, b"<html>", whole + b"rest"):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="2008_000002.mat: expected .*unpack benchmark"):
+        with pytest.raises(ValueError, match="2008_000002.mat: expected .*benchmark.tgz"):
             sbd.read_segmentation(path)
 
 

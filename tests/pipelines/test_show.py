@@ -35,7 +35,7 @@ def test_the_sheet_is_a_png_in_a_folder_that_is_made(records_dir, tmp_path):
     assert (tmp_path / "a" / "s.PNG").is_file()
     (tmp_path / "b.png").mkdir()
     for name in ("a", "s.jpg", "b.png"):
-        with pytest.raises(ValueError, match=f"expected the name of a PNG file.*{name}"):
+        with pytest.raises(ValueError, match=f"PNG file.*{name}"):
             show(records_dir, tmp_path / name, cell=CELL)
 
 
@@ -153,7 +153,7 @@ def test_damaged_records_are_named(records_dir, tmp_path):
     (path,) = (tmp_path / "records" / "train").glob("class_08-*")
     for damaged in (path.read_bytes()[:-100], path.read_bytes()[:99]):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="class_08.*expected whole records.*verify"):
+        with pytest.raises(ValueError, match="class_08.*verify"):
             show(tmp_path / "records", tmp_path / "s.png", classes=["cat"], cell=CELL)
     show(tmp_path / "records", tmp_path / "s.png", classes=["dog"], cell=CELL)
 
@@ -173,6 +173,6 @@ def test_numbers_out_of_range(records_dir, tmp_path, options):
 
 
 def test_a_sheet_nobody_could_open(records_dir, tmp_path):
-    with pytest.raises(ValueError, match="expected a sheet of at most 200 million pixels"):
+    with pytest.raises(ValueError, match="expected .*200 million pixels"):
         show(records_dir, tmp_path / "s.png", per_class=10_000)
     assert not list(tmp_path.iterdir())

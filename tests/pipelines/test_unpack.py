@@ -87,7 +87,7 @@ def test_other_things_are_never_touched(tmp_path, out):
     unpack(archive, out)
     (out / "VOCdevkit/JPEGImages/a.jpg").write_bytes(b"mine")
     before = contents(out)
-    with pytest.raises(FileExistsError, match="a.jpg is missing or of another size. Move it"):
+    with pytest.raises(FileExistsError, match="a.jpg is missing.*Move it"):
         unpack(archive, out)
     assert contents(out) == before
 
@@ -113,7 +113,7 @@ def test_what_would_leave_the_folder_is_refused(case, tmp_path, out):
 @pytest.mark.parametrize("name", ["../evil", "/tmp/evil", "a/../../evil", "a\\evil"])
 def test_what_would_leave_the_folder_from_a_zip_is_refused(name, tmp_path, out):
     archive = write_zip(tmp_path / "a.zip", {"a/b.jpg": PHOTO, name: b"evil"})
-    with pytest.raises(ValueError, match="expected names inside the folder"):
+    with pytest.raises(ValueError, match="a.zip: expected .*received"):
         unpack(archive, out)
     assert names(tmp_path) == ["a.zip", "parent"] and names(out) == []
 
