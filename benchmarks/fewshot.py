@@ -48,7 +48,7 @@ def finetuning_seconds(network, supports, options: Options, updates: int) -> dic
     def kept(count):
         learner = Learner(network, dataclasses.replace(options, finetune_steps=count))
         learner.tuner = tuner_of(count)
-        learner.learn(supports)
+        learner.fit(supports)
 
     def tuner_of(count):
         tuner.options = dataclasses.replace(options, finetune_steps=count)

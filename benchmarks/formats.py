@@ -28,10 +28,17 @@ from crnet_tf.evaluation import draws, manifest, scoring
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.network import metrics, model
 from crnet_tf.network.checkpoint import load_checkpoint
-from export.graph import fixed
-from export.graph.fixed import Sizes
-from export.package import fixed_size_export, metadata, onnx, saved_model, tflite
+from export.graph import signatures
+from export.graph.settings import Sizes
+from export.package import (
+    fixed_size_export,
+    metadata,
+    onnx,
+    saved_model,
+    tflite,
+)
 from export.package.fixed_size_export import Photos
+from export.package.fixed_size_files import framed
 
 RUN_FILE = pathlib.Path(__file__).with_name("run_file.py")
 COMPARED = 3  # episodes that an export is compared on
@@ -59,18 +66,18 @@ class Answering:
         self.frame, self.restore = learner.frame, learner.restore
         self.function, self.sizes, self.answers = function, sizes, []
 
-    def learn(self, supports, adapted=None):
-        self.supports = [fixed.frame(photo, self.sizes) for photo in supports]
+    def fit(self, supports, adapted=None):
+        self.supports = [framed(photo, self.sizes) for photo in supports]
         return self
 
     def maps(self, query):
-        self.answers.append(self.function(self.supports, fixed.frame(query, self.sizes)))
+        self.answers.append(self.function(self.supports, framed(query, self.sizes)))
         return [self.answers[-1][None]]
 
 
 def keras_answer(learner: Learner):
     """Framed supports and query -> probability [S,S] of the Keras network."""
-    return lambda supports, query: learner.learn(supports).maps(query)[0][-1]
+    return lambda supports, query: learner.fit(supports).maps(query)[0][-1]
 
 
 def file_answer(row: Row):
@@ -127,7 +134,7 @@ def export(args, network, index) -> list[Row]:
             fixed_size_export.export(args.checkpoint, folder.parent, [kind], photos=photos)
         whole, query = (
             (folder / f"{graph}-{kind.name}{kind.suffix}", graph)
-            for graph in (fixed.WHOLE, fixed.QUERY)
+            for graph in (signatures.WHOLE, signatures.QUERY)
         )
         rows.append(Row(f"{runtime} {kind.name}", whole, query))
     return rows
@@ -227,7 +234,8 @@ def table(rows: list[Row], said: dict, found: dict) -> str:
 def prepared(learner, rows, archive, entry, sizes, out) -> dict:
     """Files of inputs of the first episode: {"whole": path, "query": path}."""
     supports, query = scoring.photos_of(archive, entry)
-    given = inputs([fixed.frame(p, sizes) for p in supports], fixed.frame(query, sizes))
+    supports = [framed(photo, sizes) for photo in supports]
+    given = inputs(supports, framed(query, sizes))
     encode = tf.saved_model.load(str(rows[0].whole[0])).signatures["encode_support"]
     names = "support_image", "support_mask"
     state = encode(**{name: tf.constant(given[name]) for name in names})

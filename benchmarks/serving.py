@@ -145,12 +145,12 @@ def ways_of(
     query_file = tf.constant([encode_png(query.image)])
     state = encode(**files)
     learner = Learner(network, Options(), keep_features=True)
-    learnt = learner.learn([photo])
+    learnt = learner.fit([photo])
 
     def keras_answer(example):
         learner.cache.clear()  # a photo is encoded once in an answer, and anew in the next
-        example = example or learner.learn([photo])
-        return example.segment(query), example.presence(query)
+        example = example or learner.fit([photo])
+        return example.steps(query), example.presence(query)
 
     return {
         "server, full request": lambda: client.ask(WHOLE, 0),

@@ -68,6 +68,9 @@ class Options:
     feature_cache: str = field(
         "", "Folder where a frozen encoder's features stay for later runs; default: none."
     )
+    feature_cache_disk_gb: float = field(
+        20.0, "Bound on that folder, GB; what was used longest ago goes first.", minimum=0
+    )
     feature_cache_gb: float = field(
         4.0, "Bound on the features held in memory, GB; 0: encode each time.", minimum=0
     )

@@ -16,7 +16,7 @@ from absl import flags
 
 from crnet_tf.common import cli, fields, files
 from crnet_tf.common.errors import InputError
-from crnet_tf.evaluation import nway
+from crnet_tf.fewshot.answers import decided
 from crnet_tf.fewshot.segmenter import Segmenter
 from crnet_tf.images import drawing, photos, png_files
 from crnet_tf.images.labelled import LabelledPhoto, read_labelled
@@ -87,9 +87,9 @@ def predict_classes(
     with results(out) as written:
         for path, name, image in each_photo(queries, photos.read_photo, skipped):
             query = LabelledPhoto(image, name=name)
-            found = np.stack([segmenter.segment(query) for segmenter in segmenters.values()])
+            found = [segmenter.segment(query) for segmenter in segmenters.values()]
             sure = [segmenter.presence(query) for segmenter in segmenters.values()]
-            classes = nway.decide(found, threshold)
+            classes = decided(np.stack(found, axis=-1), threshold).numpy()
             written.add_classes(path, name, image, classes, sure, list(segmenters))
             for segmenter in segmenters.values():
                 segmenter.forget(query)

@@ -16,8 +16,7 @@ from crnet_tf.common import cli, fields
 from crnet_tf.data import labelled_folder
 from crnet_tf.network.checkpoint import checkpoint_or_start
 from crnet_tf.options import KSHOT, Options
-from export.graph.fixed import Sizes
-from export.graph.settings import Settings
+from export.graph.settings import Settings, Sizes
 from export.package import fixed_size_files, tflite
 from export.package.inputs import read_queries
 from export.package.teach import teach

@@ -5,10 +5,10 @@
 
 Writes `OUT/1/GRAPH-FORMAT.tflite`, next time `OUT/2/...`: the graphs `whole`, `encode_support`
 and `query`, or with `--support_dir=mugs` the single graph `taught`: photo in, mask of a mug
-out (`graph/fixed.py`). Sizes are fixed, preprocessing is inside, no operation is needed that
-LiteRT does not bring. Every file is compared with the checkpoint; when one answers otherwise
-nothing is left. int8 is calibrated on episodes of `--records`, or on the photos given as
-`--support`, `--support_mask` and `--query`.
+out (`graph/signatures.py`). Sizes are fixed, preprocessing is inside, no operation is needed
+that LiteRT does not bring. Every file is compared with the checkpoint; when one answers
+otherwise nothing is left. int8 is calibrated on episodes of `--records`, or on the photos given
+as `--support`, `--support_mask` and `--query`.
 """
 
 from absl import flags

@@ -1,4 +1,4 @@
-"""How a photo of any size becomes the network's square, and how an answer goes back."""
+"""How a photo of any size becomes the network's square."""
 
 import dataclasses
 import math
@@ -54,18 +54,6 @@ class Frame:
         small = resize_mask(mask, self._inner(mask.shape))
         padding = [*self._padding(small.shape), [0, 0]]
         return tf.pad(small, padding, constant_values=VOID)
-
-    def restore(self, maps, size: tuple[int, int]) -> np.ndarray:
-        """Maps [T,s,s] of a framed photo -> float32 [T,H,W] at the photo's own size (H, W).
-
-        In a letterbox the square stands for the photo padded to a square of its longer side,
-        which is how PFENet scores (its `ori_resize`): the up to 7 px lost in rounding the
-        shorter side down are not given back.
-        """
-        height, width = size
-        target = [max(size)] * 2 if self.letterbox else [height, width]
-        large = bilinear(tf.cast(maps, tf.float32)[..., None], target)
-        return large[:, :height, :width, 0].numpy()
 
     def scaled(self, scale: float) -> "Frame":
         """The frame at another scale: sides of 8n+1 px, but for scale 1, which is this one.

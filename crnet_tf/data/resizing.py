@@ -1,6 +1,6 @@
 """Photos, masks and maps at another size, corners on corners, by TensorFlow's operations.
 
-A network resizes by `network.layers.resize_align_corners`, which every backend of Keras has.
+A network resizes by `network/resizing.py`, which every backend of Keras has.
 """
 
 import tensorflow as tf

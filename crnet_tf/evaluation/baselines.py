@@ -7,7 +7,8 @@ from crnet_tf.data.frames import Frame
 from crnet_tf.fewshot.features import PhotoEncoder
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.labelled import LabelledPhoto
-from crnet_tf.network.layers import resize_align_corners, resize_foreground
+from crnet_tf.network.layers import masked_average, resize_foreground
+from crnet_tf.network.resizing import resize_align_corners
 
 # "all_foreground": everything is the object. "prototype": see below. "prior": PFENet's mask
 # (`prior_mask`), mean of the supports, at its middle. The last: mean of both.
@@ -58,10 +59,12 @@ def prototype(support, mask, query):
         float32 [h,w], positive where the query is more like the foreground.
     """
 
+    *cells, channels = support.shape  # [K,h,w,F]
+    together = tf.reshape(support, [1, -1, channels])
+
     def similarity(value):
-        weights = tf.cast(mask == value, tf.float32)
-        weights = resize_align_corners(weights, tuple(support.shape[1:3]))
-        average = tf.reduce_sum(support * weights, axis=(0, 1, 2))
+        weights = resize_align_corners(tf.cast(mask == value, tf.float32), cells[1:])
+        average = masked_average(together, tf.reshape(weights, [1, -1, 1]))[0, 0]
         cosine = tf.nn.l2_normalize(query, -1) * tf.nn.l2_normalize(average, -1)
         return tf.reduce_sum(cosine, -1)
 

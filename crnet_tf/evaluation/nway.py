@@ -9,19 +9,10 @@ import numpy as np
 from crnet_tf.common.progress import with_progress
 from crnet_tf.evaluation import scoring
 from crnet_tf.evaluation.manifest import Archive, WayEntry
+from crnet_tf.fewshot import answers
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.mask_values import class_mask, label_value
 from crnet_tf.network import metrics
-
-
-def decide(probabilities: np.ndarray, threshold: float = 0.5) -> np.ndarray:
-    """[N,H,W] probabilities of N classes -> uint8 [H,W]: 0 background, n the nth class.
-
-    Of more than 255 classes uint16.
-    """
-    best = probabilities.argmax(axis=0)
-    certain = probabilities.max(axis=0) > threshold
-    return np.where(certain, best + 1, 0).astype(np.min_scalar_type(len(probabilities)))
 
 
 def evaluate_ways(
@@ -35,12 +26,12 @@ def evaluate_ways(
     """
     found = scoring.Found({}, [])
     for entry in with_progress(entries, "episodes"):
-        answers = []
+        each = []
         for class_id, names in entry.examples:
             supports = [scoring.photo(archive, name, class_id) for name in names]
             query = scoring.photo(archive, entry.query, class_id)
-            answers.append(learner.learn(supports).answer(query))
-        decided = decide(np.stack(answers))
+            each.append(learner.fit(supports).segment(query))
+        decided = answers.decided(np.stack(each, axis=-1)).numpy()
         label = archive.photo(entry.query)[1]
         for n, class_id in enumerate(entry.classes, 1):
             truth = class_mask(label, label_value(class_id))

@@ -10,12 +10,18 @@ from crnet_tf.common import cli, fields
 from crnet_tf.common.errors import InputError
 from crnet_tf.data import records
 from crnet_tf.data.frames import LEAST_SIZE
-from crnet_tf.evaluation import baselines, manifest, protocols, results, statement
+from crnet_tf.evaluation import (
+    baselines,
+    manifest,
+    presence_scores,
+    protocols,
+    results,
+    statement,
+)
 from crnet_tf.evaluation.draws import Draws, chosen_classes
 from crnet_tf.evaluation.nway import evaluate_ways
 from crnet_tf.evaluation.protocols import Protocol, shared_inference
 from crnet_tf.evaluation.scoring import check_supports, evaluate_together
-from crnet_tf.fewshot import presence
 from crnet_tf.fewshot.features import FeatureCache, base_frame
 from crnet_tf.fewshot.finetune import check_count
 from crnet_tf.fewshot.learner import Learner
@@ -192,7 +198,8 @@ class Run:
                 {"protocol": protocol.name, **of_run} | statement.of_row(self, protocol, drawn),
             )
         ]
-        return results.Scored(rows, lines, presence.summary(lines, absent) if absent else None)
+        presence = presence_scores.summary(lines, absent) if absent else None
+        return results.Scored(rows, lines, presence)
 
 
 def check_flags(args) -> None:

@@ -12,6 +12,7 @@ from crnet_tf.data.frames import check_visible
 from crnet_tf.evaluation import baselines, manifest, protocols
 from crnet_tf.evaluation.protocols import PROTOCOLS, Protocol
 from crnet_tf.evaluation.results import STEP, THRESHOLDS, above
+from crnet_tf.fewshot import answers
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images import drawing
 from crnet_tf.images.labelled import LabelledPhoto
@@ -77,13 +78,13 @@ def evaluate_together(
         others = baselines.answers(learners[0], supports, query, compared)
         adapted = None
         for learner, result in zip(learners, found, strict=True):
-            example = learner.learn(supports, adapted)
-            adapted = example.adapted
-            _score(learner, example.maps(query), others, entry, query.mask, scoring, result)
+            predictor = learner.fit(supports, adapted)
+            adapted = predictor.adapted
+            _score(learner, predictor.maps(query), others, entry, query.mask, scoring, result)
             others = {}  # once is enough
             # Without kept features the encoder would run again for it.
             asked = presence and learner.encoder.keep
-            result.episodes[-1]["presence"] = example.presence(query) if asked else None
+            result.episodes[-1]["presence"] = predictor.presence(query) if asked else None
     return found
 
 
@@ -137,7 +138,8 @@ def _methods(answer, others, learner, size):
     if len(answer) > 1:
         methods |= {f"{STEP}{t + 1}": step > 0.5 for t, step in enumerate(answer)}
     for name, margin in others.items():
-        methods[name] = learner.frame.restore(margin, size)[0] > 0
+        large = answers.at_own_size(margin[..., None], size, learner.frame.letterbox)
+        methods[name] = large.numpy()[0, ..., 0] > 0
     return methods
 
 
@@ -157,6 +159,6 @@ def _line(entry, probability, truth):
 def panel(learner: Learner, archive: manifest.Archive, entry: manifest.Entry) -> np.ndarray:
     """Picture uint8 [H,W,3] of an episode: support, query, truth, every refinement step."""
     supports, query = photos_of(archive, entry)
-    probabilities = learner.learn(supports).segment(query)
+    probabilities = learner.fit(supports).steps(query)
     first = supports[0]
     return drawing.panel(first.image, first.mask, query.image, query.mask, list(probabilities))

@@ -3,24 +3,21 @@
     photo --frame--> image [S,S,3] --encoder--> features [h,w,F]           `PhotoEncoder.photo`
     photo x mask ---------------------------->  features [h,w,F]           `PhotoEncoder.masked`
 
-What is kept never exceeds `max_bytes` in memory; with a folder it is also on disk, for later
-runs of networks with the same encoder.
+What is kept never exceeds `max_bytes` in memory; with `FeatureFiles` it is also on disk, for
+later runs of networks with the same encoder.
 """
 
 import collections
 import hashlib
-import io
 import json
-import pathlib
 
 import ml_dtypes
 import numpy as np
 import tensorflow as tf
 
-from crnet_tf.common import files
-from crnet_tf.common.errors import InputError
 from crnet_tf.data import augmentation
 from crnet_tf.data.frames import Frame
+from crnet_tf.fewshot.feature_files import FeatureFiles
 from crnet_tf.images.labelled import LabelledPhoto, array_sha256
 from crnet_tf.network import backbones
 from crnet_tf.network.model import CRNet
@@ -70,13 +67,19 @@ class PhotoEncoder:
     Args:
         network: its encoder must not change while this is used.
         cache: shared with what is derived from the features.
-        directory: folder of features that outlive the process, or "".
+        files: where features outlive the process, or None.
         keep: hold features in memory; off where only what is derived from them comes back.
     """
 
-    def __init__(self, network: CRNet, cache: FeatureCache, directory: str = "", keep=True):
-        self.network, self.cache, self.keep = network, cache, keep
-        self.directory = pathlib.Path(directory) / fingerprint(network) if directory else None
+    def __init__(
+        self,
+        network: CRNet,
+        cache: FeatureCache,
+        files: FeatureFiles | None = None,
+        keep: bool = True,
+    ):
+        self.network, self.cache, self.files, self.keep = network, cache, files, keep
+        self._fingerprint = fingerprint(network) if files else ""
         parts = network.parts
         self._photo = tf.function(lambda image: parts.encoder(image, training=False))
         self._last_level = tf.function(parts.prototypes.last_level)
@@ -109,8 +112,8 @@ class PhotoEncoder:
             return compute()
         return self.cache.get(("last level", photo.key, frame), compute)
 
-    def view(self, photo: LabelledPhoto, frame: Frame, seed: tuple[int, int]):
-        """A flipped, scaled, cropped view: features, masked features [h,w,F], mask [S,S,1]."""
+    def augmented(self, photo: LabelledPhoto, frame: Frame, seed: tuple[int, int]):
+        """A flipped, scaled, cropped copy: features, masked features [h,w,F], mask [S,S,1]."""
         image, mask = augmentation.flip_scale_crop(
             tf.constant(photo.image), tf.constant(photo.mask[..., None]), frame.size, seed
         )
@@ -119,7 +122,7 @@ class PhotoEncoder:
 
     def _kept(self, key, encode):
         def compute():
-            if self.directory is None:
+            if self.files is None:
                 return encode()[0].numpy()
             return self._on_disk(key, encode)
 
@@ -128,22 +131,8 @@ class PhotoEncoder:
     def _on_disk(self, key, encode):
         kind, content, frame = key
         name = array_sha256(np.frombuffer(f"{kind} {content} {frame}".encode(), np.uint8))
-        path = self.directory / name[:2] / f"{name}.npy"
-        # NumPy's files do not know bfloat16: its bits are kept.
-        bits = np.uint16 if self._dtype == ml_dtypes.bfloat16 else self._dtype
-        if path.exists():
-            try:
-                return np.load(path, allow_pickle=False).view(self._dtype)
-            except (OSError, ValueError, EOFError) as error:
-                raise InputError(
-                    f"{path} cannot be read as features ({error}). Remove it."
-                ) from error
-        features = encode()[0].numpy()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        buffer = io.BytesIO()
-        np.save(buffer, features.view(bits))
-        files.write_bytes(path, buffer.getvalue())
-        return features
+        place = f"{self._fingerprint}/{name[:2]}/{name}"
+        return self.files.get(place, self._dtype, lambda: encode()[0].numpy())
 
     @property
     def _dtype(self):

@@ -127,7 +127,8 @@ class Finetuner:
         random = np.random.default_rng(self.options.finetune_seed)
         arrays = {"support": support, "category": category, "mask": masks}
         if self.network.config.prototype_weight:
-            arrays["cells"] = self._cells(support).numpy()
+            # One by one: any number of supports is one graph.
+            arrays["cells"] = np.concatenate([self._cells(one[None]) for one in support])
         history = []
         with holding(self._touched):
             for _ in range(self.options.finetune_steps):

@@ -1,16 +1,17 @@
 """k labelled photos and one network -> answers for other photos (Sec. 4.6, Sec. 6).
 
-    Learner(network, options).learn(supports) -> Example
+    Learner(network, options).fit(supports) -> Predictor
         the k supports are encoded, and the network is fine-tuned to them where asked
-    Example.maps(query) -> for each test scale, probabilities after each refinement step
+    Predictor.maps(query) -> for each test scale, probabilities after each refinement step
         one answer a support, fused; or one of the mean support
     Learner.restore(maps, size) -> probabilities [T,H,W] at the photo's own size
 
-Evaluation, prediction and export all go this way. A photo is encoded once (`features.py`).
+Evaluation, prediction and export all go this way. A photo is encoded once (`features.py`);
+what is computed from its features is said in `answers.py`.
 """
 
 import contextlib
-import functools
+import dataclasses
 
 import numpy as np
 import tensorflow as tf
@@ -18,23 +19,23 @@ import tensorflow as tf
 from crnet_tf.common.errors import InputError
 from crnet_tf.data import frames
 from crnet_tf.data.frames import Frame
-from crnet_tf.fewshot import presence
+from crnet_tf.fewshot import answers
+from crnet_tf.fewshot.feature_files import FeatureFiles
 from crnet_tf.fewshot.features import FeatureCache, PhotoEncoder, base_frame
 from crnet_tf.fewshot.finetune import Adapted, Finetuner, check_count, holding
 from crnet_tf.fewshot.leave_one_out import HALF, common_threshold, shifted
-from crnet_tf.fewshot.prior import object_average
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network import metrics
-from crnet_tf.network import parts as network_parts
-from crnet_tf.network.layers import resize_align_corners
 from crnet_tf.network.model import CRNet
+from crnet_tf.network.parts import SupportState, branch_logits, support_state
+from crnet_tf.network.prototypes import object_average
 from crnet_tf.options import Options
 
 PROJECTED = "projected"  # first word of what the cache remembers and training changes
 
 
 class Learner:
-    """Applies one network by one set of options to any number of examples.
+    """Applies one network by one set of options to any number of supports.
 
     Args:
         network: trained; its own weights are in place whenever no method is running.
@@ -62,27 +63,54 @@ class Learner:
         self.cache = cache or FeatureCache(options.feature_cache_gb * 2**30)
         # Several things are computed from the features then.
         keep = keep_features or options.finetunes or network.config.prototype_weight > 0
-        self.encoder = PhotoEncoder(network, self.cache, options.feature_cache, keep)
+        files = None
+        if options.feature_cache:
+            files = FeatureFiles(options.feature_cache, options.feature_cache_disk_gb * 2**30)
+        self.encoder = PhotoEncoder(network, self.cache, files, keep)
         self.tuner = Finetuner(network, options) if options.finetunes else None
-        parts, steps = network.parts, options.refine_steps or network.config.refine_steps
+        self.steps = options.refine_steps or network.config.refine_steps
+        # Each is traced once a frame, since photos come one by one; see `answers_of_each`.
+        parts = network.parts
         self.project = tf.function(lambda features: parts.projection(features, training=False))
         self.cells = tf.function(parts.prototypes.cells)
-        self.state = tf.function(functools.partial(network_parts.support_state, parts))
         self.importance = tf.function(lambda query: parts.cross_reference.importance(query))
+        self._state = tf.function(lambda *given: support_state(parts, *given).tensors())
+        self._answering = {}
 
-        @tf.function
-        def segment(state, view, size, shots=1):
-            """States of K partners, `view` of 1 or K photos -> float32 [K,T,size,size]."""
-            logits = network_parts.segment(parts, state, view, steps, shots=shots)
-            return tf.nn.softmax(resize_align_corners(logits, (size, size)))[..., 1]
+    def state(self, support: dict, category, mask) -> SupportState:
+        """`parts.support_state`, in a graph."""
+        return SupportState(**self._state(support, category, mask))
 
-        self.segment = segment
+    def answers_of_each(self, state: SupportState, photo: dict, size: int, shots: int = 1):
+        """What each of K partners says of its own or of the same photo.
 
-    def learn(self, supports: list[LabelledPhoto], adapted: Adapted | None = None) -> "Example":
+        Args:
+            photo: `parts.branch_input` of one photo, or of K.
+            shots: number of supports that the state is the mean of.
+
+        Returns:
+            Probabilities float32 [K,T,size,size] after each refinement step.
+        """
+        if size not in self._answering:
+            self._answering[size] = self._graph(state, photo, size)
+        return self._answering[size](state.tensors(), photo, tf.constant(shots, tf.float32))
+
+    def _graph(self, state, photo, size):
+        """Traced once, for any number of partners and photos."""
+
+        def answer(state, photo, shots):
+            parts, state = self.network.parts, SupportState(**state)
+            logits = branch_logits(parts, state, photo, self.steps, shots=shots)
+            return answers.foreground(logits, size)
+
+        given = _any_number(state.tensors()), _any_number(photo), tf.TensorSpec([])
+        return tf.function(answer, input_signature=given)
+
+    def fit(self, supports: list[LabelledPhoto], adapted: Adapted | None = None) -> "Predictor":
         """Encodes k supports, and adapts to them.
 
         Args:
-            adapted: of another learner's example that was fine-tuned to the same supports.
+            adapted: of another learner's predictor that was fine-tuned to the same supports.
 
         Raises:
             ValueError: no support, fine-tuning on one, or a support without foreground after
@@ -90,7 +118,7 @@ class Learner:
         """
         if not supports:
             raise InputError(
-                "learn: expected at least one labelled photo, received none. Give a photo "
+                "fit: expected at least one labelled photo, received none. Give a photo "
                 "and its mask."
             )
         for photo in supports:
@@ -104,20 +132,18 @@ class Learner:
         threshold = HALF
         if self.options.leave_one_out and len(answering) > 1:
             threshold = self._threshold(answering)
-        return Example(self, answering, adapted, threshold)
+        return Predictor(self, answering, adapted, threshold)
 
     def restore(self, maps: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-        """Mean over the test scales: `Example.maps` -> float32 [T,H,W] at (H, W)."""
-        restored = [
-            frame.restore(value, size) for frame, value in zip(self.frames, maps, strict=True)
-        ]
-        return restored[0] if len(restored) == 1 else np.mean(restored, axis=0)
+        """Mean over the test scales: `Predictor.maps` -> float32 [T,H,W] at (H, W)."""
+        maps = [value[..., None] for value in maps]
+        return answers.restored(maps, size, self.frame.letterbox)[..., 0].numpy()
 
     def _threshold(self, supports) -> float:
         """That with which every support is found best in the light of the others."""
         found = []
         for i, photo in enumerate(supports):
-            others = Example(self, supports[:i] + supports[i + 1 :], None, HALF)
+            others = Predictor(self, supports[:i] + supports[i + 1 :], None, HALF)
             for frame, steps in zip(self.frames, others.maps(photo), strict=True):
                 found.append((steps[-1], frame.mask(photo.mask).numpy()[..., 0]))
         return common_threshold(found)
@@ -125,7 +151,7 @@ class Learner:
     def _adapt(self, supports) -> Adapted:
         encoder, frame = self.encoder, self.frame
         views = [
-            encoder.view(photo, frame, (self.options.finetune_seed, number))
+            encoder.augmented(photo, frame, (self.options.finetune_seed, number))
             for photo in supports
             for number in range(self.options.finetune_views)
         ]
@@ -143,8 +169,8 @@ class Learner:
         )
 
 
-class Example:
-    """k supports that a network has learnt; made by `Learner.learn`.
+class Predictor:
+    """k supports that a network was fitted to; made by `Learner.fit`.
 
     Attributes:
         supports: those that answer. adapted: `finetune.Adapted`, or None.
@@ -177,62 +203,60 @@ class Example:
             found = [self._fused(query, frame) for frame in self.learner.frames]
         return [shifted(probability, self.threshold) for probability in found]
 
-    def segment(self, query: LabelledPhoto) -> np.ndarray:
+    def steps(self, query: LabelledPhoto) -> np.ndarray:
         """Probabilities float32 [T,H,W] after each refinement step, at the photo's size."""
         return self.learner.restore(self.maps(query), query.image.shape[:2])
 
-    def answer(self, query: LabelledPhoto) -> np.ndarray:
-        """Probability float32 [H,W] after the last refinement step: `segment`'s last map."""
+    def segment(self, query: LabelledPhoto) -> np.ndarray:
+        """Probability float32 [H,W] after the last refinement step: `steps`' last map."""
         last = [probabilities[-1:] for probabilities in self.maps(query)]
         return self.learner.restore(last, query.image.shape[:2])[0]
 
     def presence(self, query: LabelledPhoto) -> float:
-        """How sure it is that a query holds the object at all; see `presence.presence`."""
-        encoder, frame = self.learner.encoder, self.learner.frame
-        common = self.learner.network.parts.centre.mean.numpy()
+        """How sure it is that a query holds the object at all; see `answers.presence`."""
+        learner, frame = self.learner, self.learner.frame
+        last_level = learner.encoder.last_level
         if self._prototypes is None:
-            self._prototypes = np.stack(
+            self._prototypes = tf.stack(
                 [
-                    object_average(encoder.last_level(photo, frame), frame.mask(photo.mask))
+                    object_average(last_level(photo, frame), frame.mask(photo.mask))
                     for photo in self.supports
                 ]
             )
-        cells = encoder.last_level(query, frame)
-        return presence.presence(self._prototypes - common, cells - common)
+        photos = last_level(query, frame)[None]
+        return float(answers.presence(learner.network.parts, self._prototypes, photos)[0])
 
     def _fused(self, query, frame):
-        learner, options = self.learner, self.learner.options
+        learner = self.learner
         if frame not in self._states:
-            self._states[frame] = self._encoded(frame)
-        state = self._states[frame]
-        view = self._view(query, frame)
-        answers = learner.segment(state, view, frame.size, self.shots).numpy()
-        if not options.weighted_fusion:
-            return answers.mean(axis=0)
-        return fuse(answers, self._agreement(state, view["projected"], frame))
+            self._states[frame] = self._state(frame)
+        state, photo = self._states[frame], self._branch_input(query, frame)
+        found = learner.answers_of_each(state, photo, frame.size, self.shots)
+        agreement = None
+        if learner.options.weighted_fusion:
+            agreement = self._agreement(state, photo["projected"], frame)
+        return answers.fused(found, agreement).numpy()
 
-    def _encoded(self, frame):
-        """States of the supports, or the mean: [K or 1,1,1,C]; see `parts.support_state`."""
+    def _state(self, frame) -> SupportState:
+        """State of the K supports, or their mean."""
         states = []
         for photo in self.supports:
             category = None
             if self.learner.network.config.condition:
                 category = self._projected(photo, frame, "masked")
-            view, mask = self._view(photo, frame), frame.mask(photo.mask)[None]
-            states.append(self.learner.state(view, category, mask))
-        joined = {name: tf.concat([s[name] for s in states], axis=0) for name in states[0]}
-        if not self.learner.options.averages:
-            return joined
-        return {n: tf.reduce_mean(value, axis=0, keepdims=True) for n, value in joined.items()}
+            mask = frame.mask(photo.mask)[None]
+            state = self.learner.state(self._branch_input(photo, frame), category, mask)
+            states.append(state)
+        return answers.joined(states, mean=self.learner.options.averages)
 
-    def _view(self, photo, frame):
-        """`parts.view` of a photo, remembered where it can be."""
-        learner, view = self.learner, {"projected": self._projected(photo, frame)}
+    def _branch_input(self, photo, frame):
+        """`parts.branch_input` of a photo, remembered where it can be."""
+        learner, needed = self.learner, {"projected": self._projected(photo, frame)}
         if learner.network.config.prototype_weight:
             encoder = learner.encoder
             features, last = encoder.photo(photo, frame), encoder.last_level(photo, frame)
-            view["cells"] = learner.cells(features[None], last[None])
-        return view
+            needed["cells"] = learner.cells(features[None], last[None])
+        return needed
 
     def _projected(self, photo, frame, kind="photo"):
         """Projection [1,h,w,C] of a photo or its masked version, remembered where it can be."""
@@ -242,7 +266,7 @@ class Example:
             features = getattr(learner.encoder, kind)(photo, frame)
             return learner.project(features[None]).numpy()
 
-        if self.adapted is not None:  # these weights are this example's alone
+        if self.adapted is not None:  # these weights are this predictor's alone
             return compute()
         content = photo.key if kind == "photo" else photo.masked_key
         return learner.cache.get((PROJECTED, kind, content, frame), compute)
@@ -250,12 +274,11 @@ class Example:
     def _agreement(self, state, query, frame):
         """IoU [K,T] of the support head with the known masks, in the light of a query."""
         learner = self.learner
-        views = [self._view(photo, frame) for photo in self.supports]
-        own = {name: tf.concat([view[name] for view in views], axis=0) for name in views[0]}
-        partner = dict(state)
+        needed = [self._branch_input(photo, frame) for photo in self.supports]
+        own = {name: tf.concat([one[name] for one in needed], axis=0) for name in needed[0]}
         if learner.network.config.cross_reference:
-            partner["importance"] = learner.importance(query)
-        found = learner.segment(partner, own, frame.size).numpy() > 0.5
+            state = dataclasses.replace(state, importance=learner.importance(query))
+        found = learner.answers_of_each(state, own, frame.size).numpy() > 0.5
         masks = [frame.mask(photo.mask).numpy()[..., 0] for photo in self.supports]
         return np.array(
             [
@@ -265,9 +288,8 @@ class Example:
         )
 
 
-def fuse(answers: np.ndarray, agreement: np.ndarray) -> np.ndarray:
-    """One answer [T,S,S] out of K answers [K,T,S,S], each weighed by the support head's IoU
-    [K,T] (all alike where all are 0)."""
-    weights = np.where(agreement.sum(axis=0) > 0, agreement, 1.0)
-    weights = weights / weights.sum(axis=0)
-    return np.einsum("ktij,kt->tij", answers, weights.astype(np.float32))
+def _any_number(tensors):
+    return {
+        name: tf.TensorSpec([None, *value.shape[1:]], value.dtype)
+        for name, value in tensors.items()
+    }

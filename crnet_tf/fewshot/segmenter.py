@@ -27,7 +27,7 @@ class Segmenter:
 
     Raises:
         ValueError: no support, another number of masks, the same support twice, or what
-            `check_labelled` and `Learner.learn` raise.
+            `check_labelled` and `Learner.fit` raise.
     """
 
     def __init__(
@@ -51,15 +51,15 @@ class Segmenter:
             supports.append(LabelledPhoto(image, mask, name))
         _check_distinct(supports)
         self.learner = learner or Learner(network, options, keep_features=True)
-        self._example = self.learner.learn(supports)
+        self._predictor = self.learner.fit(supports)
 
     def segment(self, image: np.ndarray | LabelledPhoto) -> np.ndarray:
         """Probability of the foreground, float32 [H,W], at the photo's size."""
-        return np.clip(self._example.answer(_query(image)), 0, 1)
+        return self._predictor.segment(_query(image))
 
     def steps(self, image: np.ndarray | LabelledPhoto) -> np.ndarray:
         """Probabilities float32 [T,H,W] after each refinement step, at the photo's size."""
-        return np.clip(self._example.segment(_query(image)), 0, 1)
+        return self._predictor.steps(_query(image))
 
     def segment_and_steps(
         self, image: np.ndarray | LabelledPhoto, longest: int
@@ -67,14 +67,14 @@ class Segmenter:
         """`segment`, and `steps` [T,h,w] of a longer side of at most `longest` px: those of a
         large photo at its own size take gigabytes."""
         query = _query(image)
-        maps, size = self._example.maps(query), query.image.shape[:2]
+        maps, size = self._predictor.maps(query), query.image.shape[:2]
         small = drawing.fitted_size(size, min(longest, max(size)))[::-1]
         probability = self.learner.restore([steps[-1:] for steps in maps], size)[0]
-        return np.clip(probability, 0, 1), np.clip(self.learner.restore(maps, small), 0, 1)
+        return probability, self.learner.restore(maps, small)
 
     def presence(self, image: np.ndarray | LabelledPhoto) -> float:
-        """How sure it is that the object is in a photo at all, up to 1 (`presence.py`)."""
-        return self._example.presence(_query(image))
+        """How sure it is that the object is in a photo at all, up to 1 (`answers.presence`)."""
+        return self._predictor.presence(_query(image))
 
     def forget(self, image: np.ndarray | LabelledPhoto) -> None:
         """Lets go of a photo's features, which otherwise stay for another question about it, up

@@ -5,8 +5,9 @@ call the same instance of a block: they share every parameter.
 """
 
 import keras
-import numpy as np
 from keras import layers, ops
+
+from crnet_tf.network.resizing import resize_align_corners, resize_area
 
 register = keras.saving.register_keras_serializable("crnet_tf")
 
@@ -31,47 +32,6 @@ def classifier(name="classifier"):
     return layers.Conv2D(
         2, 3, padding="same", kernel_initializer=small, name=name, dtype="float32"
     )
-
-
-def interpolation_matrix(size: int, new_size: int) -> np.ndarray:
-    """Bilinear weights float32 [new_size, size] of one axis, corners on corners.
-
-    Source pixel of output pixel i is i (size-1)/(new_size-1), as `align_corners=True` of
-    PyTorch, which the field's code uses throughout.
-    """
-    position = np.linspace(0, size - 1, new_size)
-    distance = np.abs(position[:, None] - np.arange(size)[None, :])
-    return np.maximum(0, 1 - distance).astype("float32")
-
-
-def area_matrix(size: int, new_size: int) -> np.ndarray:
-    """Weights float32 [new_size, size] of one axis: mean over what each new pixel covers."""
-    edges = np.linspace(0, size, new_size + 1)[:, None]
-    pixels = np.arange(size)
-    covered = np.minimum(edges[1:], pixels + 1) - np.maximum(edges[:-1], pixels)
-    return (np.maximum(0, covered) * new_size / size).astype("float32")
-
-
-def resize_area(images, size: tuple[int, int]):
-    """Resize [...,h,w,C] -> [...,H,W,C] by area, as `tf.image.resize(..., "area")`."""
-    return _resize(images, size, area_matrix)
-
-
-def resize_align_corners(images, size: tuple[int, int]):
-    """Bilinear resize [...,h,w,C] -> [...,H,W,C] with aligned corners."""
-    return _resize(images, size, interpolation_matrix)
-
-
-def _resize(images, size, matrix):
-    """Two matrix products, one an axis: exact, differentiable and portable to every runtime;
-    static sizes."""
-    for axis, new in zip((-3, -2), size, strict=True):
-        if images.shape[axis] != new:
-            weights = matrix(images.shape[axis], new)
-            weights = ops.convert_to_tensor(weights, dtype=images.dtype)
-            # A plain 2-D product: a batched one (einsum) crashes oneDNN at some sizes.
-            images = ops.moveaxis(ops.tensordot(images, weights, axes=[[axis], [1]]), -1, axis)
-    return images
 
 
 @register
@@ -114,6 +74,14 @@ def resize_foreground(mask, size: tuple[int, int]):
     return ops.where(missed, resize_area(foreground, size), weights)
 
 
+def masked_average(features, weights):
+    """Mean of features [...,h,w,C], each cell counted by its weight [...,h,w,1] from 0 to 1:
+    float32 [...,1,1,C], 0 where no cell counts."""
+    total = ops.sum(ops.cast(features, "float32") * weights, axis=(-3, -2), keepdims=True)
+    area = ops.sum(weights, axis=(-3, -2), keepdims=True)
+    return total / ops.maximum(area, 1e-6)
+
+
 @register
 class MaskBackground(layers.Layer):
     """Paints everything but the foreground in the mean colour (Sec. 4.4, input level).
@@ -139,14 +107,12 @@ class MaskedAverage(layers.Layer):
     """Foreground average pooling (Sec. 4.4, feature level).
 
     Call: features [B,h,w,C], mask [B,H,W,1] in {0,1,255} -> [B,1,1,C]. The mask is resized by
-    `resize_foreground`, so cells on its border weigh less; sums are float32 in any precision.
+    `resize_foreground`, so cells on its border weigh less.
     """
 
     def call(self, features, mask):
         weights = resize_foreground(mask, features.shape[1:3])  # [B,h,w,1]
-        total = ops.sum(ops.cast(features, "float32") * weights, axis=(1, 2), keepdims=True)
-        area = ops.sum(weights, axis=(1, 2), keepdims=True)
-        return ops.cast(total / ops.maximum(area, 1e-3), self.compute_dtype)
+        return ops.cast(masked_average(features, weights), self.compute_dtype)
 
 
 @register

@@ -1,4 +1,4 @@
-"""CRNet as one Keras model: the functional graph and its training step.
+"""CRNet as one Keras model: the functional graph and its loss.
 
     support photo, query photo -> encoder -> projection -> cross_reference
     support photo x mask       -> encoder -> projection -> category_vector
@@ -18,13 +18,14 @@ from crnet_tf.network.layers import Unread, register
 from crnet_tf.network.parts import (
     BRANCHES,
     Parts,
+    SupportState,
+    branch_input,
+    branch_logits,
     build_parts,
     encode,
-    segment,
-    segment_both,
+    logits_of_both,
     state_of_features,
     train_outputs,
-    view,
 )
 
 
@@ -62,24 +63,20 @@ class CRNet(keras.Model):
             self.parts, features, inputs["support_mask"], self.config.train_refine_steps
         )
 
-    def encode_support(self, image, mask) -> dict:
-        """What the query branch needs of one support: a few hundred numbers.
+    def encode_support(self, image, mask) -> SupportState:
+        """What answers need of supports.
 
         Args:
             image: [B,S,S,3] RGB 0..255. mask: [B,S,S,1] in {0,1,255}.
-
-        Returns:
-            dict: `importance` and `category`, each [B,1,1,C] (absent when ablated), and
-            `foreground`, `background` [B,1,1,F] where prototypes count.
         """
         features = encode(self.parts, {"support_image": image, "support_mask": mask})
         return state_of_features(self.parts, features, mask)
 
-    def segment(self, support: dict, query_image, steps: int | None = None):
+    def query_logits(self, state: SupportState, query_image, steps: int | None = None):
         """Query branch alone, for an encoded support.
 
         Args:
-            support: of `encode_support`, batch B or 1.
+            state: of `encode_support`, batch B or 1.
             query_image: [B,S,S,3] RGB 0..255.
             steps: refinement steps T, `config.refine_steps` by default.
 
@@ -88,35 +85,19 @@ class CRNet(keras.Model):
         """
         features = self.parts.encoder(query_image, training=False)
         steps = steps or self.config.refine_steps
-        seen = view(self.parts, features)
-        return self.parts.to_image(segment(self.parts, support, seen, steps))
+        photo = branch_input(self.parts, features)
+        return self.parts.to_image(branch_logits(self.parts, state, photo, steps))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Weighted sum of the named losses; `y`: dict of `support_mask` and `query_mask`."""
+        """Weighted sum of the named losses, this device's share of it.
+
+        Args:
+            x: not looked at. y: dict of `support_mask` and `query_mask`. y_pred: outputs.
+        """
         named = losses.crnet_losses(y_pred, y["support_mask"], y["query_mask"])
         for name, value in named.items():
             self.loss_means[name].update_state(value)
-        return losses.total(named, self.config)
-
-    if keras.config.backend() == "tensorflow":
-
-        def train_step(self, data):
-            """One gradient step over both heads, all refinement and co-occurrence losses."""
-            import tensorflow as tf
-
-            x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-            with tf.GradientTape() as tape:
-                outputs = self(x, training=True)
-                loss = self.compute_loss(x=x, y=y, y_pred=outputs)
-                next(m for m in self.metrics if m.name == "loss").update_state(loss)
-                # Gradients are summed over replicas; each replica holds a share of the batch.
-                replicas = tf.distribute.get_strategy().num_replicas_in_sync
-                scaled = self.optimizer.scale_loss(loss / replicas)
-            variables = self.trainable_variables
-            self.optimizer.apply_gradients(
-                zip(tape.gradient(scaled, variables), variables, strict=True)
-            )
-            return {metric.name: metric.result() for metric in self.metrics}
+        return losses.total(named, self.config) / _devices()
 
     def get_config(self):
         return {"config": dataclasses.asdict(self.config)}
@@ -124,6 +105,15 @@ class CRNet(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         return build_crnet(Config.from_dict(config["config"]), load_backbone=False)
+
+
+def _devices():
+    """How many share a batch: TensorFlow sums their gradients."""
+    if keras.config.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def build_crnet(config: Config, load_backbone: bool = True) -> CRNet:
@@ -173,7 +163,7 @@ def _image_inputs(size):
 def _assemble(parts, config, inputs):
     """Functional graph of inference on `inputs`, with what training needs attached."""
     features = encode(parts, inputs)
-    logits = segment_both(parts, features, inputs["support_mask"], config.refine_steps)
+    logits = logits_of_both(parts, features, inputs["support_mask"], config.refine_steps)
     logits = parts.to_image(logits[:, -1])
     outputs = dict(zip(BRANCHES, ops.split(logits, 2, axis=0), strict=True))
     if parts.condition is None:

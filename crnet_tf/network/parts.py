@@ -3,6 +3,8 @@ Fig. 2. Only keras.ops and layers: it runs on the TensorFlow and the JAX back en
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import layers, ops
@@ -17,7 +19,7 @@ from crnet_tf.network.layers import (
     ResizeAlignCorners,
     conv,
 )
-from crnet_tf.network.prototypes import Centre, Prototypes
+from crnet_tf.network.prototypes import Centre, Prototypes, object_average
 from crnet_tf.network.refinement import MaskRefinement, Threshold
 
 BRANCHES = ("support", "query")  # in the order of a batch of both
@@ -38,7 +40,11 @@ class Parts:
     to_image: layers.Layer  # logits [...,h,w,2] -> [...,S,S,2]
     prototypes: Prototypes  # added to an answer's logits, not while a network is trained
     centre: Centre  # cells of the last level -> what tells them from others, for `presence`
-    threshold: layers.Layer  # logits [...,2] -> those whose half is where to cut
+    threshold: Callable  # logits [...,2] -> those whose half is where to cut
+
+    def exported(self) -> "Parts":
+        """The same for a graph that outlives the network: its threshold is a constant."""
+        return dataclasses.replace(self, threshold=self.threshold.constant)
 
 
 def build_parts(config: Config, load_backbone: bool) -> Parts:
@@ -153,70 +159,102 @@ def condition(parts: Parts, reinforced, category):
     return parts.concatenate([parts.condition(reinforced, category), reinforced])
 
 
-def view(parts: Parts, features, cells=None) -> dict:
+def branch_input(parts: Parts, features, cells=None) -> dict:
     """What a branch needs of its photo: `projected` [B,h,w,C], and `cells` [B,h,w,F] where
     prototypes count (computed, unless they are given)."""
-    seen = {"projected": parts.projection(features, training=False)}
+    needed = {"projected": parts.projection(features, training=False)}
     if parts.prototypes.weight:
-        seen["cells"] = parts.prototypes.cells(features) if cells is None else cells
-    return seen
+        needed["cells"] = parts.prototypes.cells(features) if cells is None else cells
+    return needed
 
 
-def support_state(parts: Parts, support: dict, category, mask) -> dict:
-    """What the query branch needs of a support: `importance`, `category`, each [B,1,1,C], and
-    `foreground`, `background` [B,1,1,F] where prototypes count.
+@dataclasses.dataclass(frozen=True)
+class SupportState:
+    """What answers need of K supports: a few hundred numbers each, or the mean of all (K = 1).
+
+    Its named tensors are what exported models give and take.
+
+    Attributes:
+        importance: of each channel, [K,1,1,C] (Sec. 4.3); None without cross-reference.
+        category: the object's vector, [K,1,1,C] (Sec. 4.4); None without a condition module.
+        foreground, background: average cells [K,1,1,F]; None where prototypes do not count.
+        prototype: the object's average in the last level, [K,F'], for `answers.presence`; None
+            where nobody asks whether the object is there.
+    """
+
+    importance: Any = None
+    category: Any = None
+    foreground: Any = None
+    background: Any = None
+    prototype: Any = None
+
+    def tensors(self) -> dict:
+        """What is not None, by name, in the order above."""
+        fields = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        return {name: value for name, value in fields if value is not None}
+
+
+def support_state(parts: Parts, support: dict, category, mask) -> SupportState:
+    """State of supports, but for `prototype`.
 
     Args:
-        support: its `view`.
-        category: projected [B,h,w,C], of the support with its background masked; None
+        support: their `branch_input`.
+        category: projected [B,h,w,C], of the supports with their background masked; None
             without a condition module.
-        mask: [B,S,S,1] in {0,1,255} of the support.
+        mask: [B,S,S,1] in {0,1,255} of the supports.
     """
-    state = {}
+    averages, importance = {}, None
     if parts.cross_reference is not None:
-        state["importance"] = parts.cross_reference.importance(support["projected"])
+        importance = parts.cross_reference.importance(support["projected"])
     if parts.condition is not None:
-        state["category"] = parts.category(category, mask)
+        category = parts.category(category, mask)
     if parts.prototypes.weight:
-        state |= parts.prototypes.averages(support["cells"], mask)
-    return state
+        averages = parts.prototypes.averages(support["cells"], mask)
+    return SupportState(importance, category, **averages)
 
 
-def state_of_features(parts: Parts, features: dict, mask, cells=None) -> dict:
-    """`support_state` of encoded supports: `support` and `category` [B,h,w,F], and `cells` of
-    `support` where they are known."""
+def state_of_features(parts: Parts, features: dict, mask) -> SupportState:
+    """State of encoded supports: `support` and `category` [B,h,w,F], masks [B,S,S,1]."""
     category = None
     if parts.condition is not None:
         category = parts.projection(features["category"], training=False)
-    return support_state(parts, view(parts, features["support"], cells), category, mask)
+    last_level, cells = parts.prototypes.levels(features["support"])
+    support = branch_input(parts, features["support"], cells)
+    state = support_state(parts, support, category, mask)
+    return dataclasses.replace(state, prototype=object_average(last_level, mask))
 
 
-def segment(parts: Parts, state: dict, photo: dict, steps: int, first_cache=None, shots=1):
-    """One branch alone: the `view` of a photo, given the state of its partner.
+def branch_logits(
+    parts: Parts, state: SupportState, photo: dict, steps: int, first_cache=None, shots=1
+):
+    """One branch alone: the `branch_input` of a photo, given the state of its partner.
 
     Either batch may be 1: one photo beside B partners, one partner of B photos.
 
     Args:
+        state: for the support branch, the query's importance and all else of the support.
+        first_cache: [B,h,w,2] that the refinement starts from, default zeros; what is known
+            of the mask beforehand, such as an oracle's.
         shots: number of supports that the state is the mean of.
 
     Returns:
-        float32 logits [B,T,h,w,2] after each of T refinement steps. For the support branch
-        `state` has the query's importance, and all else of the support's own.
+        float32 logits [B,T,h,w,2] after each of T refinement steps.
     """
     projected = photo["projected"]
     if parts.cross_reference is not None:
         own = parts.cross_reference.importance(projected)
-        projected = projected * (own * state["importance"])
+        projected = projected * (own * state.importance)
     else:
-        projected = projected + ops.zeros_like(state["category"])  # one photo, B partners
-    compared = condition(parts, projected, state.get("category"))
+        projected = projected + ops.zeros_like(state.category)  # one photo, B partners
+    compared = condition(parts, projected, state.category)
     logits = parts.refinement(compared, steps=steps, first_cache=first_cache)
     if parts.prototypes.weight:
-        logits = parts.prototypes.added(logits, photo["cells"], state, shots)
+        averages = {"foreground": state.foreground, "background": state.background}
+        logits = parts.prototypes.added(logits, photo["cells"], averages, shots)
     return parts.threshold(logits)
 
 
-def segment_both(parts: Parts, features: dict, support_mask, steps: int):
+def logits_of_both(parts: Parts, features: dict, support_mask, steps: int):
     """Both branches in one batch: float32 logits [2B,T,h,w,2], the support's first."""
     _, compared = compare(parts, features, support_mask, training=False)
     logits = parts.refinement(compared, steps=steps)

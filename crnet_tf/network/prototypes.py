@@ -10,12 +10,11 @@ asked about counts as one more support once there is a first answer to it (self-
 et al., ECCV 2022): it resembles itself more than it does another photo.
 """
 
-import math
-
 import keras
 from keras import layers, ops
 
-from crnet_tf.network.layers import as_foreground, register, resize_align_corners, resize_area
+from crnet_tf.network.layers import as_foreground, masked_average, register
+from crnet_tf.network.resizing import resize_align_corners, resize_area
 
 # Power of a first answer's probability in the averages of its own photo: sure cells count.
 CONFIDENCE = 8
@@ -64,6 +63,11 @@ class Prototypes(layers.Layer):
             return ops.cast(self.last_stage(features, training=False), "float32")
         return ops.cast(features[..., -self.channels :], "float32")
 
+    def levels(self, features):
+        """`last_level` and `cells` of encoder features, by one pass through `last_stage`."""
+        last_level = self.last_level(features)
+        return last_level, self.cells(features, last_level)
+
     def cells(self, features, last_level=None):
         """Encoder features [B,h,w,F] -> float32 [B,h,w,F'], by their `last_level` where it is
         known."""
@@ -79,8 +83,8 @@ class Prototypes(layers.Layer):
         # By area: a thin object may lie between the centres of the cells.
         background, size = ops.cast(ops.equal(mask, 0), "float32"), cells.shape[1:3]
         return {
-            "foreground": _average(cells, resize_area(as_foreground(mask), size)),
-            "background": _average(cells, resize_area(background, size)),
+            "foreground": masked_average(cells, resize_area(as_foreground(mask), size)),
+            "background": masked_average(cells, resize_area(background, size)),
         }
 
     def added(self, logits, cells, averages, shots=1):
@@ -92,14 +96,14 @@ class Prototypes(layers.Layer):
         be one beside several of the other.
 
         Args:
-            shots: number of supports that the averages are the mean of.
+            shots: number of supports that the averages are the mean of; may be a tensor.
         """
         supports = {name: self._unit_levels(value) for name, value in averages.items()}
-        weight = self.weight * math.sqrt(shots)
+        weight = self.weight * shots**0.5
         first = ops.softmax((logits[:, :1] + _evidence(cells, supports, weight))[:, 0])
         shares = ops.split(first**CONFIDENCE, 2, axis=-1)  # background, foreground
         blended = {
-            name: (shots * supports[name] + self._unit_levels(_average(cells, share)))
+            name: (shots * supports[name] + self._unit_levels(masked_average(cells, share)))
             / (shots + 1)
             for name, share in zip(("background", "foreground"), shares, strict=True)
         }
@@ -150,10 +154,10 @@ def _evidence(cells, prototypes, weight):
     return ops.stack([ops.zeros_like(similarity), weight * similarity], axis=-1)
 
 
-def _average(cells, share):
-    """Mean cell [B,1,1,F], each weighted by its share [B,h,w,1]."""
-    total = ops.sum(cells * share, axis=(1, 2), keepdims=True)
-    return total / ops.maximum(ops.sum(share, axis=(1, 2), keepdims=True), 1e-6)
+def object_average(cells, mask):
+    """Mean of cells [...,h,w,F] over the object of a mask [...,S,S,1]: float32 [...,F]."""
+    share = resize_area(as_foreground(mask), cells.shape[-3:-1])
+    return masked_average(cells, share)[..., 0, 0, :]
 
 
 def unit(features):

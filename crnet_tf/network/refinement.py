@@ -1,10 +1,14 @@
 """The mask refinement module (Sec. 4.5, Fig. 5): features and cache in, logits out."""
 
 import math
+import types
 
+import keras
+import numpy as np
 from keras import layers, ops
 
-from crnet_tf.network.layers import Residual, classifier, conv, register, resize_align_corners
+from crnet_tf.network.layers import Residual, classifier, conv, register
+from crnet_tf.network.resizing import resize_align_corners
 
 
 @register
@@ -124,19 +128,39 @@ class MaskRefinement(layers.Layer):
 class Threshold(layers.Layer):
     """Shifts logits so that what had the probability `threshold` has a half.
 
-    Call: logits float32 [...,2] (background, foreground) -> the same.
+    Call: logits float32 [...,2] (background, foreground) -> the same. The threshold can be set
+    at any time: graphs that were traced before follow. It comes from
+    `Config.calibrated_threshold`; weights and checkpoints do not hold it.
     """
 
     def __init__(self, threshold=0.5, **kwargs):
         super().__init__(dtype="float32", **kwargs)
+        shift = keras.Variable(np.zeros(2), dtype="float32", trainable=False, name="shift")
+        # Held where Keras does not look: it would be one of the network's weights.
+        self.held = types.SimpleNamespace(shift=shift)
         self.threshold = threshold
 
+    @property
+    def threshold(self) -> float:
+        return self.held.threshold
+
+    @threshold.setter
+    def threshold(self, value):
+        self.held.threshold = value
+        self.held.shift.assign([0.0, self._margin()])
+
+    def _margin(self):
+        return math.log(self.threshold / (1 - self.threshold))
+
     def call(self, logits):
+        return logits - ops.convert_to_tensor(self.held.shift)
+
+    def constant(self, logits):
+        """The call of exported graphs, which keep the threshold of now."""
         if self.threshold == 0.5:
             return logits
-        margin = math.log(self.threshold / (1 - self.threshold))
         # A difference: int8 files keep those in float.
-        return logits - ops.convert_to_tensor([0.0, margin], dtype=logits.dtype)
+        return logits - ops.convert_to_tensor([0.0, self._margin()], dtype=logits.dtype)
 
     def get_config(self):
         return {**super().get_config(), "threshold": self.threshold}

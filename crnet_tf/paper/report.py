@@ -226,11 +226,11 @@ def _evaluations(place):
 
 def _options(options, kshot):
     """The evaluation's other options that are on, and that matter for the way of `kshot`."""
-    apart = ("kshot", "test_scales", "feature_cache", "feature_cache_gb")
+    apart = "kshot", "test_scales"
     return ", ".join(
         f"{name}={value}"
         for name, value in options.items()
-        if value and name not in apart
+        if value and name not in apart and not name.startswith("feature_cache")
         if "finetune" in kshot or not name.startswith("finetune")
     )
 

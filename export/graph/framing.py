@@ -1,10 +1,8 @@
 """Photos of run-time sizes -> the network's square, in graph code (see `data/frames.py`)."""
 
-import numpy as np
 import tensorflow as tf
 
-from crnet_tf.data import resizing
-from crnet_tf.network.layers import resize_align_corners
+from crnet_tf.network import resizing
 from export.graph import decode
 
 
@@ -19,34 +17,8 @@ def bounded(tensor, count, most: int, name: str):
 
 def photos(pixels, size: int):
     """uint8 [N,H,W,3] -> float32 [N,S,S,3], bilinear with aligned corners."""
-    resized = bilinear(tf.cast(pixels, tf.float32), (size, size))
+    resized = resizing.bilinear(tf.cast(pixels, tf.float32), (size, size))
     return tf.ensure_shape(resized, [None, size, size, 3])
-
-
-def bilinear(images, size):
-    """float32 [N,h,w,C] -> [N,H,W,C] with aligned corners; sizes may be known only then."""
-    if _known(images, size):
-        return resize_align_corners(images, size)  # ONNX's own operation may miss by a pixel
-    return resizing.bilinear(images, size)
-
-
-def nearest(masks, size):
-    """uint8 [N,h,w,1] -> [N,H,W,1] with aligned corners; sizes may be known only then."""
-    if not _known(masks, size):
-        return resizing.nearest(masks, size)
-    for axis, new in zip((1, 2), size, strict=True):
-        old = masks.shape[axis]
-        if old != new:  # no runtime but TensorFlow has such an operation for uint8
-            scale = np.float32(old - 1) / np.float32(new - 1)
-            pixels = np.floor(np.arange(new, dtype=np.float32) * scale + np.float32(0.5))
-            masks = tf.gather(masks, pixels.astype(np.int32), axis=axis)
-    return masks
-
-
-def _known(images, size):
-    """Whether the graph fixes the sizes before and after."""
-    sides = *images.shape[1:3], *size
-    return all(isinstance(side, int) for side in sides)
 
 
 def size_of(images):
@@ -70,7 +42,7 @@ def supports(pixels, labels, size: int):
         InvalidArgumentError: K is 0, sizes differ, other values, or no foreground is left.
     """
     labels = decode.after(labels, *_checks(pixels, labels))
-    framed = nearest(labels[..., None], (size, size))
+    framed = resizing.nearest(labels[..., None], (size, size))
     visible = tf.debugging.Assert(
         tf.reduce_all(tf.reduce_any(framed == 1, axis=[1, 2, 3])),
         [

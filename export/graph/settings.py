@@ -5,6 +5,8 @@ import dataclasses
 from crnet_tf.common import fields
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.fields import field
+from crnet_tf.data.frames import LEAST_SIZE
+from crnet_tf.network.model import CRNet
 
 # `fields.define_flags` needs types to be classes: no `from __future__ import annotations`.
 
@@ -34,3 +36,32 @@ class Settings:
         fields.check(self)
         if self.threshold >= 1:
             raise InputError(f"threshold: expected less than 1, received {self.threshold}.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """What a graph fixes once and for all; each field is a flag.
+
+    Raises:
+        ValueError: a number below its minimum.
+    """
+
+    photo_height: int = field(
+        0, "Height of the photos that enter, px; 0: the network's input size.", minimum=0
+    )
+    photo_width: int = field(
+        0, "Width of the photos that enter, px; 0: the network's input size.", minimum=0
+    )
+
+    def __post_init__(self):
+        fields.check(self)
+        for side in (self.photo_height, self.photo_width):
+            if 0 < side < LEAST_SIZE:
+                raise InputError(
+                    f"photo size: expected at least {LEAST_SIZE} px a side, received {side}."
+                )
+
+    def of(self, network: CRNet) -> "Sizes":
+        """The same with the network's input size where none was chosen."""
+        size = network.config.image_size
+        return Sizes(self.photo_height or size, self.photo_width or size)

@@ -11,20 +11,29 @@
     metadata                     -> JSON
 
 K supports and B queries of any number; the answers of K supports are averaged (Sec. 6). A
-state costs its supports' passes through the backbone once; each query is one more pass.
+state (`parts.SupportState`) costs its supports' passes through the backbone once; each query
+is one more pass. In TFLite and ONNX files all sizes are known, and a query comes alone:
+
+    whole           support_image [K,H,W,3], support_mask [K,H,W], query_image [1,H,W,3]
+                    -> probability, mask [1,H,W], presence [1]
+    encode_support  support_image, support_mask -> state
+    query           query_image, state -> probability, mask, presence
 """
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
+from crnet_tf.fewshot import answers
 from crnet_tf.network.model import CRNet
-from crnet_tf.network.parts import view
-from export.graph import answers, decode, framing
-from export.graph.settings import Settings
+from crnet_tf.network.parts import SupportState, branch_input
+from export.graph import decode, encode, framing
+from export.graph.settings import Settings, Sizes
 
+WHOLE, ENCODE, QUERY = "whole", "encode_support", "query"  # graphs of fixed sizes
 MASK_WHITE = 255  # foreground in mask files; in arrays it is 1
 
 
@@ -45,27 +54,24 @@ class FewShot:
 
     def __init__(self, network: CRNet, settings: Settings, steps: int = 0):
         self.network, self.settings = network, settings
+        self.parts = network.parts.exported()
         self.steps = steps or network.config.refine_steps
         self.size = network.config.image_size
-        config = network.config
-        used = {
-            "importance": config.cross_reference,
-            "category": config.condition,
-            "foreground": config.prototype_weight > 0,
-            "background": config.prototype_weight > 0,
-        }
-        names = [name for name, is_used in used.items() if is_used]
-        self.state_names = (*names, answers.PROTOTYPE)
 
     def answer(self, state: tuple, query):
         """State and framed queries [B,S,S,3] -> probabilities [B,S,S], presence [B]."""
-        parts = self.network.parts
+        parts = self.parts
+        state = SupportState(**dict(zip(self.state_names, state, strict=True)))
         features = parts.encoder(query, training=False)
-        named = dict(zip(self.state_names, state, strict=True))
-        last_level, cells = answers.levels(parts, features)
-        seen = view(parts, features, cells)
-        maps = answers.fused(parts, named, seen, self.steps, self.size)
-        return maps, answers.presence(parts, named[answers.PROTOTYPE], last_level)
+        last_level, cells = parts.prototypes.levels(features)
+        photos = branch_input(parts, features, cells)
+        maps = answers.answered(parts, state, photos, self.steps, self.size)
+        return maps, answers.presence(parts, state.prototype, last_level)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """Which tensors of a `SupportState` the network has."""
+        return tuple(spec.name for spec in self.state_specs())
 
     # === Photos as arrays ===
 
@@ -73,13 +79,13 @@ class FewShot:
         """uint8 [K,H,W,3], [K,H,W] in {0,1,255} -> state."""
         support_image = self._bounded(support_image, "supports")
         framed = framing.supports(support_image, support_mask, self.size)
-        return answers.state_of(self.network, *framed)
+        return self.network.encode_support(*framed).tensors()
 
     def segment_with_support(self, query_image, *state):
         """uint8 [B,H,W,3], state -> probability, mask [B,H,W], presence [B]."""
         query_image = self._bounded(query_image, "queries times supports", state)
         maps, presence = self.answer(state, framing.photos(query_image, self.size))
-        probability = answers.restored([maps[..., None]], *framing.size_of(query_image))
+        probability = answers.restored([maps[..., None]], framing.size_of(query_image))
         return {
             "probability": probability[..., 0],
             "mask": answers.decided(probability, self.settings.threshold),
@@ -99,7 +105,7 @@ class FewShot:
         framed = framing.encoded_supports(
             support_image_bytes, support_mask_bytes, self.size, self.settings.max_pixels
         )
-        return answers.state_of(self.network, *framed)
+        return self.network.encode_support(*framed).tensors()
 
     def segment_encoded_with_support(self, query_image_bytes, *state):
         """Strings [B], state -> PNG files of mask and probability [B], presence [B]."""
@@ -108,7 +114,7 @@ class FewShot:
             query_image_bytes, (self.size,), self.settings.max_pixels
         )
         maps, presence = self.answer(state, framed[0])
-        masks, probabilities = answers.encoded(
+        masks, probabilities = encode.png_files(
             [maps[..., None]], sizes, self.settings.threshold, MASK_WHITE
         )
         return {
@@ -137,12 +143,32 @@ class FewShot:
         return framing.bounded(photos, count, self.settings.max_photos, name)
 
     def state_specs(self, shot: int | None = None) -> list[tf.TensorSpec]:
-        """Shapes of a state of K supports, in the order of `state_names`."""
-        channels, widths = self.network.config.channels, self.network.parts.prototypes.widths
-        shapes = {name: [shot, 1, 1, channels] for name in ("importance", "category")}
-        shapes |= {name: [shot, 1, 1, sum(widths)] for name in ("foreground", "background")}
-        shapes[answers.PROTOTYPE] = [shot, widths[-1]]
-        return [tf.TensorSpec(shapes[name], name=name) for name in self.state_names]
+        """Shapes of the `SupportState.tensors` of K supports."""
+        config, widths = self.network.config, self.network.parts.prototypes.widths
+        vector, cell = [shot, 1, 1, config.channels], [shot, 1, 1, sum(widths)]
+        shapes = SupportState(
+            importance=vector if config.cross_reference else None,
+            category=vector if config.condition else None,
+            foreground=cell if config.prototype_weight else None,
+            background=cell if config.prototype_weight else None,
+            prototype=[shot, widths[-1]],
+        )
+        return [tf.TensorSpec(shape, name=name) for name, shape in shapes.tensors().items()]
+
+    def fixed_signatures(self, sizes: Sizes, shot: int) -> list[Signature]:
+        """The graphs `whole`, `encode_support` and `query` of K = shot supports."""
+        height, width = dataclasses.astuple(sizes)
+        supports = [
+            tf.TensorSpec([shot, height, width, 3], tf.uint8, "support_image"),
+            tf.TensorSpec([shot, height, width], tf.uint8, "support_mask"),
+        ]
+        query = tf.TensorSpec([1, height, width, 3], tf.uint8, "query_image")
+        state = self.state_specs(shot)
+        return [
+            Signature(WHOLE, self.segment, [*supports, query]),
+            Signature(ENCODE, self.encode_support, supports),
+            Signature(QUERY, self.segment_with_support, [query, *state]),
+        ]
 
     def signatures(self) -> list[Signature]:
         """All of them but `metadata`."""

@@ -3,6 +3,8 @@
     serving_default   photos of one size -> probability, mask, presence
     segment_encoded   the same with JPEG and PNG files of any sizes
     metadata          -> JSON, with the names of the classes
+    taught            image [1,H,W,3] -> probability [1,H,W,N], mask [1,H,W], presence [1,N]: in
+                      TFLite and ONNX files, of fixed sizes
 
 What was learnt is a few hundred numbers a support, and after fine-tuning a copy of all but
 the encoder. A photo passes the encoder once (at each test scale), and the stage that
@@ -16,14 +18,17 @@ import numpy as np
 import tensorflow as tf
 
 from crnet_tf.common.errors import InputError
+from crnet_tf.fewshot import answers
 from crnet_tf.fewshot.finetune import adapted_variables, holding
-from crnet_tf.fewshot.learner import Example, Learner
+from crnet_tf.fewshot.learner import Learner, Predictor
 from crnet_tf.fewshot.leave_one_out import shifted
 from crnet_tf.images.labelled import LabelledPhoto
-from crnet_tf.network.parts import Parts, view
-from export.graph import answers, framing
-from export.graph.settings import Settings
+from crnet_tf.network.parts import Parts, SupportState, branch_input
+from export.graph import encode, framing
+from export.graph.settings import Settings, Sizes
 from export.graph.signatures import Signature, files_spec, photos_spec
+
+TAUGHT = "taught"  # the graph of fixed sizes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,37 +37,36 @@ class TaughtClass:
 
     Attributes:
         parts: the network's, or a fine-tuned copy that shares its encoder.
-        states: for each test scale, the state of K supports, or their mean; see
-            `answers.state_of`.
+        states: for each test scale, that of K supports, or of their mean.
         prototypes: [K,F] at scale 1.
-        example: what answers in Keras.
+        predictor: what answers in Keras.
     """
 
     name: str
     parts: Parts
-    states: list[dict]
+    states: list[SupportState]
     prototypes: np.ndarray
-    example: Example
+    predictor: Predictor
 
 
 def learn(learner: Learner, name: str, supports: list[LabelledPhoto]) -> TaughtClass:
     """Teaches a class; the network has its own weights back after.
 
     Raises:
-        ValueError: see `Learner.learn`.
+        ValueError: see `Learner.fit`.
     """
     check_options(learner.options)
-    example, network = learner.learn(supports), learner.network
+    predictor, network = learner.fit(supports), learner.network
     weights = contextlib.nullcontext()
-    if example.adapted is not None:
-        weights = holding(adapted_variables(network), example.adapted.weights)
+    if predictor.adapted is not None:
+        weights = holding(adapted_variables(network), predictor.adapted.weights)
     with weights:
-        parts = network.parts if example.adapted is None else copied(network.parts)
-        frames = [learner.frame, *learner.frames]
-        base, *states = [_state(network, example.supports, frame) for frame in frames]
-    if learner.options.averages:
-        states = [{n: v.mean(axis=0, keepdims=True) for n, v in s.items()} for s in states]
-    return TaughtClass(name, parts, states, base[answers.PROTOTYPE], example)
+        parts = network.parts if predictor.adapted is None else copied(network.parts)
+        parts = parts.exported()
+        base = _state(network, predictor.supports, learner.frame)
+        mean = learner.options.averages
+        states = [_state(network, predictor.supports, f, mean) for f in learner.frames]
+    return TaughtClass(name, parts, states, base.prototype, predictor)
 
 
 def check_options(options) -> None:
@@ -74,13 +78,14 @@ def check_options(options) -> None:
         )
 
 
-def _state(network, supports, frame):
+def _state(network, supports, frame, mean=False):
     states = [
-        answers.state_of(network, frame.image(photo.image)[None], frame.mask(photo.mask)[None])
+        network.encode_support(frame.image(photo.image)[None], frame.mask(photo.mask)[None])
         for photo in supports
     ]
     # Arrays become constants of the graph; tensors would stay inputs of it in ONNX.
-    return {name: np.concatenate([state[name] for state in states]) for name in states[0]}
+    together = answers.joined(states, mean).tensors()
+    return SupportState(**{name: value.numpy() for name, value in together.items()})
 
 
 def copied(parts: Parts) -> Parts:
@@ -123,7 +128,7 @@ class Taught:
         parts, features, levels = self.network.parts, {}, {}
         for size, photos in zip(self.sizes, framed, strict=True):
             features[size] = parts.encoder(photos, training=False)
-            levels[size] = answers.levels(parts, features[size])
+            levels[size] = parts.prototypes.levels(features[size])
         maps = [
             self._maps(number, features[size], levels[size][1], size)
             for number, size in enumerate(self.scales)
@@ -133,21 +138,21 @@ class Taught:
         return maps, tf.stack(scores, axis=-1)
 
     def _maps(self, scale, features, cells, size):
-        views, maps = {}, []
+        inputs, maps = {}, []
         for one in self.classes:
-            key = id(one.parts)  # the same for all classes without fine-tuning
-            if key not in views:
-                views[key] = view(one.parts, features, cells)
-            state, shots = one.states[scale], one.example.shots
-            found = answers.fused(one.parts, state, views[key], self.steps, size, shots)
-            maps.append(shifted(found, one.example.threshold))
+            key = id(one.parts.projection)  # the same for all classes without fine-tuning
+            if key not in inputs:
+                inputs[key] = branch_input(one.parts, features, cells)
+            state, shots = one.states[scale], one.predictor.shots
+            found = answers.answered(one.parts, state, inputs[key], self.steps, size, shots)
+            maps.append(shifted(found, one.predictor.threshold))
         return tf.stack(maps, axis=-1)
 
     def segment(self, image):
         """uint8 [B,H,W,3] -> probability [B,H,W,N], mask [B,H,W] of 0..N, presence [B,N]."""
         image = self._bounded(image)
         maps, presence = self.answer([framing.photos(image, size) for size in self.sizes])
-        probability = answers.restored(maps, *framing.size_of(image))
+        probability = answers.restored(maps, framing.size_of(image))
         return {
             "probability": probability,
             "mask": answers.decided(probability, self.settings.threshold),
@@ -160,7 +165,7 @@ class Taught:
             self._bounded(image_bytes), self.sizes, self.settings.max_pixels
         )
         maps, presence = self.answer(framed)
-        masks, probabilities = answers.encoded(
+        masks, probabilities = encode.png_files(
             maps, sizes, self.settings.threshold, mask_scale=1
         )
         return {
@@ -171,6 +176,11 @@ class Taught:
 
     def _bounded(self, photos):
         return framing.bounded(photos, tf.shape(photos)[0], self.settings.max_photos, "photos")
+
+    def fixed_signatures(self, sizes: Sizes) -> list[Signature]:
+        """The graph `taught`."""
+        image = tf.TensorSpec([1, sizes.photo_height, sizes.photo_width, 3], tf.uint8, "image")
+        return [Signature(TAUGHT, self.segment, [image])]
 
     def signatures(self) -> list[Signature]:
         """All of them but `metadata`."""

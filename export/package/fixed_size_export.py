@@ -16,8 +16,7 @@ from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network import model
 from crnet_tf.network.checkpoint import checkpoint_or_start
 from crnet_tf.options import Options
-from export.graph.fixed import Sizes
-from export.graph.settings import Settings
+from export.graph.settings import Settings, Sizes
 from export.package import fixed_size_files, inputs, metadata, parity
 from export.package.fixed_size_files import Episode, Format
 from export.package.new_export import new_export

@@ -20,13 +20,12 @@ import tensorflow as tf
 from crnet_tf.common import files
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.network import resizing
 from crnet_tf.network.model import CRNet
 from crnet_tf.options import Options
-from export.graph import fixed
-from export.graph.fixed import Sizes
-from export.graph.settings import Settings
-from export.graph.signatures import FewShot, Signature, archive
-from export.graph.taught import Taught
+from export.graph.settings import Settings, Sizes
+from export.graph.signatures import ENCODE, QUERY, WHOLE, FewShot, Signature, archive
+from export.graph.taught import TAUGHT, Taught
 from export.package import parity
 
 Episode = tuple[list[LabelledPhoto], LabelledPhoto]  # supports, query
@@ -65,7 +64,7 @@ class FixedGraphs:
     """Fixed graphs and what they are compared with.
 
     Attributes:
-        signatures: functions of tensors of known shapes; see `fixed.py`.
+        signatures: functions of tensors of known shapes; see `signatures.py`.
         differences: (functions by graph, measure) -> difference by graph.
         inputs: an episode -> the inputs of its supports and its query, by name.
     """
@@ -96,40 +95,50 @@ def few_shot(
 
     def inputs(episode):
         shots = itertools.islice(itertools.cycle(episode[0]), shot)
-        shots = [fixed.frame(photo, sizes) for photo in shots]
+        shots = [framed(photo, sizes) for photo in shots]
         given = {
             "support_image": np.stack([photo.image for photo in shots]),
             "support_mask": np.stack([photo.mask for photo in shots]),
         }
-        return given, {"query_image": fixed.frame(episode[1], sizes).image[None]}
+        return given, {"query_image": framed(episode[1], sizes).image[None]}
 
     given, _ = inputs((supports, queries[0]))
     pairs = zip(given["support_image"], given["support_mask"], strict=True)
     differences = functools.partial(
         parity.whole_and_halves,
-        names=(fixed.WHOLE, fixed.ENCODE, fixed.QUERY, "query_image"),
+        names=(WHOLE, ENCODE, QUERY, "query_image"),
         learner=learner,
         settings=settings,
         supports=[LabelledPhoto(*pair, f"support {k}") for k, pair in enumerate(pairs, 1)],
         given=given,
-        queries=[fixed.frame(photo, sizes) for photo in queries],
+        queries=[framed(photo, sizes) for photo in queries],
     )
-    return FixedGraphs(fixed.few_shot(exported, sizes, shot), differences, inputs)
+    return FixedGraphs(exported.fixed_signatures(sizes, shot), differences, inputs)
+
+
+def framed(photo: LabelledPhoto, sizes: Sizes) -> LabelledPhoto:
+    """A photo of any size as clients bring it: squashed to the fixed size, uint8."""
+    size = sizes.photo_height, sizes.photo_width
+    pixels = resizing.bilinear(np.float32(photo.image[None]), size)[0]
+    mask = photo.mask
+    if mask is not None:
+        mask = np.asarray(resizing.nearest(mask[None, ..., None], size))[0, ..., 0]
+    return LabelledPhoto(np.uint8(np.round(pixels)), mask, photo.name)
 
 
 def taught(exported: Taught, sizes: Sizes, queries: list[LabelledPhoto]) -> FixedGraphs:
     """Classes that a network was taught; `queries` are compared on."""
-    framed = [fixed.frame(photo, sizes) for photo in queries]
-    examples = [one.example for one in exported.classes]
+    queries = [framed(photo, sizes) for photo in queries]
+    predictors = [one.predictor for one in exported.classes]
 
     def differences(functions, measure):
-        ask = parity.asking(functions[fixed.TAUGHT], "image")
-        return {fixed.TAUGHT: measure(ask, examples, exported.settings, framed)}
+        ask = parity.asking(functions[TAUGHT], "image")
+        return {TAUGHT: measure(ask, predictors, exported.settings, queries)}
 
     def inputs(episode):
-        return {}, {"image": fixed.frame(episode[1], sizes).image[None]}
+        return {}, {"image": framed(episode[1], sizes).image[None]}
 
-    return FixedGraphs(fixed.taught(exported, sizes), differences, inputs)
+    return FixedGraphs(exported.fixed_signatures(sizes), differences, inputs)
 
 
 def write(
@@ -165,11 +174,11 @@ def write(
 def _inputs(graphs, graph, saved, episodes) -> Iterator[dict]:
     """What a graph would be given in every episode."""
     loaded = tf.saved_model.load(str(saved))
-    encode = loaded.signatures.get(fixed.ENCODE)
+    encode = loaded.signatures.get(ENCODE)
     for episode in episodes:
         supports, query = graphs.inputs(episode)
         named = supports | query
-        if graph.name == fixed.QUERY:
+        if graph.name == QUERY:
             state = encode(**{name: tf.constant(value) for name, value in supports.items()})
             named |= {name: value.numpy() for name, value in state.items()}
         yield {spec.name: named[spec.name] for spec in graph.inputs}

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from crnet_tf.common.errors import BlockedError, InputError
-from crnet_tf.evaluation.nway import decide
-from crnet_tf.fewshot.learner import Example, Learner
+from crnet_tf.fewshot.answers import decided
+from crnet_tf.fewshot.learner import Learner, Predictor
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.png_files import encode_label, encode_png
 from export.graph.settings import Settings
@@ -115,25 +115,25 @@ def whole_and_halves(
     """
     whole, encode, part, query = names
     measure = measure or answer_difference
-    example = learner.learn(supports)  # first: it says what is wrong with a support
+    predictor = learner.fit(supports)  # first: it says what is wrong with a support
     state, differences = functions[encode](**given), {}
     if measure is answer_difference:
         differences[encode] = state_difference(learner, supports, state)
     for name, first in ((whole, given), (part, state)):
         ask = asking(functions[name], query, first)
-        differences[name] = measure(ask, [example], settings, queries)
+        differences[name] = measure(ask, [predictor], settings, queries)
     return differences
 
 
 def taught(
     loaded: Signatures,
-    examples: list[Example],
+    predictors: list[Predictor],
     settings: Settings,
     queries: list[LabelledPhoto],
 ) -> dict[str, float]:
     """Largest difference of every signature of an exported `taught.Taught`."""
     return {
-        name: answer_difference(asking(loaded[name], query), examples, settings, queries)
+        name: answer_difference(asking(loaded[name], query), predictors, settings, queries)
         for name, query in (("serving_default", "image"), ("segment_encoded", "image_bytes"))
     }
 
@@ -150,11 +150,11 @@ def asking(function: Callable, name: str, given: dict | None = None) -> Callable
 
 
 def answer_difference(
-    ask: Callable, examples: list[Example], settings: Settings, queries: list[LabelledPhoto]
+    ask: Callable, predictors: list[Predictor], settings: Settings, queries: list[LabelledPhoto]
 ) -> float:
     """Largest difference of probability and presence; 1 where a mask is another one."""
     gaps = []
-    for expected, scores, answer in _answers(ask, examples, queries):
+    for expected, scores, answer in _answers(ask, predictors, queries):
         if "mask" in answer:
             probability, mask = (
                 np.asarray(answer[name])[0] for name in ("probability", "mask")
@@ -167,18 +167,18 @@ def answer_difference(
         gaps += [
             np.maximum(gap - slack, 0),
             np.abs(np.ravel(answer["presence"]) - scores).max(),
-            np.any(_is_other(mask.clip(max=len(examples)), expected, settings.threshold)),
+            np.any(_is_other(mask.clip(max=len(predictors)), expected, settings.threshold)),
         ]
     return float(np.max(gaps))
 
 
 def share_decided_otherwise(
-    ask: Callable, examples: list[Example], settings: Settings, queries: list[LabelledPhoto]
+    ask: Callable, predictors: list[Predictor], settings: Settings, queries: list[LabelledPhoto]
 ) -> float:
     """Share of the pixels that a mask decides otherwise though the checkpoint is sure; for
     formats of few bits. Not a number, or presence that is far off, makes it 1."""
     shares = []
-    for expected, scores, answer in _answers(ask, examples, queries):
+    for expected, scores, answer in _answers(ask, predictors, queries):
         found = np.concatenate([np.ravel(answer["probability"]), np.ravel(answer["presence"])])
         near = np.abs(np.ravel(answer["presence"]) - scores) <= PRESENCE_TOLERANCE
         other = _is_other(np.asarray(answer["mask"])[0], expected, settings.threshold, SURE)
@@ -186,11 +186,11 @@ def share_decided_otherwise(
     return float(np.mean(shares))
 
 
-def _answers(ask, examples, queries):
+def _answers(ask, predictors, queries):
     """Of each query: probabilities [H,W,N] and presence [N] expected, and the answer."""
     for query in queries[:MOST_QUERIES]:
-        expected = np.stack([example.segment(query)[-1] for example in examples], axis=-1)
-        scores = np.array([example.presence(query) for example in examples])
+        expected = np.stack([one.segment(query) for one in predictors], axis=-1)
+        scores = np.array([one.presence(query) for one in predictors])
         yield expected, scores, ask(query.image)
 
 
@@ -207,7 +207,7 @@ def _is_other(mask, expected, threshold, margin=TOLERANCE):
     best = ordered[..., -1]
     second = ordered[..., -2] if expected.shape[-1] > 1 else best - 1
     clear = (np.abs(best - threshold) > margin) & (best - second > margin)
-    return clear & (mask != decide(np.moveaxis(expected, -1, 0), threshold))
+    return clear & (mask != decided(expected, threshold).numpy())
 
 
 def state_difference(learner: Learner, supports: list[LabelledPhoto], state: dict) -> float:
@@ -217,7 +217,7 @@ def state_difference(learner: Learner, supports: list[LabelledPhoto], state: dic
         expected = learner.network.encode_support(
             frame.image(photo.image)[None], frame.mask(photo.mask)[None]
         )
-        for name, value in expected.items():
+        for name, value in expected.tensors().items():
             value = np.asarray(value[0])
             gap = np.abs(value - np.asarray(state[name][k])).max()
             gaps.append(gap / max(1, np.abs(value).max()))

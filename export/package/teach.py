@@ -10,8 +10,7 @@ from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network.model import CRNet
 from crnet_tf.options import Options
 from export.graph import taught
-from export.graph.fixed import Sizes
-from export.graph.settings import Settings
+from export.graph.settings import Settings, Sizes
 from export.package import batching_file, fixed_size_files, metadata, parity
 from export.package.fixed_size_files import Format
 from export.package.new_export import new_export
@@ -52,16 +51,16 @@ def teach(
     parity.check_sizes(queries, settings)
     with new_export(checkpoint, out, settings, version) as new:
         exported = learnt(new.network, classes, options, settings)
-        examples = [one.example for one in exported.classes]
+        predictors = [one.predictor for one in exported.classes]
         new.write_saved_model(
             exported.signatures(),
-            lambda loaded: parity.taught(loaded, examples, settings, queries),
+            lambda loaded: parity.taught(loaded, predictors, settings, queries),
             batching_file.SIZES,
             kind="taught",
             class_names=list(classes),
             refine_steps=exported.steps,
             supports={name: len(photos) for name, photos in classes.items()},
-            thresholds={one.name: one.example.threshold for one in exported.classes},
+            thresholds={one.name: one.predictor.threshold for one in exported.classes},
             options=dataclasses.asdict(options),
         )
         batching_file.write(new.work)

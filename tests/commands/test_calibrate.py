@@ -20,7 +20,7 @@ SUPPORT, QUERY = photo(1), photo(9, 45, 37)
 
 def answers(network):
     """Probabilities [T,S,S] after each refinement step."""
-    return Learner(network).learn([SUPPORT]).maps(QUERY)[0]
+    return Learner(network).fit([SUPPORT]).maps(QUERY)[0]
 
 
 def test_every_step_is_moved_and_no_cache(tmp_path):

@@ -32,6 +32,7 @@ def test_every_option_but_the_method_is_a_flag():
         weighted_fusion=True,
         leave_one_out=True,
         feature_cache="somewhere",
+        feature_cache_disk_gb=3.5,
         feature_cache_gb=0.25,
     )
     changed = dataclasses.asdict(wanted)

@@ -35,22 +35,22 @@ class ColourLearner:
     def __init__(self, network, options=None, keep_features=False):
         pass
 
-    def learn(self, supports):
+    def fit(self, supports):
         type(self).learnt += 1
-        example = copy.copy(self)
-        example.colours = [photo.image[photo.mask == 1].mean(axis=0) for photo in supports]
-        return example
+        fitted = copy.copy(self)
+        fitted.colours = [photo.image[photo.mask == 1].mean(axis=0) for photo in supports]
+        return fitted
 
-    def segment(self, query):
+    def steps(self, query):
         distance = np.min([np.abs(query.image - c).mean(-1) for c in self.colours], axis=0)
         margins = np.stack([40 - distance, 60 - distance]) / 10
         return (1 / (1 + np.exp(-margins))).astype(np.float32)
 
-    def answer(self, query):
-        return self.segment(query)[-1]
+    def segment(self, query):
+        return self.steps(query)[-1]
 
     def maps(self, query):
-        return [self.segment(query)]
+        return [self.steps(query)]
 
     def restore(self, maps, size):
         large = [Image.fromarray(step).resize(size[::-1]) for step in maps[0]]
@@ -98,7 +98,7 @@ def command(folder, *arguments, supports=("red",), out="out", query="queries"):
 def colours(monkeypatch):
     monkeypatch.setattr(segmenter_module, "Learner", ColourLearner)
     monkeypatch.setattr(ColourLearner, "learnt", 0)
-    monkeypatch.setattr(model, "load_checkpoint", lambda path: None)
+    monkeypatch.setattr(predict, "load_checkpoint", lambda path: None)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def network():
 
 @pytest.fixture
 def loaded(network, monkeypatch):
-    monkeypatch.setattr(model, "load_checkpoint", lambda path: network)
+    monkeypatch.setattr(predict, "load_checkpoint", lambda path: network)
     return network
 
 
@@ -123,7 +123,7 @@ def loaded(network, monkeypatch):
 def test_what_is_wrong_with_the_files_is_said_before_a_network_is_loaded(
     folder, monkeypatch, capsys
 ):
-    monkeypatch.setattr(model, "load_checkpoint", lambda path: pytest.fail("loaded"))
+    monkeypatch.setattr(predict, "load_checkpoint", lambda path: pytest.fail("loaded"))
     with pytest.raises(OSError, match="out: expected a folder.*received a file"):
         (folder / "out").write_text("")
         command(folder)

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from crnet_tf.data import augmentation, episodes, records, resizing
-from crnet_tf.network import layers
+from crnet_tf.network.resizing import resize_align_corners
 
 SIZE = 33
 
@@ -31,7 +31,7 @@ def plain(serialized, class_id=1):
 @pytest.mark.parametrize("shape", [(110, 140, 3), (20, 70, 3), (SIZE, SIZE, 3)])
 def test_photos_are_resized_with_aligned_corners(shape):
     image = np.random.default_rng(0).integers(0, 256, shape).astype("uint8")
-    expected = layers.resize_align_corners(image.astype("float32"), (SIZE, SIZE))
+    expected = resize_align_corners(image.astype("float32"), (SIZE, SIZE))
     resized = resizing.resize_image(image, SIZE)
     assert resized.dtype == tf.float32
     np.testing.assert_allclose(resized, keras.ops.convert_to_numpy(expected), atol=1e-2)

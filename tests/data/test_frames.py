@@ -27,14 +27,6 @@ def test_a_squash_is_the_resize_of_training(size, shape):
     np.testing.assert_array_equal(Frame(size).mask(mask[..., None]), expected)
 
 
-@pytest.mark.parametrize("letterbox", [False, True])
-def test_restoring_to_the_same_square_changes_nothing(letterbox):
-    maps = np.random.default_rng(0).normal(size=(3, 41, 41)).astype(np.float32)
-    restored = Frame(41, letterbox).restore(maps, (41, 41))
-    assert restored.dtype == np.float32
-    np.testing.assert_array_equal(restored, maps)
-
-
 @pytest.mark.parametrize(
     "shape, inner",
     # By hand: the longer side becomes 472; 500 x 375 -> 473*375/500 = 354.75 -> 352.
@@ -66,45 +58,6 @@ def test_corners_of_a_photo_are_corners_of_its_letterbox():
     image = Frame(81, letterbox=True, fill=MEAN).image(pixels).numpy()  # 56 x 80 of 81
     for y, x in ((0, 0), (0, -1), (-1, 0), (-1, -1)):
         np.testing.assert_allclose(image[:56, :80][y, x], pixels[y, x], atol=1e-3)
-
-
-@pytest.mark.parametrize("letterbox", [False, True])
-@pytest.mark.parametrize("shape", [(90, 130), (130, 90)])
-def test_what_goes_in_comes_back_to_its_place(letterbox, shape):
-    truth = np.zeros(shape, np.uint8)
-    truth[20:60, 30:75] = 1
-    frame = Frame(473, letterbox)
-    seen = tf.cast(frame.mask(truth) == 1, tf.float32)[None, ..., 0]
-    restored = frame.restore(seen, shape)
-    assert restored.shape == (1, *shape)
-    area = metrics.areas(restored[0] > 0.5, truth)
-    assert metrics.class_iou(area) > 0.9
-
-
-def test_maps_of_a_letterbox_stand_for_the_square_of_the_longer_side():
-    maps = np.zeros((2, 3, 3), np.float32)
-    maps[1] = [[0, 1, 2]] * 3
-    restored = Frame(41, letterbox=True).restore(maps, (3, 5))
-    assert restored.shape == (2, 3, 5)
-    np.testing.assert_allclose(restored[1], [[0, 0.5, 1, 1.5, 2]] * 3)
-    high = Frame(41, letterbox=True).restore(maps, (5, 3))
-    np.testing.assert_allclose(high[1], [[0, 0.5, 1]] * 5)  # the right part is padding
-    squashed = Frame(41).restore(maps, (5, 3))
-    np.testing.assert_allclose(squashed[1], [[0, 1, 2]] * 5)
-
-
-def test_padding_does_not_count():
-    """The crop scores as PFENet's padded square does, whatever is said in the padding."""
-    maps = np.random.default_rng(1).uniform(size=(1, 41, 41)).astype(np.float32)
-    truth = photo(30, 47)[..., 0] % 2
-    padded = np.full((47, 47), 255, np.uint8)
-    padded[:30] = truth
-    square = Frame(41).restore(maps, (47, 47))[0] > 0.5
-    crop = Frame(41, letterbox=True).restore(maps, truth.shape)[0] > 0.5
-    expected = metrics.areas(square, padded)
-    np.testing.assert_array_equal(metrics.areas(crop, truth), expected)
-    square[30:] = ~square[30:]
-    np.testing.assert_array_equal(metrics.areas(square, padded), expected)
 
 
 @pytest.mark.parametrize("size, scale, expected", [(321, 1.25, 401), (321, 0.75, 241)])

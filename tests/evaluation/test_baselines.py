@@ -9,6 +9,7 @@ from helpers import networks
 
 from crnet_tf.data.frames import Frame
 from crnet_tf.evaluation import baselines
+from crnet_tf.fewshot.answers import at_own_size
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network import model
@@ -98,8 +99,8 @@ def test_answers_are_of_the_last_level_at_the_learners_frame(network, letterbox)
     mean = np.mean(priors, axis=0)
     np.testing.assert_array_equal(found["prior"][0] > 0, mean > 0.5)
     assert np.any(mean > 0.5) and np.any(mean < 0.5)
-    restored = learner.frame.restore(found["all_foreground"], (40, 60))
-    assert restored.shape == (1, 40, 60) and np.all(restored > 0)
+    restored = at_own_size(found["all_foreground"][..., None], (40, 60), letterbox)
+    assert restored.shape == (1, 40, 60, 1) and np.all(restored > 0)
 
 
 def test_prototype_and_prior_count_alike(network):

@@ -10,31 +10,6 @@ from crnet_tf.images import png_files
 HEIGHT, WIDTH = 10, 12
 
 
-def test_the_most_probable_class_wins_where_it_is_more_probable_than_a_half():
-    probabilities = np.array(
-        [
-            [[0.9, 0.6, 0.5, 0.1], [0.51, 0.0, 0.3, 0.7]],
-            [[0.2, 0.7, 0.4, 0.3], [0.50, 0.9, 0.2, 0.8]],
-        ]
-    )
-    decided = nway.decide(probabilities)
-    assert decided.dtype == np.uint8
-    assert decided.tolist() == [[1, 2, 0, 0], [1, 2, 0, 2]]
-    assert nway.decide(probabilities, threshold=0.75).tolist() == [[1, 0, 0, 0], [0, 2, 0, 2]]
-    assert nway.decide(probabilities, threshold=0).tolist() == [[1, 2, 1, 2], [1, 2, 1, 2]]
-
-
-def test_one_class_alone_is_the_plain_threshold():
-    probability = np.random.default_rng(0).uniform(size=(1, 9, 7))
-    np.testing.assert_array_equal(nway.decide(probability), probability[0] > 0.5)
-
-
-def test_more_classes_than_a_byte_has_values():
-    probabilities = np.zeros((300, 1, 2))
-    probabilities[255, 0, 0] = probabilities[299, 0, 1] = 0.9
-    assert nway.decide(probabilities).tolist() == [[256, 300]]
-
-
 def label_map():
     """Rows 0-2 class 6, 3-4 class 7, 5 class 8, 9 void; the rest background."""
     label = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -72,13 +47,13 @@ class ByName:
         "of9": {(4, 5): 0.85, (6, 8): 0.7, (8, 9): 0.4},
     }
 
-    def learn(self, supports):
+    def fit(self, supports):
         (support,) = supports
         assert np.all(support.mask == 1)  # the support's own class, whichever is asked for
         self.name = support.name
         return self
 
-    def answer(self, query):
+    def segment(self, query):
         probabilities = np.zeros(query.image.shape[:2])
         for (top, bottom), probability in self.rows[self.name].items():
             probabilities[top:bottom] = probability

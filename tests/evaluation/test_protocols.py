@@ -122,7 +122,7 @@ SAID = {
 # where features are kept changes nothing.
 UNSAID = {
     "kshot", "finetune_steps", "finetune_rate", "finetune_batch", "finetune_views",
-    "finetune_seed", "feature_cache", "feature_cache_gb",
+    "finetune_seed", "feature_cache", "feature_cache_disk_gb", "feature_cache_gb",
 }  # fmt: skip
 
 

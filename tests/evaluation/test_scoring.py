@@ -13,6 +13,7 @@ from crnet_tf.data import records
 from crnet_tf.data.frames import Frame
 from crnet_tf.evaluation import calibration, manifest, results, scoring
 from crnet_tf.evaluation.protocols import PROTOCOLS
+from crnet_tf.fewshot import answers
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images import png_files
 from crnet_tf.network import metrics
@@ -65,7 +66,7 @@ class WhiteLearner:
         self.frame, self.learnt, self.adapted = Frame(SIZE), [], None
         self.encoder = types.SimpleNamespace(keep=True)
 
-    def learn(self, supports, adapted=None):
+    def fit(self, supports, adapted=None):
         self.learnt.append(supports)
         return self
 
@@ -73,9 +74,9 @@ class WhiteLearner:
         return [self.frame.image(query.image).numpy()[None, ..., 0] / 255]
 
     def restore(self, maps, size):
-        return self.frame.restore(maps[0], size)
+        return answers.restored([maps[0][..., None]], size)[..., 0].numpy()
 
-    def segment(self, query):
+    def steps(self, query):
         return self.restore(self.maps(query), query.image.shape[:2])
 
     def presence(self, query):
@@ -260,7 +261,7 @@ def test_every_refinement_step_is_what_the_network_says(network, archive):
         )
         truth = batch["query_truth"].numpy()[0, ..., 0]
         for method, logits in zip(
-            expected, network.segment(state, batch["query_image"])[0].numpy(), strict=True
+            expected, network.query_logits(state, batch["query_image"])[0].numpy(), strict=True
         ):
             areas = metrics.areas(logits[..., 1] > logits[..., 0], truth)
             expected[method] = expected[method] + areas

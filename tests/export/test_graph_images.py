@@ -10,10 +10,10 @@ from helpers.networks import photo
 from PIL import Image
 
 from crnet_tf.data import frames
-from crnet_tf.evaluation import nway
+from crnet_tf.fewshot import answers
 from crnet_tf.images import mask_files
 from crnet_tf.images.png_files import encode_label, encode_png
-from export.graph import answers, decode, framing
+from export.graph import decode, encode, framing
 
 SIZE = 33
 Invalid = tf.errors.InvalidArgumentError
@@ -187,29 +187,11 @@ def probabilities(*shape, seed=0):
     return np.random.default_rng(seed).uniform(size=shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("classes", [1, 3])
-def test_decisions_are_those_of_nway(classes):
-    values = probabilities(2, 9, 7, classes)
-    found = answers.decided(tf.constant(values), 0.4).numpy()
-    wanted = [nway.decide(np.moveaxis(value, -1, 0), 0.4) for value in values]
-    np.testing.assert_array_equal(found, wanted)
-
-
-def test_answers_return_to_the_size_of_the_photo_and_scales_are_averaged():
-    maps = [probabilities(2, 33, 33, 1), probabilities(2, 41, 41, 1, seed=1)]
-    found = answers.restored(maps, 50, 20)
-    for b in range(2):
-        wanted = [
-            frames.Frame(v.shape[1]).restore(v[b : b + 1, ..., 0], (50, 20))[0] for v in maps
-        ]
-        np.testing.assert_allclose(found[b, ..., 0], np.mean(wanted, 0), atol=1e-5)
-
-
 def test_files_of_answers_have_the_size_of_each_photo():
     maps, sizes = [probabilities(2, 33, 33, 2)], tf.constant([[20, 50], [70, 10]])
-    masks, files = in_graph(lambda *m: answers.encoded(m, sizes, 0.5, 7))(*maps)
+    masks, files = in_graph(lambda *m: encode.png_files(m, sizes, 0.5, 7))(*maps)
     for b, (height, width) in enumerate(sizes.numpy()):
-        whole = answers.restored([maps[0][b : b + 1]], height, width)
+        whole = answers.restored([maps[0][b : b + 1]], (height, width))
         mask = tf.io.decode_png(masks[b]).numpy()[..., 0]
         np.testing.assert_array_equal(mask, 7 * answers.decided(whole, 0.5)[0])
         for n in range(2):
@@ -221,22 +203,22 @@ def test_files_of_answers_have_the_size_of_each_photo():
 
 
 def test_each_class_is_enlarged_by_itself_and_the_best_one_is_the_answer(monkeypatch):
-    numbers, restored = [], answers.restored
+    numbers, restored = [], encode.restored
 
-    def watched(maps, height, width):
+    def watched(maps, size):
         numbers.append(maps[0].shape[-1])
-        return restored(maps, height, width)
+        return restored(maps, size)
 
-    monkeypatch.setattr(answers, "restored", watched)
+    monkeypatch.setattr(encode, "restored", watched)
     maps = [probabilities(1, 33, 33, 3), probabilities(1, 41, 41, 3, seed=1)]
     for one in maps:
         one[..., 2] = one[..., 1]  # the first of two that are equal is the answer
-    encoded = in_graph(lambda *m: answers.encoded(m, tf.constant([[50, 20]]), 0.5, 1))
+    encoded = in_graph(lambda *m: encode.png_files(m, tf.constant([[50, 20]]), 0.5, 1))
     masks, _ = encoded(*maps)
     assert set(numbers) == {1}
     mask = tf.io.decode_png(masks[0]).numpy()[..., 0]
     # One class at a time: together, equal ones may differ in their last bit.
-    alone = [restored([one[..., n, None] for one in maps], 50, 20) for n in range(3)]
+    alone = [restored([one[..., n, None] for one in maps], (50, 20)) for n in range(3)]
     wanted = answers.decided(tf.concat(alone, axis=-1), 0.5)[0]
     np.testing.assert_array_equal(mask, wanted)
     assert set(np.unique(mask)) == {0, 1, 2}

@@ -10,7 +10,7 @@ from helpers import commands
 from helpers.networks import eager, lively, photo  # noqa: F401
 from test_prototypes import deep  # noqa: F401
 
-from crnet_tf.evaluation import nway
+from crnet_tf.fewshot import answers
 from crnet_tf.fewshot.finetune import adapted_variables
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.png_files import encode_png, write_png
@@ -42,9 +42,9 @@ def put(folder, supports):
 def expected(network, options, *classes):
     """Probabilities [B,H,W,N] of the queries, presence [B,N]."""
     learner = Learner(network, options)
-    examples = [learner.learn(supports) for supports in classes]
-    maps = [[one.segment(query)[-1] for query in QUERIES] for one in examples]
-    scores = [[one.presence(query) for one in examples] for query in QUERIES]
+    predictors = [learner.fit(supports) for supports in classes]
+    maps = [[one.segment(query) for query in QUERIES] for one in predictors]
+    scores = [[one.presence(query) for one in predictors] for query in QUERIES]
     return np.moveaxis(np.array(maps), 0, -1), np.array(scores)
 
 
@@ -52,7 +52,7 @@ def check(answer, wanted):
     np.testing.assert_allclose(answer["probability"], wanted[0], atol=1e-5)
     np.testing.assert_allclose(answer["presence"], wanted[1], atol=1e-5)
     found = np.moveaxis(answer["probability"].numpy(), -1, 1)
-    decided = [nway.decide(classes) for classes in found]
+    decided = [answers.decided(np.stack(classes, -1)) for classes in found]
     np.testing.assert_array_equal(answer["mask"], decided)
 
 
@@ -95,7 +95,7 @@ def test_two_finetuned_classes_at_another_scale(checkpoint, network, tmp_path):
         levels = tf.io.decode_png(answer["probability_png_bytes"][0, n]).numpy()[..., 0]
         np.testing.assert_allclose(levels / 255, wanted[1, ..., n], atol=0.51 / 255)
     mask = tf.io.decode_png(answer["mask_png_bytes"][0]).numpy()[..., 0]
-    decided = nway.decide(np.moveaxis(wanted[1], -1, 0))
+    decided = answers.decided(wanted[1])
     assert np.mean(mask == decided) > 0.99 and mask.max() <= 2
     assert tf.io.decode_png(answer["mask_png_bytes"][1]).shape == (61, 35, 1)
     said = json.loads((folder / "assets.extra" / "metadata.json").read_text())
@@ -139,7 +139,7 @@ def test_the_first_support_answers_when_finetuned_without_fusion(network):
     options = Options(kshot="finetune", finetune_steps=1, refine_steps=2)
     learner = Learner(network, options)
     learnt = taught.learn(learner, "mug", MUG)
-    assert {len(value) for value in learnt.states[0].values()} == {1}
+    assert {len(value) for value in learnt.states[0].tensors().values()} == {1}
     model = taught.Taught(learner, [learnt], Settings())
     check(model.segment(queries()), expected(network, options, MUG))
 
@@ -149,7 +149,7 @@ def test_a_mean_is_baked_in_as_one_support(network, kshot):
     options = Options(kshot=kshot, finetune_steps=1, refine_steps=2)
     learner = Learner(network, options)
     learnt = taught.learn(learner, "mug", MUG)
-    assert {len(value) for value in learnt.states[0].values()} == {1}
+    assert {len(value) for value in learnt.states[0].tensors().values()} == {1}
     assert len(learnt.prototypes) == len(MUG)
     model = taught.Taught(learner, [learnt], Settings())
     check(model.segment(queries()), expected(network, options, MUG))
@@ -167,10 +167,10 @@ def test_the_threshold_of_the_supports_is_baked_in(network, monkeypatch):
 
 
 def last_stages(signature):
-    """Number of passes through ResNet-50's last stage in the graph of a signature."""
+    """Number of passes through VGG-16's last stage in the graph of a signature."""
     tf.config.run_functions_eagerly(False)
     graph = tf.function(signature.function).get_concrete_function(*signature.inputs).graph
-    kinds = [op.type for op in graph.get_operations() if "conv5_block1_1_conv" in op.name]
+    kinds = [op.type for op in graph.get_operations() if "block5_conv1" in op.name]
     return kinds.count("Conv2D")
 
 

@@ -12,16 +12,15 @@ from helpers.networks import eager, lively, photo  # noqa: F401
 from test_saved_model import OTHER, QUERIES, SUPPORTS, Answers, expected
 from test_teach import CUP, MUG, put
 
-from crnet_tf.evaluation import nway
+from crnet_tf.fewshot import answers
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.png_files import write_png
 from crnet_tf.options import Options
 from export import teach as teach_command
 from export import tflite as tflite_command
-from export.graph import fixed, taught
-from export.graph.fixed import Sizes
-from export.graph.settings import Settings
-from export.package import fixed_size_export, parity, tflite
+from export.graph import taught
+from export.graph.settings import Settings, Sizes
+from export.package import fixed_size_export, fixed_size_files, parity, tflite
 from export.package.fixed_size_export import Photos
 
 STEPS = Options(refine_steps=2)
@@ -117,13 +116,13 @@ def test_metadata_say_what_the_files_are(folder):
 
 
 def test_photos_are_framed_as_clients_frame_them():
-    framed = fixed.frame(photo(1, 120, 156), SIZES)
+    framed = fixed_size_files.framed(photo(1, 120, 156), SIZES)
     assert framed.image.shape == (40, 52, 3) and framed.image.dtype == np.uint8
     assert framed.mask.shape == (40, 52) and set(np.unique(framed.mask)) == {0, 1, 255}
     corners = photo(1, 120, 156).image[::119, ::155]
     np.testing.assert_array_equal(framed.image[::39, ::51], corners)
-    assert fixed.frame(QUERIES[0], SIZES).key == QUERIES[0].key
-    assert fixed.frame(dataclasses.replace(photo(1), mask=None), SIZES).mask is None
+    assert fixed_size_files.framed(QUERIES[0], SIZES).key == QUERIES[0].key
+    assert fixed_size_files.framed(dataclasses.replace(photo(1), mask=None), SIZES).mask is None
 
 
 # === Taught classes ===
@@ -151,14 +150,14 @@ def test_taught_classes_are_written_beside_the_saved_model(
     extras = tmp_path / "models" / "1" / "assets.extra"
     ask = load(extras, "taught", "float32")
     learner = Learner(network, STEPS)
-    examples = [learner.learn(one) for one in (CUP, MUG[1:])]
+    predictors = [learner.fit(one) for one in (CUP, MUG[1:])]
     for one in QUERIES[:2]:
         answer = ask(image=one.image[None])
-        wanted = np.stack([example.segment(one)[-1] for example in examples], axis=-1)
+        wanted = np.stack([predictor.segment(one) for predictor in predictors], axis=-1)
         np.testing.assert_allclose(answer["probability"][0], wanted, atol=1e-5)
-        scores = [example.presence(one) for example in examples]
+        scores = [predictor.presence(one) for predictor in predictors]
         np.testing.assert_allclose(answer["presence"][0], scores, atol=1e-5)
-        decided = nway.decide(np.moveaxis(answer["probability"][0], -1, 0))
+        decided = answers.decided(answer["probability"][0])
         np.testing.assert_array_equal(answer["mask"][0], decided)
 
 

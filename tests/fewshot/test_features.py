@@ -8,6 +8,7 @@ import pytest
 from helpers.networks import SIZE, build, eager, lively, photo  # noqa: F401
 
 from crnet_tf.data import frames
+from crnet_tf.fewshot.feature_files import FeatureFiles
 from crnet_tf.fewshot.features import FeatureCache, PhotoEncoder, base_frame, fingerprint
 from crnet_tf.images.labelled import LabelledPhoto
 
@@ -124,9 +125,10 @@ def test_features_from_disk_are_equal_to_the_bit(precision, tmp_path):
     network = lively(precision=precision)
     frame, one = base_frame(network), photo(1)
     plain = PhotoEncoder(network, FeatureCache(0))
-    first = PhotoEncoder(network, FeatureCache(0), tmp_path)
+    kept = FeatureFiles(tmp_path, 1e9)
+    first = PhotoEncoder(network, FeatureCache(0), kept)
     written = first.photo(one, frame), first.masked(one, frame)
-    second = PhotoEncoder(lively(precision=precision), FeatureCache(0), tmp_path)
+    second = PhotoEncoder(lively(precision=precision), FeatureCache(0), kept)
     second._photo = second._masked = None  # nothing is encoded again
     read = second.photo(one, frame), second.masked(one, frame)
     expected = plain.photo(one, frame), plain.masked(one, frame)
@@ -142,13 +144,13 @@ def test_without_keeping_only_the_disk_remembers(network, encoded, tmp_path):
     PhotoEncoder(network, cache, keep=False).photo(one, frame)
     assert cache.bytes == 0
     for _ in range(2):
-        PhotoEncoder(network, cache, tmp_path, keep=False).photo(one, frame)
+        PhotoEncoder(network, cache, FeatureFiles(tmp_path, 1e9), keep=False).photo(one, frame)
     assert len(encoded) == 2
 
 
 @pytest.mark.parametrize("damage", [b"", b"not features", b"\x93NUMPY\x01\x00"])
 def test_damaged_features_are_named(network, tmp_path, damage):
-    encoder, one = PhotoEncoder(network, FeatureCache(0), tmp_path), photo(1)
+    encoder, one = PhotoEncoder(network, FeatureCache(0), FeatureFiles(tmp_path, 1e9)), photo(1)
     encoder.photo(one, base_frame(network))
     (path,) = tmp_path.rglob("*.npy")
     path.write_bytes(damage)
@@ -158,7 +160,7 @@ def test_damaged_features_are_named(network, tmp_path, damage):
 
 
 def test_cut_features_are_named(network, tmp_path):
-    encoder, one = PhotoEncoder(network, FeatureCache(0), tmp_path), photo(1)
+    encoder, one = PhotoEncoder(network, FeatureCache(0), FeatureFiles(tmp_path, 1e9)), photo(1)
     encoder.photo(one, base_frame(network))
     (path,) = tmp_path.rglob("*.npy")
     path.write_bytes(path.read_bytes()[:-7])
@@ -202,7 +204,7 @@ def test_the_frame_of_a_network_is_its_input_filled_with_its_mean(network):
 def test_views_are_drawn_by_their_seed_and_show_the_object(network):
     encoder, frame = PhotoEncoder(network, FeatureCache(0)), base_frame(network)
     first, again, other = (
-        encoder.view(photo(1), frame, seed) for seed in [(0, 1), (0, 1), (1, 1)]
+        encoder.augmented(photo(1), frame, seed) for seed in [(0, 1), (0, 1), (1, 1)]
     )
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -160,7 +160,7 @@ def answers(network, images, masks, i, j):
     features = parts.encode(network.parts, inputs)
     steps = network.config.train_refine_steps
     return network.parts.to_image(
-        parts.segment_both(network.parts, features, masks[i], steps)
+        parts.logits_of_both(network.parts, features, masks[i], steps)
     ).numpy()
 
 

@@ -10,9 +10,9 @@ from helpers.networks import eager, lively, photo  # noqa: F401
 from crnet_tf.data.frames import Frame
 from crnet_tf.fewshot.features import FeatureCache, base_frame
 from crnet_tf.fewshot.finetune import holding
-from crnet_tf.fewshot.learner import Learner, fuse
+from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.labelled import LabelledPhoto
-from crnet_tf.network import metrics, parts
+from crnet_tf.network import metrics
 from crnet_tf.options import Options
 
 SUPPORTS = [photo(1), photo(2, 33, 47), photo(3, 60, 41)]
@@ -27,7 +27,7 @@ def network():
 
 def answer(network, supports=SUPPORTS, frame=None, cache=None, **options):
     """Probabilities [T,H,W] of the query."""
-    return Learner(network, Options(**options), frame, cache).learn(supports).segment(QUERY)
+    return Learner(network, Options(**options), frame, cache).fit(supports).steps(QUERY)
 
 
 def differ(first, second):
@@ -42,7 +42,7 @@ def differ(first, second):
 def test_one_support_gives_the_networks_own_answer(changes, graph):
     network, frame = lively(**changes), Frame(33)
     tf.config.run_functions_eagerly(not graph)
-    (maps,) = Learner(network, frame=frame).learn(SUPPORTS[:1]).maps(QUERY)
+    (maps,) = Learner(network, frame=frame).fit(SUPPORTS[:1]).maps(QUERY)
     inputs = {
         "support_image": frame.image(SUPPORTS[0].image)[None],
         "support_mask": frame.mask(SUPPORTS[0].mask)[None],
@@ -80,10 +80,11 @@ def test_the_mean_support_answers_once(network):
 
 
 def test_the_mean_is_of_importance_and_category(network):
-    example = Learner(network, Options(kshot="mean")).learn(SUPPORTS)
-    each = [Learner(network).learn([one]) for one in SUPPORTS]
-    frame = example.learner.frame
-    found, states = example._encoded(frame), [one._encoded(frame) for one in each]
+    predictor = Learner(network, Options(kshot="mean")).fit(SUPPORTS)
+    each = [Learner(network).fit([one]) for one in SUPPORTS]
+    frame = predictor.learner.frame
+    found = predictor._state(frame).tensors()
+    states = [one._state(frame).tensors() for one in each]
     assert found.keys() == {"importance", "category"}
     for name, value in found.items():
         assert value.shape[0] == 1
@@ -98,9 +99,9 @@ def test_the_order_of_the_supports_does_not_matter(network, options):
 
 
 def test_a_query_may_come_without_a_mask(network):
-    example = Learner(network).learn(SUPPORTS)
+    predictor = Learner(network).fit(SUPPORTS)
     np.testing.assert_array_equal(
-        example.segment(LabelledPhoto(QUERY.image)), example.segment(QUERY)
+        predictor.steps(LabelledPhoto(QUERY.image)), predictor.steps(QUERY)
     )
 
 
@@ -108,8 +109,8 @@ def test_a_query_may_come_without_a_mask(network):
 
 
 def test_the_scale_one_is_no_scale(network):
-    (maps,) = Learner(network, Options(test_scales="1")).learn(SUPPORTS).maps(QUERY)
-    (plain,) = Learner(network).learn(SUPPORTS).maps(QUERY)
+    (maps,) = Learner(network, Options(test_scales="1")).fit(SUPPORTS).maps(QUERY)
+    (plain,) = Learner(network).fit(SUPPORTS).maps(QUERY)
     np.testing.assert_array_equal(maps, plain)
     assert maps.shape[1:] == (33, 33)
 
@@ -120,7 +121,7 @@ def test_several_scales_are_the_mean_at_the_photos_size(network):
     assert differ(single[0], single[1]) and differ(single[1], single[2])
     several = Learner(network, Options(test_scales="1,1.25,1.5"))
     assert [frame.size for frame in several.frames] == [33, 41, 49]
-    found = several.learn(SUPPORTS).segment(QUERY)
+    found = several.fit(SUPPORTS).steps(QUERY)
     np.testing.assert_allclose(found, np.mean(single, axis=0), atol=1e-6)
 
 
@@ -151,12 +152,12 @@ def test_an_object_that_vanishes_is_named(network):
     mask[1, 1] = 1
     dot = LabelledPhoto(np.zeros((200, 200, 3), np.uint8), mask, "dot.jpg")
     with pytest.raises(ValueError, match=r"dot.jpg: .*33x33.*Crop the photo"):
-        Learner(network).learn([*SUPPORTS, dot])
+        Learner(network).fit([*SUPPORTS, dot])
 
 
 def test_no_support_is_refused(network):
     with pytest.raises(ValueError, match="at least one labelled photo, received none"):
-        Learner(network).learn([])
+        Learner(network).fit([])
 
 
 # === Fine-tuning ===
@@ -166,12 +167,12 @@ def test_finetune_answers_from_the_first_and_with_fusion_from_all(network):
     options = Options(kshot="finetune", **TUNED)
     before = [variable.numpy() for variable in network.weights]
     learner = Learner(network, options)
-    example = learner.learn(SUPPORTS)
-    first = example.segment(QUERY)
+    predictor = learner.fit(SUPPORTS)
+    first = predictor.steps(QUERY)
     fused = answer(network, kshot="finetune+fusion", **TUNED)
     for variable, value in zip(network.weights, before, strict=True):
         np.testing.assert_array_equal(variable.numpy(), value)
-    with holding(learner.tuner.variables, example.adapted.weights):
+    with holding(learner.tuner.variables, predictor.adapted.weights):
         np.testing.assert_allclose(first, answer(network, SUPPORTS[:1]), atol=1e-5)
         np.testing.assert_allclose(fused, answer(network), atol=1e-5)
     assert differ(first, answer(network, SUPPORTS[:1])) and differ(fused, answer(network))
@@ -192,10 +193,10 @@ def test_what_other_weights_gave_is_never_used(network):
 
 def test_an_example_keeps_its_weights_while_others_are_learnt(network):
     learner = Learner(network, Options(kshot="finetune", **TUNED))
-    one, other = learner.learn(SUPPORTS), learner.learn(SUPPORTS[::-1])
-    alone = one.segment(QUERY)
-    assert differ(other.segment(QUERY), alone)
-    np.testing.assert_array_equal(one.segment(QUERY), alone)
+    one, other = learner.fit(SUPPORTS), learner.fit(SUPPORTS[::-1])
+    alone = one.steps(QUERY)
+    assert differ(other.steps(QUERY), alone)
+    np.testing.assert_array_equal(one.steps(QUERY), alone)
 
 
 def test_one_support_is_tuned_on_with_views_only(network):
@@ -211,10 +212,10 @@ def test_views_stand_beside_their_photos(network):
     learner = Learner(network, Options(kshot="finetune", finetune_views=2, finetune_seed=4))
     seen = {}
     learner.tuner = lambda *arrays: seen.update(zip(("s", "c", "m"), arrays, strict=True))
-    learner.learn(SUPPORTS[:2])
+    learner.fit(SUPPORTS[:2])
     expected = [learner.encoder.photo(one, learner.frame) for one in SUPPORTS[:2]]
     views = [
-        learner.encoder.view(one, learner.frame, (4, number))
+        learner.encoder.augmented(one, learner.frame, (4, number))
         for one in SUPPORTS[:2]
         for number in range(2)
     ]
@@ -253,9 +254,9 @@ def test_every_network_goes_with_every_option(changes):
 
 def test_the_agreement_is_the_iou_of_the_networks_support_head(network):
     learner, frame = Learner(network, Options(weighted_fusion=True)), Frame(33)
-    example = learner.learn(SUPPORTS)
-    state, query = example._encoded(learner.frame), example._projected(QUERY, learner.frame)
-    found = example._agreement(state, query, learner.frame)
+    predictor = learner.fit(SUPPORTS)
+    state, query = predictor._state(learner.frame), predictor._projected(QUERY, learner.frame)
+    found = predictor._agreement(state, query, learner.frame)
     assert found.shape == (3, 3)
     for one, ious in zip(SUPPORTS, found, strict=True):
         mask = frame.mask(one.mask)
@@ -269,25 +270,11 @@ def test_the_agreement_is_the_iou_of_the_networks_support_head(network):
         assert ious[-1] == pytest.approx(metrics.class_iou(areas), abs=0.01)
 
 
-def test_weights_are_the_agreements_of_each_step():
-    """By hand: 2 supports, 2 steps, one pixel."""
-    answers = np.array([[0.2, 0.4], [0.8, 1.0]], np.float32)[..., None, None]
-    agreement = np.array([[0.25, 0.0], [0.75, 0.5]])
-    found = fuse(answers, agreement)
-    np.testing.assert_allclose(found[:, 0, 0], [0.25 * 0.2 + 0.75 * 0.8, 1.0], atol=1e-6)
-
-
-def test_supports_that_all_fail_count_alike():
-    answers = np.array([[0.2], [0.8]], np.float32)[..., None, None]
-    found = fuse(answers, np.zeros((2, 1)))
-    np.testing.assert_allclose(found[:, 0, 0], [0.5], atol=1e-6)
-
-
-def test_the_answer_is_what_fuse_makes_of_the_agreement(network):
-    example = Learner(network, Options(weighted_fusion=True)).learn(SUPPORTS)
-    example._agreement = lambda *_: np.array([[0, 0, 0], [0.1, 0.5, 0.2], [0, 0, 0]])
-    (maps,) = example.maps(QUERY)
-    (alone,) = Learner(network).learn(SUPPORTS[1:2]).maps(QUERY)
+def test_the_answer_is_what_is_fused_by_the_agreement(network):
+    predictor = Learner(network, Options(weighted_fusion=True)).fit(SUPPORTS)
+    predictor._agreement = lambda *_: np.array([[0, 0, 0], [0.1, 0.5, 0.2], [0, 0, 0]])
+    (maps,) = predictor.maps(QUERY)
+    (alone,) = Learner(network).fit(SUPPORTS[1:2]).maps(QUERY)
     np.testing.assert_allclose(maps, alone, atol=1e-5)
 
 
@@ -322,8 +309,8 @@ def test_every_photo_is_encoded_once_a_frame(network, encoded, options):  # noqa
     learner = Learner(network, Options(test_scales="1,1.25", **options))
     renamed = [dataclasses.replace(one, name="again") for one in SUPPORTS]
     for supports in (SUPPORTS, renamed, SUPPORTS[::-1]):
-        learner.learn(supports).maps(QUERY)
-        learner.learn(supports).maps(photo(8))
+        learner.fit(supports).maps(QUERY)
+        learner.fit(supports).maps(photo(8))
     photos, masked = 5, 3
     if "kshot" not in options:
         assert len(encoded) == 2 * (photos + masked)
@@ -334,7 +321,7 @@ def test_every_photo_is_encoded_once_a_frame(network, encoded, options):  # noqa
 def test_without_a_cache_every_photo_is_encoded_each_time(network, encoded):  # noqa: F811
     learner = Learner(network, Options(feature_cache_gb=0.0))
     for _ in range(2):
-        learner.learn(SUPPORTS[:1]).maps(QUERY)
+        learner.fit(SUPPORTS[:1]).maps(QUERY)
     assert len(encoded) == 2 * (2 + 1)
 
 
@@ -342,43 +329,16 @@ def test_learners_share_what_is_in_one_cache(network, encoded):  # noqa: F811
     cache = FeatureCache(1e9)
     tuned = Options(kshot="finetune", **TUNED)  # keeps features
     for options in (tuned, Options(weighted_fusion=True), Options()):
-        Learner(network, options, cache=cache).learn(SUPPORTS).maps(QUERY)
+        Learner(network, options, cache=cache).fit(SUPPORTS).maps(QUERY)
     assert len(encoded) == 4 + 3
 
 
 def test_features_that_never_come_back_take_no_memory(network):
     lean, whole = Learner(network), Learner(network, keep_features=True)
     for learner in (lean, whole):
-        learner.learn(SUPPORTS).maps(QUERY)
+        learner.fit(SUPPORTS).maps(QUERY)
     kinds = [{key[0] for key in learner.cache._arrays} for learner in (lean, whole)]
     assert kinds == [{"projected"}, {"projected", "photo", "masked"}]
-
-
-# === The branch functions the learner is made of ===
-
-
-def test_one_photo_beside_many_partners_is_many_pairs():
-    ablations = {}, {"cross_reference": False}, {"condition": False}, {"prototype_weight": 5.0}
-    for changes in ablations:
-        other = lively(**changes)
-        features = [other.parts.encoder(noise(seed)) for seed in (1, 2, 3, 4)]
-        masks = np.zeros((3, 33, 33, 1), np.uint8)
-        masks[:, :20, 5:25] = 1
-        batch = {"support": tf.concat(features[:3], 0), "category": tf.concat(features[1:], 0)}
-        state = parts.state_of_features(other.parts, batch, masks)
-        view = parts.view(other.parts, features[3])
-        together = parts.segment(other.parts, state, view, steps=2)
-        for k in range(3):
-            partner = {name: value[k : k + 1] for name, value in state.items()}
-            alone = parts.segment(other.parts, partner, view, steps=2)
-            np.testing.assert_allclose(together[k], alone[0], atol=1e-5)
-        repeated = {name: tf.repeat(value, 3, axis=0) for name, value in view.items()}
-        many = parts.segment(other.parts, partner, repeated, steps=2)
-        np.testing.assert_allclose(many[1], alone[0], atol=1e-5)
-
-
-def noise(seed):
-    return np.random.default_rng(seed).uniform(0, 255, (1, 33, 33, 3)).astype(np.float32)
 
 
 # === Is it there? ===
@@ -386,8 +346,8 @@ def noise(seed):
 
 def test_presence_is_of_the_object_and_of_frozen_features(network):
     """The support's own photo surely holds it; fine-tuning does not change the features."""
-    example = Learner(network).learn(SUPPORTS[:1])
-    learner, support = example.learner, SUPPORTS[0]
+    predictor = Learner(network).fit(SUPPORTS[:1])
+    learner, support = predictor.learner, SUPPORTS[0]
     features = learner.encoder.photo(support, learner.frame)[..., -64:]
     mask = tf.image.resize(
         tf.cast(learner.frame.mask(support.mask) == 1, tf.float32), features.shape[:2], "area"
@@ -396,8 +356,8 @@ def test_presence_is_of_the_object_and_of_frozen_features(network):
     common = network.parts.centre.mean.numpy()
     features, average = features - common, average - common
     cosine = features @ average / (np.linalg.norm(features, axis=-1) * np.linalg.norm(average))
-    assert example.presence(support) == pytest.approx(cosine.max(), abs=1e-5)
-    tuned = Learner(network, Options(kshot="finetune", **TUNED)).learn(SUPPORTS)
-    assert tuned.presence(QUERY) == pytest.approx(example.presence(QUERY), abs=1e-6)
-    both = [Learner(network).learn([one]).presence(QUERY) for one in SUPPORTS]
-    assert Learner(network).learn(SUPPORTS).presence(QUERY) == pytest.approx(np.mean(both))
+    assert predictor.presence(support) == pytest.approx(cosine.max(), abs=1e-5)
+    tuned = Learner(network, Options(kshot="finetune", **TUNED)).fit(SUPPORTS)
+    assert tuned.presence(QUERY) == pytest.approx(predictor.presence(QUERY), abs=1e-6)
+    both = [Learner(network).fit([one]).presence(QUERY) for one in SUPPORTS]
+    assert Learner(network).fit(SUPPORTS).presence(QUERY) == pytest.approx(np.mean(both))

@@ -73,22 +73,22 @@ def test_each_support_is_asked_for_in_the_light_of_the_others(network, kshot, sc
     options = {"kshot": kshot, "test_scales": scales}
     learner = Learner(network, Options(leave_one_out=True, **options))
     plain = Learner(network, Options(**options))
-    example, answers = learner.learn(SUPPORTS), []
+    predictor, answers = learner.fit(SUPPORTS), []
     for i, support in enumerate(SUPPORTS):
-        maps = plain.learn(SUPPORTS[:i] + SUPPORTS[i + 1 :]).maps(support)
+        maps = plain.fit(SUPPORTS[:i] + SUPPORTS[i + 1 :]).maps(support)
         for frame, steps in zip(plain.frames, maps, strict=True):
             answers.append((steps[-1], frame.mask(support.mask).numpy()[..., 0]))
-    assert example.threshold == common_threshold(answers)
+    assert predictor.threshold == common_threshold(answers)
 
 
 def test_the_answer_is_the_plain_one_moved(network, monkeypatch):
     monkeypatch.setattr("crnet_tf.fewshot.learner.common_threshold", lambda answers: 0.3)
     learner = Learner(network, Options(leave_one_out=True))
-    (plain,) = Learner(network).learn(SUPPORTS).maps(QUERY)
-    (moved,) = learner.learn(SUPPORTS).maps(QUERY)
+    (plain,) = Learner(network).fit(SUPPORTS).maps(QUERY)
+    (moved,) = learner.fit(SUPPORTS).maps(QUERY)
     np.testing.assert_allclose(moved, shifted(plain, 0.3), atol=1e-6)
     assert np.abs(moved - plain).max() > 0.05
 
 
 def test_a_single_support_is_cut_at_a_half(network):
-    assert Learner(network, Options(leave_one_out=True)).learn(SUPPORTS[:1]).threshold == 0.5
+    assert Learner(network, Options(leave_one_out=True)).fit(SUPPORTS[:1]).threshold == 0.5

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from crnet_tf.network import layers, refinement
+from crnet_tf.network import layers, refinement, resizing
 
 
 @pytest.fixture(autouse=True)
@@ -29,21 +29,21 @@ def test_resize_is_exact_on_linear_ramps_and_keeps_corners(size, new):
     )
     expected = np.meshgrid(np.linspace(0, 1, new[0]), np.linspace(0, 1, new[1]), indexing="ij")
     ramps = np.stack([rows, columns], -1)[None].astype("float32")
-    resized = ops.convert_to_numpy(layers.resize_align_corners(ramps, new))
+    resized = ops.convert_to_numpy(resizing.resize_align_corners(ramps, new))
     np.testing.assert_allclose(resized[0], np.stack(expected, -1), atol=1e-6)
 
 
 def test_resize_keeps_every_eighth_pixel():
     """41 -> 321 is (41 - 1) * 8 + 1: the features lie on every eighth pixel."""
     features = noise(1, 5, 5, 3)
-    resized = ops.convert_to_numpy(layers.resize_align_corners(features, (33, 33)))
+    resized = ops.convert_to_numpy(resizing.resize_align_corners(features, (33, 33)))
     np.testing.assert_allclose(resized[:, ::8, ::8], features, atol=1e-6)
 
 
 def test_resize_takes_leading_axes():
     steps = noise(2, 3, 4, 4, 2)
-    resized = ops.convert_to_numpy(layers.resize_align_corners(steps, (7, 7)))
-    one = ops.convert_to_numpy(layers.resize_align_corners(steps[:, 1], (7, 7)))
+    resized = ops.convert_to_numpy(resizing.resize_align_corners(steps, (7, 7)))
+    one = ops.convert_to_numpy(resizing.resize_align_corners(steps[:, 1], (7, 7)))
     assert resized.shape == (2, 3, 7, 7, 2)
     np.testing.assert_allclose(resized[:, 1], one, atol=1e-6)
 

@@ -1,5 +1,6 @@
 """The network: symmetric, 1-shot, trained through both heads, saved as one file."""
 
+import dataclasses
 import os
 import pathlib
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers.networks import SIZE, TINY, build, episode, targets  # noqa: F401
 
 from crnet_tf.network import losses, model, parts
@@ -95,10 +97,10 @@ def test_the_support_head_does_not_see_the_mask_but_through_the_category():
     np.testing.assert_array_equal(network(inputs)["support"], network(changed)["support"])
 
 
-def test_segment_is_the_query_branch_of_the_graph(network):
+def test_query_logits_are_of_the_query_branch_of_the_graph(network):
     inputs = episode()
     state = network.encode_support(inputs["support_image"], inputs["support_mask"])
-    steps = network.segment(state, inputs["query_image"])
+    steps = network.query_logits(state, inputs["query_image"])
     assert steps.shape == (2, TINY.refine_steps, SIZE, SIZE, 2)
     np.testing.assert_allclose(steps[:, -1], network(inputs)["query"], atol=1e-5)
 
@@ -107,14 +109,15 @@ def test_segment_is_the_query_branch_of_the_graph(network):
 def test_either_head_is_one_branch_with_the_state_of_its_partner(weight):
     network, inputs = build(prototype_weight=weight), episode()
     features = parts.encode(network.parts, inputs)
-    views = {name: parts.view(network.parts, features[name]) for name in parts.BRANCHES}
+    photos = {n: parts.branch_input(network.parts, features[n]) for n in parts.BRANCHES}
     state = parts.state_of_features(network.parts, features, inputs["support_mask"])
-    assert ("background" in state) == (weight > 0)
+    assert (state.background is not None) == (weight > 0)
     importance = network.parts.cross_reference.importance
-    own, other = (importance(views[name]["projected"]) for name in parts.BRANCHES)
-    np.testing.assert_allclose(state["importance"], own)
-    for name, partner in (("query", state), ("support", state | {"importance": other})):
-        logits = parts.segment(network.parts, partner, views[name], TINY.refine_steps)
+    own, other = (importance(photos[name]["projected"]) for name in parts.BRANCHES)
+    np.testing.assert_allclose(state.importance, own)
+    partners = {"query": state, "support": dataclasses.replace(state, importance=other)}
+    for name, partner in partners.items():
+        logits = parts.branch_logits(network.parts, partner, photos[name], TINY.refine_steps)
         assert logits.shape == (2, TINY.refine_steps, 5, 5, 2)
         answer = network.parts.to_image(logits[:, -1])
         np.testing.assert_allclose(answer, network(inputs)[name], atol=1e-5)
@@ -284,7 +287,7 @@ def test_jax_gives_equal_answers_and_losses(tmp_path):
     code = f"""
 import sys, keras
 sys.path.insert(0, {str(pathlib.Path(__file__).parents[1])!r})
-from crnet_tf.network import model
+from crnet_tf.network.checkpoint import load_checkpoint
 from helpers import networks as t
 assert keras.backend.backend() == "jax"
 network = load_checkpoint({str(tmp_path / "a.keras")!r})
@@ -307,35 +310,16 @@ for _ in range(2):
 # === Checkpoints ===
 
 
-def test_a_missing_checkpoint_names_the_remedy(tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected a .keras file.*crnet_tf.train"):
-        load_checkpoint(tmp_path / "none.keras")
-
-
-def test_a_folder_instead_of_a_checkpoint_names_the_file_in_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match="That is a folder without one"):
-        load_checkpoint(tmp_path)
-    for name in ("best.keras", "last.keras"):
-        (tmp_path / name).write_bytes(b"")
-    with pytest.raises(FileNotFoundError, match="That is a folder; give the file .*best.keras"):
-        load_checkpoint(tmp_path)
-
-
-def test_a_damaged_checkpoint_is_named(tmp_path):
-    path = tmp_path / "bad.keras"
-    path.write_bytes(b"not a checkpoint")
-    with pytest.raises(ValueError, match="bad.keras cannot be read as a checkpoint"):
-        load_checkpoint(path)
-
-
-def test_checkpoints_of_before_the_stride_was_a_choice(network):
-    content = network.get_config()
-    assert content["config"].pop("backbone_stride") == "1x1"
-    assert type(network).from_config(content).config == network.config
-
-
-def test_another_model_is_refused(tmp_path):
-    other = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    other.save(tmp_path / "other.keras")
-    with pytest.raises(ValueError, match="expected a CRNet, received a Sequential"):
-        load_checkpoint(tmp_path / "other.keras")
+def test_a_threshold_set_after_the_first_call_counts(tmp_path):
+    """In graphs that were traced before, too; and it is none of the weights."""
+    network, inputs = build(), episode()
+    answer = tf.function(lambda given: network(given)["query"])
+    before = answer(inputs)
+    network.parts.threshold.threshold = 0.2
+    moved = before - np.float32([0, np.log(0.25)])
+    np.testing.assert_allclose(answer(inputs), moved, atol=1e-6)
+    assert answer.experimental_get_tracing_count() == 1
+    assert not network.parts.threshold.weights
+    network.save(tmp_path / "a.keras")
+    loaded = load_checkpoint(tmp_path / "a.keras")  # as its Config says
+    np.testing.assert_allclose(loaded(inputs)["query"], before, atol=1e-6)

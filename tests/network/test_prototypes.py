@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from helpers import commands
-from helpers.networks import episode, lively, photo
+from helpers.networks import eager, episode, lively, photo  # noqa: F401
 
 from crnet_tf import calibrate
 from crnet_tf.config import Config
@@ -77,14 +77,16 @@ def test_void_belongs_to_neither_side_and_an_object_of_all_has_no_rest():
 
 @pytest.fixture(scope="module")
 def deep():
-    """A ResNet-50 of CANet's levels, with the last stage for prototypes."""
+    """A VGG-16 of CANet's levels, with the last stage for prototypes."""
     return build_deep("canet", prototype_levels="deep", prototype_weight=3.0)
 
 
 def build_deep(levels, **changes):
     keras.utils.set_random_seed(0)
     settings = {"image_size": 65, "channels": 4, "refine_steps": 1, "backbone_weights": "none"}
-    return model.build_crnet(Config(feature_levels=levels, **settings | changes))
+    # A ResNet takes ten times as long to build.
+    settings |= {"backbone": "vgg16", "feature_levels": levels}
+    return model.build_crnet(Config(**settings | changes))
 
 
 @pytest.mark.parametrize(
@@ -108,14 +110,14 @@ def test_the_last_stage_is_the_backbones_own_at_every_other_cell(backbone, strid
 
 def test_deep_prototypes_see_the_stage_that_the_network_does_not(deep):
     features = deep.parts.encoder(np.random.default_rng(0).uniform(0, 255, (1, 65, 65, 3)))
-    assert features.shape[-1] == 512 + 1024
-    assert deep.parts.prototypes.widths == [1024, 2048]
-    cells = parts.view(deep.parts, features)["cells"]
-    assert cells.shape == (1, 9, 9, 3072)
-    for level in (cells[..., :1024], cells[..., 1024:]):
+    assert features.shape[-1] == 256 + 512
+    assert deep.parts.prototypes.widths == [512, 512]
+    cells = parts.branch_input(deep.parts, features)["cells"]
+    assert cells.shape == (1, 8, 8, 1024)
+    for level in (cells[..., :512], cells[..., 512:]):
         np.testing.assert_allclose(np.linalg.norm(level, axis=-1), 1, atol=1e-4)
     only = build_deep("paper", prototype_levels="deep", prototype_weight=1.0)
-    assert only.parts.prototypes.widths == [2048]
+    assert only.parts.prototypes.widths == [512]
 
 
 def test_they_are_no_part_of_training(deep):
@@ -133,7 +135,7 @@ def test_a_checkpoint_keeps_them(deep, tmp_path):
     deep.save(tmp_path / "deep.keras")
     loaded = load_checkpoint(tmp_path / "deep.keras")
     assert loaded.config == deep.config
-    answers = [Learner(n).learn([SUPPORT]).maps(QUERY)[0] for n in (deep, loaded)]
+    answers = [Learner(n).fit([SUPPORT]).maps(QUERY)[0] for n in (deep, loaded)]
     np.testing.assert_allclose(*answers, atol=1e-5)
 
 
@@ -147,7 +149,7 @@ def test_the_mean_of_supports_counts_as_all_of_them(monkeypatch):
     monkeypatch.setattr(Prototypes, "added", watched)
     network, supports = lively(prototype_weight=5.0), [photo(2), photo(3), photo(4)]
     for kshot in ("fusion", "mean"):
-        Learner(network, Options(kshot=kshot)).learn(supports).maps(QUERY)
+        Learner(network, Options(kshot=kshot)).fit(supports).maps(QUERY)
     assert counted[-2:] == [1, 3]
 
 
@@ -160,8 +162,8 @@ def test_every_answer_is_moved_by_the_similarity(kshot):
     supports = [photo(2), photo(3)]
     maps = []
     for network in (plain, moved):
-        example = Learner(network, Options(kshot=kshot)).learn(supports)
-        maps.append(example.maps(QUERY)[0][-1])
+        predictor = Learner(network, Options(kshot=kshot)).fit(supports)
+        maps.append(predictor.maps(QUERY)[0][-1])
     assert np.abs(maps[0] - maps[1]).max() > 0.01
 
 
@@ -210,10 +212,10 @@ def test_calibrate_gives_them_to_a_trained_network(tmp_path, capsys):
 
 def test_deep_ones_bring_the_last_stage_of_the_same_weights(tmp_path):
     files = [str(tmp_path / name) for name in ("own.weights.h5", "other.weights.h5")]
-    resnet = keras.applications.ResNet50(include_top=False, weights=None)
-    resnet.save_weights(files[0])
-    resnet.set_weights([2 * array for array in resnet.get_weights()])
-    resnet.save_weights(files[1])
+    vgg = keras.applications.VGG16(include_top=False, weights=None)
+    vgg.save_weights(files[0])
+    vgg.set_weights([2 * array for array in vgg.get_weights()])
+    vgg.save_weights(files[1])
     trained = build_deep("canet", backbone_weights=files[0])
     found = calibration.with_prototypes(trained, 3.0, "deep")
     built = model.build_crnet(found.config)

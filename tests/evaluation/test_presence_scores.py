@@ -1,33 +1,26 @@
-"""Is it there at all: a score of a photo, and how well scores tell two cases apart."""
+"""How well a score tells photos with the object from those without it."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from crnet_tf.fewshot import presence
-
-
-def test_presence_is_the_cosine_of_the_most_similar_cell():
-    query = np.zeros((2, 3, 2))
-    query[0, 1], query[1, 2] = (3, 4), (5, 0)
-    assert presence.presence(np.array([[1.0, 0.0]]), query) == pytest.approx(1)
-    assert presence.presence(np.array([[0.0, 2.0]]), query) == pytest.approx(0.8)
-    both = presence.presence(np.array([[1.0, 0.0], [0.0, 2.0]]), query)
-    assert both == pytest.approx(0.9)  # mean over the supports, each with its own cell
+from crnet_tf.evaluation import presence_scores
 
 
 def test_auroc_by_hand_with_ties():
     # Of nine pairs 0.9 wins three, 0.5 wins one and ties one, 0.2 ties one.
-    assert presence.auroc([0.9, 0.5, 0.2], [0.2, 0.5, 0.6]) == pytest.approx(6 / 9 - 1 / 9)
+    assert presence_scores.auroc([0.9, 0.5, 0.2], [0.2, 0.5, 0.6]) == pytest.approx(
+        6 / 9 - 1 / 9
+    )
 
 
 def test_auroc_is_the_share_of_pairs_in_order():
     random = np.random.default_rng(0)
     positive, negative = random.integers(0, 6, 30), random.integers(0, 5, 17)
     won = [np.sign(p - n) for p, n in itertools.product(positive, negative)]
-    assert presence.auroc(positive, negative) == pytest.approx(np.mean(won) / 2 + 0.5)
-    assert presence.auroc(negative, positive) == pytest.approx(0.5 - np.mean(won) / 2)
+    assert presence_scores.auroc(positive, negative) == pytest.approx(np.mean(won) / 2 + 0.5)
+    assert presence_scores.auroc(negative, positive) == pytest.approx(0.5 - np.mean(won) / 2)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +28,7 @@ def test_auroc_is_the_share_of_pairs_in_order():
     [([0.6, 0.9], [0.5, 0.1, 0.2], 1), ([0.1], [0.2, 0.3], 0), ([0.4] * 3, [0.4] * 2, 0.5)],
 )
 def test_perfect_reversed_and_blind(positive, negative, expected):
-    assert presence.auroc(positive, negative) == expected
+    assert presence_scores.auroc(positive, negative) == expected
 
 
 def lines(scores, predicted):
@@ -45,7 +38,7 @@ def lines(scores, predicted):
 def test_summary_by_hand():
     positives = lines([0.9, 0.6], [0.3, 0.2])
     negatives = lines([0.7, 0.2, 0.6, 0.1], [0.2, 0, 0.1, 0])
-    assert presence.summary(positives, negatives) == {
+    assert presence_scores.summary(positives, negatives) == {
         "auroc": pytest.approx((4 + 2.5) / 8),
         "negatives": 4,
         "false_positive_rate": 0.5,

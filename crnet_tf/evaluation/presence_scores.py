@@ -1,27 +1,6 @@
-"""Is the object in the photo at all? A score, and how well it tells the two cases apart.
-
-Few-shot benchmarks ask only about photos that hold the object; users do not. On negative
-episodes, whose query holds not one pixel of the class, a good score is low. The answer itself
-is a poor witness: it finds something everywhere. Frozen features tell better, less what all
-photos have in common (`prototypes.Centre`).
-"""
+"""How well `answers.presence` tells photos with the object from those without it."""
 
 import numpy as np
-
-
-def presence(prototypes: np.ndarray, query: np.ndarray) -> float:
-    """Cosine of the query's most similar cell to the object, mean over the supports.
-
-    Args:
-        prototypes: [K,F], the object's average feature in each support, centred.
-        query: [h,w,F] features, centred.
-    """
-    prototypes, query = _normalised(prototypes), _normalised(query)
-    return float((query @ prototypes.T).max(axis=(0, 1)).mean())
-
-
-def _normalised(features):
-    return features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), 1e-6)
 
 
 def auroc(positive, negative) -> float:

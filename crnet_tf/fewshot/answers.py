@@ -1,0 +1,116 @@
+"""The one place where answers are made: tensors in, tensors out.
+
+    answered    K supports, B photos -> probabilities of the object, of the frame's size
+    presence    is the object there at all?
+    restored    ... at the photos' own size, mean over the test scales
+    decided     ... of several classes -> a class a pixel
+
+`Learner` and exported graphs call these functions.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from crnet_tf.network.parts import Parts, SupportState, branch_logits
+from crnet_tf.network.prototypes import unit
+from crnet_tf.network.resizing import bilinear, resize_align_corners
+
+
+def joined(states: list[SupportState], mean: bool = False) -> SupportState:
+    """States of several supports as one of all [K,..], or as their mean [1,..]."""
+    named = [state.tensors() for state in states]
+    together = {name: tf.concat([one[name] for one in named], axis=0) for name in named[0]}
+    if mean:
+        together = {n: tf.reduce_mean(v, axis=0, keepdims=True) for n, v in together.items()}
+    return SupportState(**together)
+
+
+def foreground(logits, size: int):
+    """Logits [...,h,w,2] -> probability of the foreground float32 [...,S,S]."""
+    return tf.nn.softmax(resize_align_corners(logits, (size, size)))[..., 1]
+
+
+def fused(answers, agreement=None):
+    """One answer out of K: their mean (Sec. 6).
+
+    Args:
+        answers: [K,T,S,S], of T refinement steps; any shape [K,...] without `agreement`.
+        agreement: [K,T], weighs each support's answer; all count alike where all are 0.
+    """
+    if agreement is None:
+        return tf.reduce_mean(answers, axis=0)
+    weights = tf.where(tf.reduce_sum(agreement, axis=0) > 0, agreement, 1)
+    weights = tf.cast(weights / tf.reduce_sum(weights, axis=0), tf.float32)
+    return tf.einsum("ktij,kt->tij", answers, weights)
+
+
+def answered(parts: Parts, state: SupportState, photos: dict, steps: int, size: int, shots=1):
+    """Mean of the answers that each of K supports gives to each of B photos.
+
+    Args:
+        photos: their `parts.branch_input`. size: side S of the probability maps.
+        shots: number of supports that each of the K is the mean of.
+
+    Returns:
+        Probabilities float32 [B,S,S] after the last refinement step.
+    """
+    vectors, batch = dataclasses.replace(state, prototype=None).tensors(), 1
+    if photos["projected"].shape[0] != 1:  # one photo meets all supports as it is
+        batch = tf.shape(photos["projected"])[0]
+        count = tf.shape(next(iter(vectors.values())))[0]
+        vectors = {name: tf.repeat(value, batch, axis=0) for name, value in vectors.items()}
+        photos = {name: tf.tile(value, [count, 1, 1, 1]) for name, value in photos.items()}
+    logits = branch_logits(parts, SupportState(**vectors), photos, steps, shots=shots)[:, -1]
+    return fused(tf.reshape(foreground(logits, size), [-1, batch, size, size]))
+
+
+def presence(parts: Parts, prototypes, last_level):
+    """Is the object in the photos at all? Cosine of a photo's most similar cell to the object,
+    mean over the supports.
+
+    On photos that hold not one pixel of the class a good score is low. The answer itself is a
+    poor witness: it finds something everywhere. Frozen features tell better, less what all
+    photos have in common (`prototypes.Centre`).
+
+    Args:
+        prototypes: [K,F], `SupportState.prototype`. last_level: of photos [B,h,w,F].
+
+    Returns:
+        float32 [B], up to 1.
+    """
+    objects, cells = unit(parts.centre(prototypes)), unit(parts.centre(last_level))
+    cosine = tf.tensordot(cells, objects, [[-1], [-1]])  # [B,h,w,K]
+    return tf.reduce_mean(tf.reduce_max(cosine, axis=(1, 2)), axis=-1)
+
+
+def at_own_size(maps, size, letterbox: bool = False):
+    """Maps [B,s,s,N] of framed photos -> float32 [B,H,W,N] at the photos' own size (H, W).
+
+    In a letterbox the square stands for the photo padded to a square of its longer side, which
+    is how PFENet scores (its `ori_resize`): the up to 7 px lost in rounding the shorter side
+    down are not given back.
+    """
+    maps, (height, width) = tf.cast(maps, tf.float32), size
+    if not letterbox:
+        return bilinear(maps, (height, width))
+    return bilinear(maps, (max(size), max(size)))[:, :height, :width]
+
+
+def restored(maps, size, letterbox: bool = False):
+    """Mean over the test scales: probabilities [B,s,s,N] of each -> float32 [B,H,W,N]."""
+    large = [at_own_size(value, size, letterbox) for value in maps]
+    return tf.clip_by_value(tf.add_n(large) / len(large), 0, 1)
+
+
+def decided(probabilities, threshold: float = 0.5):
+    """[...,H,W,N] of N classes -> uint8 [...,H,W]: 0 background, n the nth class.
+
+    A pixel is the most probable class, or background where none is above the threshold. Of
+    more than 255 classes uint16.
+    """
+    probabilities = tf.convert_to_tensor(probabilities)
+    best = tf.argmax(probabilities, axis=-1, output_type=tf.int32) + 1
+    certain = tf.reduce_max(probabilities, axis=-1) > threshold
+    dtype = tf.uint8 if probabilities.shape[-1] < 256 else tf.uint16
+    return tf.cast(tf.where(certain, best, 0), dtype)

@@ -1,0 +1,58 @@
+"""Answers -> PNG files, in graph code that an exported model takes along."""
+
+import tensorflow as tf
+
+from crnet_tf.fewshot.answers import restored
+
+
+def png_files(maps, sizes, threshold: float, mask_scale: int):
+    """Answers as PNG files: maps [B,s,s,N] of each test scale, int32 [B,2] heights and widths.
+
+    Args:
+        mask_scale: what the classes 1..N of the mask are multiplied with.
+
+    Returns:
+        Masks: strings [B]; probabilities in 0..255: strings [B,N].
+    """
+    count = maps[0].shape[-1]
+
+    def one(element):
+        mask, files = _files(*element, threshold)
+        return _png(mask * tf.constant(mask_scale, tf.uint8)), files
+
+    specs = tf.TensorSpec([], tf.string), tf.TensorSpec([count], tf.string)
+    # One after the other: a batch of large photos holds one of them at its full size.
+    return tf.map_fn(
+        one, (tuple(maps), sizes), fn_output_signature=specs, parallel_iterations=1
+    )
+
+
+def _files(maps, size, threshold):
+    """Maps [s,s,N] of each test scale -> what is decided uint8 [H,W,1], PNG files [N].
+
+    Two classes at a time are held at the photo's size, however many there are.
+    """
+    count = maps[0].shape[-1]
+
+    def add(n, best, mask, files):
+        one = restored([value[None, ..., n, None] for value in maps], (size[0], size[1]))[0]
+        mask = tf.where(one > best, tf.cast(n + 1, tf.uint8), mask)
+        files = files.write(n, _png(tf.cast(tf.round(255 * one), tf.uint8)))
+        return n + 1, tf.maximum(best, one), mask, files
+
+    shape = [size[0], size[1], 1]
+    start = (
+        tf.constant(0),
+        tf.fill(shape, tf.constant(threshold, tf.float32)),
+        tf.zeros(shape, tf.uint8),
+        tf.TensorArray(tf.string, count),
+    )
+    _, _, mask, files = tf.while_loop(
+        lambda n, *_: n < count, add, start, parallel_iterations=2
+    )
+    return mask, files.stack()
+
+
+def _png(pixels):
+    # A photo's size is large: by default, files would take longer than the network.
+    return tf.io.encode_png(pixels, compression=1)
