@@ -1,4 +1,4 @@
-"""What `run.json` says of a session: of this code, and of what it runs on."""
+"""Where a result comes from: of this code, and of what it runs on."""
 
 import importlib.metadata
 import subprocess
@@ -6,7 +6,7 @@ import subprocess
 import keras
 import tensorflow as tf
 
-from crnet_tf.training import runs
+from crnet_tf.common import provenance
 
 
 def test_the_revision_is_that_of_this_code_and_of_no_project_around_it(tmp_path, monkeypatch):
@@ -17,14 +17,14 @@ def test_the_revision_is_that_of_this_code_and_of_no_project_around_it(tmp_path,
 
     git("init")
     git("commit", "--allow-empty", "--message=theirs")
-    installed = tmp_path / ".venv" / "crnet_tf" / "runs.py"
+    installed = tmp_path / ".venv" / "crnet_tf" / "provenance.py"
     installed.parent.mkdir(parents=True)
     installed.touch()
-    monkeypatch.setattr(runs, "__file__", str(installed))
-    assert runs.describe_session()["git"] is None
+    monkeypatch.setattr(provenance, "__file__", str(installed))
+    assert provenance.describe_session()["git"] is None
     git("add", "--force", str(installed))
     git("commit", "--message=ours")
-    assert runs.describe_session()["git"] == git("describe", "--always").strip()
+    assert provenance.describe_session()["git"] == git("describe", "--always").strip()
 
 
 def test_versions_are_those_that_run_whatever_their_packages_are_called(monkeypatch):
@@ -32,6 +32,6 @@ def test_versions_are_those_that_run_whatever_their_packages_are_called(monkeypa
         raise importlib.metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", missing)
-    versions = runs.describe_session()["versions"]
+    versions = provenance.describe_session()["versions"]
     assert versions["tensorflow"] == tf.__version__
     assert versions["keras"] == keras.__version__
