@@ -326,10 +326,10 @@ def test_without_a_cache_every_photo_is_encoded_each_time(network, encoded):  # 
 
 
 def test_learners_share_what_is_in_one_cache(network, encoded):  # noqa: F811
-    cache = FeatureCache(1e9)
-    tuned = Options(kshot="finetune", **TUNED)  # keeps features
-    for options in (tuned, Options(weighted_fusion=True), Options()):
-        Learner(network, options, cache=cache).fit(SUPPORTS).maps(QUERY)
+    cache, tuned = FeatureCache(1e9), Options(kshot="finetune", **TUNED)
+    for options in (Options(), tuned, Options(weighted_fusion=True)):
+        learner = Learner(network, options, cache=cache, keep_features=True)
+        learner.fit(SUPPORTS).maps(QUERY)
     assert len(encoded) == 4 + 3
 
 
