@@ -16,7 +16,7 @@ from absl import flags
 from crnet_tf.common import cli, files
 from crnet_tf.common.disk import sha256_of
 from crnet_tf.common.errors import InputError
-from crnet_tf.common.folders import locked, replaced
+from crnet_tf.common.folders import holds, locked, replaced
 from crnet_tf.common.progress import with_progress
 from crnet_tf.data import records
 from crnet_tf.data.frames import Frame
@@ -147,15 +147,8 @@ def _write_seed(folder, seed, archive, entries, frame, content):
 
 def _episodes_in(out):
     """What `episodes.json` of a folder says; None where there is no folder yet."""
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+    if not holds(out, INDEX_NAME, _is_ours):
         return None
-    others = [path.name for path in out.iterdir() if not _is_ours(path)] if out.is_dir() else []
-    if others or not (out / INDEX_NAME).is_file():
-        raise FileExistsError(
-            f"{out}: expected a new folder or one of episodes, received one that holds other "
-            f"things ({', '.join(sorted(others)[:3]) or 'no ' + INDEX_NAME}). They are never "
-            "deleted: choose another --out."
-        )
     try:
         return json.loads((out / INDEX_NAME).read_bytes())
     except ValueError as error:
@@ -165,9 +158,8 @@ def _episodes_in(out):
 
 
 def _is_ours(path):
-    return path.name == INDEX_NAME or any(
-        path.match(pattern) for pattern in ("manifest-seed*.jsonl", "episodes-seed*.tfrecord")
-    )
+    ours = (INDEX_NAME, "manifest-seed*.jsonl", "episodes-seed*.tfrecord")
+    return len(path.parts) == 1 and any(path.match(pattern) for pattern in ours)
 
 
 def _check_equal(there, content, out):

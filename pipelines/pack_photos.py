@@ -14,7 +14,7 @@ from absl import flags
 
 from crnet_tf.common import cli, files
 from crnet_tf.common.errors import InputError
-from crnet_tf.common.folders import locked, replaced
+from crnet_tf.common.folders import holds, locked, replaced
 from crnet_tf.data import photo_pack, records
 from crnet_tf.data.photo_pack import PackedPhoto
 from crnet_tf.evaluation import manifest
@@ -40,21 +40,9 @@ def photos_of(index: records.Index, split: str) -> Iterator[PackedPhoto]:
         yield PackedPhoto(name, split, listed, example[records.IMAGE], example[records.LABEL])
 
 
-def _check_out(out):
-    paths = list(out.iterdir()) if out.exists() else []
-    others = sorted(path.name for path in paths if not _is_ours(path))
-    if not any(path.match(photo_pack.PARTS) for path in paths):
-        others = sorted(path.name for path in paths)
-    if others:
-        raise FileExistsError(
-            f"{out}: expected a new folder or one of a pack, received one that holds other "
-            f"things ({', '.join(others[:3])}). Choose another --out."
-        )
-
-
 def _is_ours(path):
-    lists = records.INDEX_NAME, photo_pack.LIST_NAME
-    return path.name in lists or path.match(photo_pack.PARTS)
+    ours = records.INDEX_NAME, photo_pack.LIST_NAME, photo_pack.PARTS
+    return len(path.parts) == 1 and any(path.match(pattern) for pattern in ours)
 
 
 def define_flags():
@@ -69,7 +57,7 @@ def main():
     splits = ("train", "val")
     photos = itertools.chain.from_iterable(photos_of(index, split) for split in splits)
     with locked(pathlib.Path(args.out)) as out:
-        _check_out(out)
+        holds(out, photo_pack.LIST_NAME, _is_ours)
         with replaced(out) as work:
             written = photo_pack.write(work, index, photos, args.part_mb)
     for path in written:

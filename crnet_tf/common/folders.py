@@ -4,7 +4,7 @@ import contextlib
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from crnet_tf.common import files, locks
 from crnet_tf.common.disk import named_when_full
@@ -28,6 +28,36 @@ def locked(out: pathlib.Path) -> Iterator[pathlib.Path]:
     with named_when_full(out), locks.locked_beside(out):
         _restore(_sibling(out, "old"), out)
         yield out
+
+
+def holds(out: pathlib.Path, mark: str, is_ours: Callable[[pathlib.Path], bool]) -> bool:
+    """Whether `out` is what a command has made before; False where nothing is there yet.
+
+    Args:
+        mark: name of a file that shows it.
+        is_ours: whether a file in it, by its path below `out`, is the command's.
+
+    Raises:
+        FileExistsError: it is a file, or holds other things. These are never deleted.
+    """
+    if not out.exists():
+        return False
+    if not out.is_dir():
+        raise FileExistsError(f"{out}: expected a folder to write, received a file.")
+    inside = [path.relative_to(out) for path in out.rglob("*") if not _is_folder(path)]
+    others = [str(path) for path in inside if not is_ours(path)]
+    there = (out / mark).exists()
+    if others or (any(out.iterdir()) and not there):
+        raise FileExistsError(
+            f"{out}: expected a new folder or one that this command made, received one that "
+            f"holds other things ({', '.join(sorted(others)[:3]) or f'no {mark}'}). They are "
+            "never deleted: choose another --out, or empty it yourself."
+        )
+    return there
+
+
+def _is_folder(path):
+    return path.is_dir() and not path.is_symlink()
 
 
 @contextlib.contextmanager

@@ -258,7 +258,12 @@ def test_other_things_are_never_deleted(records_dir, tmp_path):
     for overwrite in (False, True):
         with pytest.raises(FileExistsError, match="notes.txt.*--out"):
             build_small(records_dir, tmp_path / "ours", overwrite=overwrite)
-    assert (out / "thesis.txt").exists() and (tmp_path / "ours" / "notes.txt").exists()
+    (tmp_path / "ours" / "notes.txt").unlink()
+    (tmp_path / "ours" / "kept").mkdir()
+    (tmp_path / "ours" / "kept" / "episodes.json").write_text("of a copy")
+    with pytest.raises(FileExistsError, match="kept/episodes.json.*--out"):
+        build_small(records_dir, tmp_path / "ours", overwrite=True)
+    assert (out / "thesis.txt").exists() and (tmp_path / "ours" / "kept").exists()
 
 
 def test_a_failed_build_leaves_nothing(records_dir, tmp_path, monkeypatch):

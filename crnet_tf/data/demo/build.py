@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.common.folders import locked, replaced
+from crnet_tf.common.folders import holds, locked, replaced
 from crnet_tf.common.progress import with_progress
 from crnet_tf.data import folds
 from crnet_tf.data.demo import scenes
@@ -100,15 +100,9 @@ def _check_numbers(seed, train_photos, val_photos):
 
 
 def _is_drawn(voc, settings, overwrite):
-    if not voc.exists() or not any(voc.iterdir()):
+    if not holds(voc, _SETTINGS_NAME, lambda path: True):
         return False
-    path = voc / _SETTINGS_NAME
-    if not path.exists():
-        raise FileExistsError(
-            f"{voc}: expected a new folder or one that build_demo made, received one without "
-            f"{_SETTINGS_NAME}. It is never deleted: choose another --out."
-        )
-    there = json.loads(path.read_text())
+    there = json.loads((voc / _SETTINGS_NAME).read_text())
     if there != settings and not overwrite:
         raise FileExistsError(
             f"{voc}: expected a demo set of {settings}, received one of {there}. --overwrite "

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from crnet_tf.common import folders
 from crnet_tf.common.errors import InputError
 from crnet_tf.data import records
 from crnet_tf.common.disk import sha256_of
@@ -18,22 +19,7 @@ def holds_records(out: pathlib.Path) -> bool:
     Raises:
         FileExistsError: it is there and something else.
     """
-    if not out.exists():
-        return False
-    if not out.is_dir():
-        raise FileExistsError(f"{out}: expected a folder to write, received a file.")
-    others = [
-        str(path.relative_to(out))
-        for path in out.rglob("*")
-        if (path.is_file() or path.is_symlink()) and not _is_ours(path.relative_to(out))
-    ]
-    if others or (any(out.iterdir()) and not (out / records.INDEX_NAME).exists()):
-        raise FileExistsError(
-            f"{out}: expected a new folder or one of records only, received one that holds "
-            f"other things ({', '.join(others[:3]) or 'no ' + records.INDEX_NAME}). They are "
-            "never deleted: choose another --out, or empty it yourself."
-        )
-    return (out / records.INDEX_NAME).exists()
+    return folders.holds(out, records.INDEX_NAME, _is_ours)
 
 
 def check_complete(out: pathlib.Path, settings: Mapping[str, Any]) -> None:
