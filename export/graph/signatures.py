@@ -21,10 +21,10 @@ is one more pass. In TFLite and ONNX files all sizes are known, and a query come
 """
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import keras
 import tensorflow as tf
 
 from crnet_tf.fewshot import answers
@@ -205,14 +205,15 @@ def files_spec(name: str) -> tf.TensorSpec:
     return tf.TensorSpec([None], tf.string, name)
 
 
-def archive(signatures: list[Signature], metadata: str) -> keras.export.ExportArchive:
-    """What `write_out(folder)` makes a SavedModel of, with the signature `metadata` besides.
-
-    A plain `tf.saved_model.save` of a Keras 3 network would lose its variables on the way to
-    TFLite.
-    """
-    archive = keras.export.ExportArchive()
-    for signature in signatures:
-        archive.add_endpoint(signature.name, signature.function, list(signature.inputs))
-    archive.add_endpoint("metadata", lambda: {"metadata": tf.constant(metadata)}, [])
-    return archive
+def save(signatures: list[Signature], metadata: str, folder: str | os.PathLike) -> None:
+    """Writes a SavedModel, with the signature `metadata` besides. Each function is traced once,
+    where `keras.export.ExportArchive` would trace it twice."""
+    said = Signature("metadata", lambda: {"metadata": tf.constant(metadata)}, [])
+    traced = {
+        name: tf.function(function, autograph=False).get_concrete_function(*inputs)
+        for name, function, inputs in (*signatures, said)
+    }
+    root = tf.Module()
+    # What the root does not hold is lost on the way to TFLite.
+    root.kept = list({id(v): v for one in traced.values() for v in one.variables}.values())
+    tf.saved_model.save(root, str(folder), traced)

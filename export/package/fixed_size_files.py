@@ -24,7 +24,7 @@ from crnet_tf.network import resizing
 from crnet_tf.network.model import CRNet
 from crnet_tf.options import Options
 from export.graph.settings import Settings, Sizes
-from export.graph.signatures import ENCODE, QUERY, WHOLE, FewShot, Signature, archive
+from export.graph.signatures import ENCODE, QUERY, WHOLE, FewShot, Signature, save
 from export.graph.taught import TAUGHT, Taught
 from export.package import parity
 
@@ -158,7 +158,7 @@ def write(
     """
     with tempfile.TemporaryDirectory() as work:
         saved = pathlib.Path(work) / "saved_model"
-        archive(graphs.signatures, "").write_out(str(saved), verbose=False)
+        save(graphs.signatures, "", saved)
         for kind in formats:
             functions = {}
             for graph in graphs.signatures:

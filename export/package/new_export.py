@@ -57,7 +57,7 @@ class NewExport:
             RuntimeError: it answers other than the checkpoint does.
         """
         text = self.describe(**more)
-        signatures.archive(functions, text).write_out(str(self.work), verbose=False)
+        signatures.save(functions, text, self.work)
         metadata.write(self.work, text)
         loaded = tf.saved_model.load(str(self.work))  # its signatures do not keep it alive
         parity.check(compare(loaded.signatures))

@@ -8,6 +8,7 @@ import tensorflow as tf
 from helpers.networks import photo
 
 from crnet_tf.images.png_files import encode_png
+from export.graph import signatures
 from export.server import batching, loading, tensors
 
 SIZES = [(40, 52), (61, 35), (9, 7)]
@@ -90,3 +91,17 @@ def test_a_function_that_traces_with_every_size_is_noticed(exports, traced):
     with pytest.raises(AssertionError, match="traced"):
         check_taught(loaded)
         assert not traced, "functions were traced"
+
+
+def test_an_export_traces_each_signature_once(tmp_path):
+    traces = []
+
+    def double(x):
+        traces.append(x)
+        return {"y": 2 * x}
+
+    one = signatures.Signature("double", double, [tf.TensorSpec([None], name="x")])
+    signatures.save([one], "{}", tmp_path / "1")
+    assert len(traces) == 1
+    loaded = tf.saved_model.load(str(tmp_path / "1"))
+    assert loaded.signatures["double"](x=tf.constant([3.0]))["y"] == [6]
