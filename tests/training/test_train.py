@@ -41,7 +41,7 @@ from crnet_tf.training import (
 SMALL = [
     "--backbone=tiny", "--backbone_weights=none", "--train_backbone", "--image_size=33",
     "--channels=8", "--global_kernel=3", "--aspp_rates=1,2", "--refine_steps=2", "--fold=1",
-    "--batch_size=2", "--steps_per_epoch=2", "--val_episodes=4", "--optimizer=adamw",
+    "--batch_size=2", "--steps_per_epoch=2", "--val_episodes=1", "--optimizer=adamw",
     "--learning_rate=0.001", "--dropout=0.3",
 ]  # fmt: skip
 
@@ -171,7 +171,7 @@ def test_a_killed_run_taken_up_again_ends_like_one_in_one_go(straight, records_d
 def test_a_run_on_two_devices_is_validated_and_saved(records_dir, tmp_path):
     """On two logical CPUs."""
     arguments = [f"--records={records_dir}", f"--out={tmp_path}", "--steps=2", "--ema=0.9"]
-    found = process(ON_TWO_DEVICES + OP_BY_OP, *arguments, "--val_episodes=1")
+    found = process(ON_TWO_DEVICES + OP_BY_OP, *arguments)
     _, errors = found.communicate()
     assert found.returncode == 0, errors[-3000:]
     assert json.loads((tmp_path / "best.json").read_text())["step"] == 2
