@@ -43,9 +43,9 @@ def shared():
 @pytest.fixture(scope="module")
 def network():
     """A tiny network, calibrated, with prototypes and answers that are not all about a half."""
-    from helpers.networks import lively  # not above: most tests need none of it
+    from helpers.networks import with_prototypes  # not above: most tests need none of it
 
-    return lively(calibrated_threshold=0.45, prototype_weight=2.0)
+    return with_prototypes()
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,8 @@ def checkpoint(network, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def exports(tmp_path_factory):
-    """A tiny checkpoint, and version folders of it: few-shot, and taught "cup" and "mug".
+    """The tiny `network` as a checkpoint, and version folders of it: few-shot, and taught "cup"
+    and "mug", with one refinement step.
 
     Written once for all processes that share the tests.
     """
@@ -77,7 +78,7 @@ def exports(tmp_path_factory):
 
 def export_tiny(root: pathlib.Path) -> pathlib.Path:
     # Not above: most tests need none of it.
-    from helpers.networks import lively, photo
+    from helpers.networks import photo, with_prototypes
 
     from crnet_tf.options import Options
     from export.graph.settings import Settings
@@ -85,7 +86,7 @@ def export_tiny(root: pathlib.Path) -> pathlib.Path:
 
     root.mkdir()
     checkpoint, settings = root / "best.keras", Settings(max_pixels=2**21)
-    lively().save(checkpoint)
+    with_prototypes().save(checkpoint)
     classes = {"cup": [photo(1), photo(2)], "mug": [photo(3)]}
     with pytest.MonkeyPatch.context() as patch:  # compared where exports are tested
         patch.setattr(parity, "few_shot", lambda *_: {})

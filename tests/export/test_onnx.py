@@ -31,7 +31,7 @@ def test_every_graph_answers_as_the_checkpoint_does(checkpoint, network, tmp_pat
         photos=photos,
         sizes=sizes,
         shot=2,
-        refine_steps=2,
+        refine_steps=1,
     )
     tf.config.run_functions_eagerly(True)
     assert json.loads((folder / "metadata.json").read_text())["formats"] == ["float32"]
@@ -62,7 +62,7 @@ def test_a_taught_class_by_the_command(checkpoint, network, tmp_path, capsys):
         f"--support_dir={tmp_path / 'cup'}",
         "--photo_height=40",
         "--photo_width=52",
-        "--refine_steps=2",
+        "--refine_steps=1",
     )
     assert "taught-float32.onnx" in capsys.readouterr().out
     answer = load(tmp_path / "models" / "1", "taught")(image=QUERIES[0].image[None])

@@ -25,8 +25,8 @@ from export.graph import signatures
 from export.graph.settings import Settings
 from export.package import parity, saved_model
 
-STEPS = Options(refine_steps=2)
-SETTINGS = Settings(max_pixels=70_000)
+STEPS = Options(refine_steps=1)
+SETTINGS = Settings(max_pixels=2**21)
 SUPPORTS = [photo(1), photo(2), photo(3)]
 QUERIES = [photo(4), photo(5), photo(6)]
 OTHER = [photo(1), photo(2, 61, 35), photo(3, 30, 90)]  # of different sizes
@@ -34,9 +34,8 @@ OTHER_QUERIES = [photo(7, 33, 80), photo(8, 70, 41)]
 
 
 @pytest.fixture(scope="module")
-def folder(checkpoint, tmp_path_factory):
-    out = tmp_path_factory.mktemp("models") / "crnet"
-    return saved_model.export(checkpoint, out, settings=SETTINGS, refine_steps=2)
+def folder(exports):
+    return exports.few_shot
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +134,7 @@ def test_the_answers_tell_supports_numbers_and_steps_apart(network):
 )
 def test_ablated_networks_are_exported_too(changes):
     network = lively(**changes)
-    few_shot = signatures.FewShot(network, SETTINGS, 2)
+    few_shot = signatures.FewShot(network, SETTINGS, 1)
     assert len(few_shot.signatures()[4].inputs) == 1 + len(few_shot.state_names)
     given = arrays(SUPPORTS[:2])
     answer = few_shot.segment(**given, query_image=tf.constant(QUERIES[0].image[None]))
@@ -162,9 +161,9 @@ def test_damaged_and_gigantic_files_are_invalid_arguments(loaded):
     bomb[16:24] = struct.pack(">II", 60000, 60000)
     for name, wrong, message in (
         ("query_image_bytes", b"no photo", "JPEG or PNG"),
-        ("query_image_bytes", bytes(bomb), "at most 70000 pixels"),
-        ("support_image_bytes", bytes(bomb), "at most 70000 pixels"),
-        ("support_mask_bytes", bytes(bomb), "at most 70000 pixels"),
+        ("query_image_bytes", bytes(bomb), "at most 2097152 pixels"),
+        ("support_image_bytes", bytes(bomb), "at most 2097152 pixels"),
+        ("support_mask_bytes", bytes(bomb), "at most 2097152 pixels"),
         ("query_image_bytes", queries[0].numpy()[:300], "."),
     ):
         request = {**given, "query_image_bytes": queries, name: tf.constant([wrong])}
@@ -182,14 +181,17 @@ def test_supports_without_foreground_are_invalid_arguments(loaded):
 # === The folder ===
 
 
-def test_metadata_say_what_the_model_is(folder, loaded, checkpoint, network):
+def test_metadata_say_what_the_model_is(folder, loaded, exports, network):
     text = loaded["metadata"]()["metadata"].numpy().decode()
     assert (folder / "assets.extra" / "metadata.json").read_text() == text
     said = json.loads(text)
     assert said["version"] == 1 and folder.name == "1" and said["input_size"] == 33
-    assert said["checkpoint"]["sha256"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    assert said["config"] == dataclasses.asdict(network.config) and said["refine_steps"] == 2
-    assert said["settings"]["max_pixels"] == 70_000 and said["class_names"] == []
+    assert (
+        said["checkpoint"]["sha256"]
+        == hashlib.sha256(exports.checkpoint.read_bytes()).hexdigest()
+    )
+    assert said["config"] == dataclasses.asdict(network.config) and said["refine_steps"] == 1
+    assert said["settings"]["max_pixels"] == 2**21 and said["class_names"] == []
     assert "git" in said
 
 
@@ -265,15 +267,24 @@ def test_half_of_what_to_compare_on_is_refused(checkpoint, tmp_path):
 
 
 def test_photos_too_large_for_the_signatures_are_refused(checkpoint, tmp_path):
-    large = photo(1, 300, 400)
+    large = dataclasses.replace(photo(1), image=np.zeros((1500, 1600, 3), np.uint8))
     for examples in (([large], QUERIES), (SUPPORTS, [large])):
-        with pytest.raises(ValueError, match="photo 1: expected at most .* received 400x300"):
+        with pytest.raises(ValueError, match="photo 1: expected at most .* received 1600x1500"):
             saved_model.export(
                 checkpoint, tmp_path / "out", settings=SETTINGS, examples=examples
             )
 
 
 # === The comparison ===
+
+
+def test_signatures_are_compared_with_the_checkpoint(loaded, network):
+    photos = parity.drawn_photos()
+    same = parity.few_shot(loaded, Learner(network, STEPS), SETTINGS, *photos)
+    assert set(same) == set(loaded) - {"metadata"} and max(same.values()) < 1e-3
+    other = parity.few_shot(loaded, Learner(network, Options()), SETTINGS, *photos)
+    answers = [name for name in other if not name.startswith("encode")]
+    assert min(other[name] for name in answers) > 1e-3
 
 
 def test_no_number_is_no_parity(capsys):

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import pathlib
+import runpy
 import shutil
 import signal
 import socket
@@ -621,17 +622,11 @@ def test_tensorflow_forgets_a_version_that_is_unloaded(tmp_path):
         until(lambda: root() is None)
 
 
-def test_without_its_packages_the_command_says_what_to_install(tmp_path):
-    (tmp_path / "uvicorn.py").write_text("raise ModuleNotFoundError(\"No module 'uvicorn'\")")
-    ended = subprocess.run(
-        [sys.executable, "-m", "export.serve", "--model=models/crnet"],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 1
-    assert ended.stderr.splitlines()[-1].endswith("pip install -e '.[serve]'")
+def test_without_its_packages_the_command_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)  # importing it fails
+    monkeypatch.delitem(sys.modules, "export.serve")
+    with pytest.raises(SystemExit, match=r"pip install -e '\.\[serve\]'"):
+        runpy.run_module("export.serve", run_name="__main__")
 
 
 def test_other_files_of_the_same_number_take_over(tmp_path):

@@ -23,7 +23,7 @@ from export.graph.settings import Settings, Sizes
 from export.package import fixed_size_export, fixed_size_files, parity, tflite
 from export.package.fixed_size_export import Photos
 
-STEPS = Options(refine_steps=2)
+STEPS = Options(refine_steps=1)
 SIZES = Sizes(photo_height=40, photo_width=52)  # of SUPPORTS and QUERIES
 SHOT = 2
 PHOTOS = Photos(supports=SUPPORTS, queries=QUERIES)
@@ -38,7 +38,7 @@ def folder(checkpoint, tmp_path_factory):
     out = tmp_path_factory.mktemp("models") / "tflite"
     formats = tflite.named(list(tflite.FORMATS))
     return fixed_size_export.export(
-        checkpoint, out, formats, photos=PHOTOS, sizes=SIZES, shot=SHOT, refine_steps=2
+        checkpoint, out, formats, photos=PHOTOS, sizes=SIZES, shot=SHOT, refine_steps=1
     )
 
 
@@ -109,7 +109,7 @@ def test_sizes_are_fixed(folder):
 
 def test_metadata_say_what_the_files_are(folder):
     said = json.loads((folder / "metadata.json").read_text())
-    assert said["kind"] == "few-shot" and said["shot"] == SHOT and said["refine_steps"] == 2
+    assert said["kind"] == "few-shot" and said["shot"] == SHOT and said["refine_steps"] == 1
     assert said["sizes"] == {"photo_height": 40, "photo_width": 52}
     assert said["formats"] == list(tflite.FORMATS)
     assert len(list(folder.iterdir())) == 1 + 3 * 4
@@ -142,7 +142,7 @@ def test_taught_classes_are_written_beside_the_saved_model(
         f"--support_dir={tmp_path / 'things'}",
         f"--checkpoint={checkpoint}",
         f"--out={tmp_path / 'models'}",
-        "--refine_steps=2",
+        "--refine_steps=1",
         "--tflite=float32",
         "--photo_height=40",
         "--photo_width=52",

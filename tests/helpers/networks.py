@@ -66,6 +66,11 @@ def lively(seed=0, **changes):
     return network
 
 
+def with_prototypes():
+    """The tiny network, calibrated, with prototypes."""
+    return lively(calibrated_threshold=0.45, prototype_weight=2.0)
+
+
 @pytest.fixture(autouse=True)
 def eager():
     """Tracing costs more than a few runs of a tiny network."""
