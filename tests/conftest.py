@@ -78,12 +78,14 @@ def exports(tmp_path_factory):
 
 def export_tiny(root: pathlib.Path) -> pathlib.Path:
     # Not above: most tests need none of it.
+    import tensorflow as tf
     from helpers.networks import photo, with_prototypes
 
     from crnet_tf.options import Options
     from export.graph.settings import Settings
     from export.package import parity, saved_model, teach
 
+    tf.config.run_functions_eagerly(True)  # tracing what is not exported is slow
     root.mkdir()
     checkpoint, settings = root / "best.keras", Settings(max_pixels=2**21)
     with_prototypes().save(checkpoint)
@@ -94,4 +96,5 @@ def export_tiny(root: pathlib.Path) -> pathlib.Path:
         saved_model.export(checkpoint, root / "crnet", settings=settings, refine_steps=1)
         options = Options(refine_steps=1)
         teach.teach(checkpoint, classes, root / "things", options=options, settings=settings)
+    tf.config.run_functions_eagerly(False)
     return root

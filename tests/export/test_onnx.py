@@ -5,7 +5,6 @@ import sys
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from helpers import commands
 from helpers.networks import eager  # noqa: F401
 from test_saved_model import QUERIES, SUPPORTS, expected
@@ -21,7 +20,6 @@ def load(folder, graph):
 
 
 def test_every_graph_answers_as_the_checkpoint_does(checkpoint, network, tmp_path):
-    tf.config.run_functions_eagerly(False)
     photos = Photos(supports=SUPPORTS, queries=QUERIES)
     sizes = fixed_size_export.Sizes(photo_height=40, photo_width=52)
     folder = fixed_size_export.export(
@@ -33,7 +31,6 @@ def test_every_graph_answers_as_the_checkpoint_does(checkpoint, network, tmp_pat
         shot=2,
         refine_steps=1,
     )
-    tf.config.run_functions_eagerly(True)
     assert json.loads((folder / "metadata.json").read_text())["formats"] == ["float32"]
     supports = {
         "support_image": np.stack([one.image for one in SUPPORTS[:2]]),
@@ -53,7 +50,6 @@ def test_every_graph_answers_as_the_checkpoint_does(checkpoint, network, tmp_pat
 
 
 def test_a_taught_class_by_the_command(checkpoint, network, tmp_path, capsys):
-    tf.config.run_functions_eagerly(False)
     put(tmp_path / "cup", CUP)
     commands.run(
         onnx_command,

@@ -228,7 +228,6 @@ def test_heads_of_training_stay_behind(folder, network):
 
 def test_an_export_that_answers_otherwise_is_removed(checkpoint, tmp_path, monkeypatch, capsys):
     """The comparison itself is broken in the tests of teach and below; here: what follows."""
-    tf.config.run_functions_eagerly(False)
     monkeypatch.setattr(signatures.FewShot, "signatures", lambda self: [])  # tracing is slow
     found = {"serving_default": 0.002, "segment_encoded": 0.0}
 

@@ -61,7 +61,6 @@ def queries():
 
 
 def test_one_class_of_a_folder(checkpoint, network, tmp_path, capsys):
-    tf.config.run_functions_eagerly(False)
     put(tmp_path / "cup", CUP)
     commands.run(
         teach_command,
@@ -72,7 +71,6 @@ def test_one_class_of_a_folder(checkpoint, network, tmp_path, capsys):
     )
     assert "Class 1: cup, 2 labelled photos" in capsys.readouterr().out
     loaded = tf.saved_model.load(str(tmp_path / "models" / "1")).signatures
-    tf.config.run_functions_eagerly(True)
     check(
         loaded["serving_default"](image=queries()),
         expected(network, Options(refine_steps=2), CUP),
@@ -81,11 +79,9 @@ def test_one_class_of_a_folder(checkpoint, network, tmp_path, capsys):
 
 
 def test_two_finetuned_classes_at_another_scale(checkpoint, network, tmp_path):
-    tf.config.run_functions_eagerly(False)
     classes = {"cup": CUP, "mug": MUG}
     folder = teach.teach(checkpoint, classes, tmp_path / "models", options=FINETUNED)
     loaded = tf.saved_model.load(str(folder)).signatures
-    tf.config.run_functions_eagerly(True)
     wanted, scores = expected(network, FINETUNED, CUP, MUG)
     check(loaded["serving_default"](image=queries()), (wanted, scores))
     other = [QUERIES[1], photo(8, 61, 35)]
@@ -168,7 +164,6 @@ def test_the_threshold_of_the_supports_is_baked_in(network, monkeypatch):
 
 def last_stages(signature):
     """Number of passes through VGG-16's last stage in the graph of a signature."""
-    tf.config.run_functions_eagerly(False)
     graph = tf.function(signature.function).get_concrete_function(*signature.inputs).graph
     kinds = [op.type for op in graph.get_operations() if "block5_conv1" in op.name]
     return kinds.count("Conv2D")
@@ -184,7 +179,6 @@ def test_deep_prototypes_cost_one_last_stage_a_photo_whatever_the_classes(deep, 
     for classes in ([cup], [cup, mug], [cup, own]):
         serving, _ = taught.Taught(learner, classes, Settings()).signatures()
         assert last_stages(serving) == sizes
-    tf.config.run_functions_eagerly(True)
     model = taught.Taught(learner, [cup, own], Settings())
     check(model.segment(queries()), expected(deep, options, CUP, MUG))
 

@@ -34,7 +34,7 @@ CLOSE = {"float32": 1e-5, "float16": 2e-3, "dynamic": 0.05, "int8": 0.05}
 @pytest.fixture(scope="module")
 def folder(checkpoint, tmp_path_factory):
     """All graphs in all formats."""
-    tf.config.run_functions_eagerly(False)
+    tf.config.run_functions_eagerly(True)
     out = tmp_path_factory.mktemp("models") / "tflite"
     formats = tflite.named(list(tflite.FORMATS))
     return fixed_size_export.export(
@@ -131,7 +131,6 @@ def test_photos_are_framed_as_clients_frame_them():
 def test_taught_classes_are_written_beside_the_saved_model(
     checkpoint, network, tmp_path, monkeypatch
 ):
-    tf.config.run_functions_eagerly(False)
     # The SavedModel has tests of its own; tracing it is slow.
     monkeypatch.setattr(taught.Taught, "signatures", lambda self: [])
     monkeypatch.setattr(parity, "taught", lambda *given: {})
@@ -175,7 +174,6 @@ def zeros(**inputs):
 
 
 def test_a_file_that_answers_otherwise_is_not_left_behind(checkpoint, tmp_path):
-    tf.config.run_functions_eagerly(False)
     photos = Photos({"cup": CUP[:1]}, queries=QUERIES[:1])
     lost = tflite.FORMATS["float32"]._replace(
         convert=lambda *given: b"", load=lambda content: zeros
@@ -255,7 +253,7 @@ def test_wrong_flags_are_refused(checkpoint, tmp_path, arguments, message):
 
 
 def test_records_give_held_out_photos_of_base_classes(records_dir):
-    tf.config.run_functions_eagerly(False)
+    tf.config.run_functions_eagerly(False)  # tf.data's functions never run eagerly
     network = lively()
     network.config = dataclasses.replace(network.config, dataset="pascal5i", fold=1)
     photos = Photos(records_dir=records_dir, supports=SUPPORTS, most=30)
