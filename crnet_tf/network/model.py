@@ -1,4 +1,4 @@
-"""CRNet as one Keras model: the functional graph and its loss.
+"""CRNet as one Keras model: the functional graph, its loss and its training step.
 
     support photo, query photo -> encoder -> projection -> cross_reference
     support photo x mask       -> encoder -> projection -> category_vector
@@ -8,6 +8,7 @@
 """
 
 import dataclasses
+import types
 
 import keras
 from keras import ops
@@ -89,7 +90,7 @@ class CRNet(keras.Model):
         return self.parts.to_image(branch_logits(self.parts, state, photo, steps))
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Weighted sum of the named losses, this device's share of it.
+        """Weighted sum of the named losses.
 
         Args:
             x: not looked at. y: dict of `support_mask` and `query_mask`. y_pred: outputs.
@@ -97,7 +98,33 @@ class CRNet(keras.Model):
         named = losses.crnet_losses(y_pred, y["support_mask"], y["query_mask"])
         for name, value in named.items():
             self.loss_means[name].update_state(value)
-        return losses.total(named, self.config) / _devices()
+        total = losses.total(named, self.config)
+        self.untracked.total_mean.update_state(total)
+        return total
+
+    @property
+    def metrics(self) -> list:
+        """Means of the total and of each named loss since they were reset."""
+        return [self.untracked.total_mean, *self.loss_means.values()]
+
+    if keras.config.backend() == "tensorflow":
+
+        def train_step(self, data):
+            """One gradient step over both heads, all refinement and co-occurrence losses."""
+            import tensorflow as tf
+
+            x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+            with tf.GradientTape() as tape:
+                outputs = self(x, training=True)
+                loss = self.compute_loss(x=x, y=y, y_pred=outputs)
+                # Gradients are summed over replicas; each replica holds a share of the batch.
+                replicas = tf.distribute.get_strategy().num_replicas_in_sync
+                scaled = self.optimizer.scale_loss(loss / replicas)
+            variables = self.trainable_variables
+            self.optimizer.apply_gradients(
+                zip(tape.gradient(scaled, variables), variables, strict=True)
+            )
+            return {metric.name: metric.result() for metric in self.metrics}
 
     def get_config(self):
         return {"config": dataclasses.asdict(self.config)}
@@ -105,15 +132,6 @@ class CRNet(keras.Model):
     @classmethod
     def from_config(cls, config, custom_objects=None):
         return build_crnet(Config.from_dict(config["config"]), load_backbone=False)
-
-
-def _devices():
-    """How many share a batch: TensorFlow sums their gradients."""
-    if keras.config.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def build_crnet(config: Config, load_backbone: bool = True) -> CRNet:
@@ -174,6 +192,8 @@ def _assemble(parts, config, inputs):
     model.loss_means = {
         name: keras.metrics.Mean(name=f"{name}_loss") for name in losses.names(config)
     }
+    # Checkpoints of before it was ours do not have it: Keras must not look for it there.
+    model.untracked = types.SimpleNamespace(total_mean=keras.metrics.Mean(name="loss"))
     return model
 
 
