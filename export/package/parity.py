@@ -110,14 +110,14 @@ def whole_and_halves(
         names: of the whole, the half that gives a state, the half that takes it, and of their
             input for the query.
         given: the supports as those functions take them.
-        measure: of answers; default: `answer_difference`. With another one a state is judged
-            by the answers it leads to, not by its numbers.
+        measure: of answers; default: `answer_difference`. With `share_decided_otherwise` a
+            state is judged by the answers it leads to, not by its numbers.
     """
     whole, encode, part, query = names
     measure = measure or answer_difference
     predictor = learner.fit(supports)  # first: it says what is wrong with a support
     state, differences = functions[encode](**given), {}
-    if measure is answer_difference:
+    if measure is not share_decided_otherwise:
         differences[encode] = state_difference(learner, supports, state)
     for name, first in ((whole, given), (part, state)):
         ask = asking(functions[name], query, first)
@@ -150,10 +150,15 @@ def asking(function: Callable, name: str, given: dict | None = None) -> Callable
 
 
 def answer_difference(
-    ask: Callable, predictors: list[Predictor], settings: Settings, queries: list[LabelledPhoto]
+    ask: Callable,
+    predictors: list[Predictor],
+    settings: Settings,
+    queries: list[LabelledPhoto],
+    margin: float = TOLERANCE,
 ) -> float:
-    """Largest difference of probability and presence; 1 where a mask is another one."""
-    gaps = []
+    """Largest difference of probability and presence; 1 where a mask is another one though the
+    probability is further than `margin` from another decision."""
+    gaps, most = [], len(predictors)
     for expected, scores, answer in _answers(ask, predictors, queries):
         if "mask" in answer:
             probability, mask = (
@@ -167,7 +172,7 @@ def answer_difference(
         gaps += [
             np.maximum(gap - slack, 0),
             np.abs(np.ravel(answer["presence"]) - scores).max(),
-            np.any(_is_other(mask.clip(max=len(predictors)), expected, settings.threshold)),
+            np.any(_is_other(mask.clip(max=most), expected, settings.threshold, margin)),
         ]
     return float(np.max(gaps))
 

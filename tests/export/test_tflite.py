@@ -208,6 +208,17 @@ def test_formats_of_few_bits_are_judged_by_their_decisions(output):
         assert share() == 1
 
 
+@pytest.mark.parametrize("kind, gap, good", [("float16", 4e-3, True), ("float16", 6e-3, False),
+                                             ("float32", 4e-3, False)])  # fmt: skip
+def test_a_mask_may_differ_where_rounding_reaches_the_threshold(kind, gap, good):
+    probability = np.full((40, 52), 0.5 + gap / 2, np.float32)
+    found = probability - gap
+    answer = {"probability": found[None], "mask": (found > 0.5)[None], "presence": [0.75]}
+    kind = tflite.FORMATS[kind]
+    ask = [Answers(probability)], Settings(), QUERIES[:1]
+    assert (kind.measure(lambda image: answer, *ask) <= kind.tolerance) == good
+
+
 def test_a_missing_runtime_is_named(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
     with pytest.raises(RuntimeError, match=r"ai-edge-litert.*pip install -e '\.\[tflite\]'"):
