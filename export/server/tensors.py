@@ -148,7 +148,10 @@ def _strings(name, found, dtype):
 
 def _content(name, value):
     if isinstance(value, str):
-        return value.encode()
+        try:
+            return value.encode()
+        except UnicodeEncodeError as error:  # half a character: JSON's escapes can say it
+            raise InputError(f"{name}: expected text, received {error}.") from None
     if isinstance(value, dict) and set(value) == {BASE64} and isinstance(value[BASE64], str):
         try:
             return base64.b64decode(value[BASE64], validate=True)

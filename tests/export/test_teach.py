@@ -211,6 +211,6 @@ def test_weights_of_another_class_are_noticed(network, monkeypatch):
     options = Options(kshot="finetune", finetune_steps=2, finetune_rate=1e-2, refine_steps=1)
     model = teach.learnt(network, {"cup": CUP}, options, Settings())
     functions = {one.name: one.function for one in model.signatures()}
-    examples = [one.example for one in model.classes]
+    predictors = [one.predictor for one in model.classes]
     with pytest.raises(RuntimeError, match="serving_default.*removed"):
-        parity.check(parity.taught(functions, examples, Settings(), CUP[:1]))
+        parity.check(parity.taught(functions, predictors, Settings(), CUP[:1]))
