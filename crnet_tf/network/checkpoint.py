@@ -3,6 +3,7 @@
 Writing them is training's business: `training/checkpoints.py`.
 """
 
+import os
 import pathlib
 import zipfile
 
@@ -36,8 +37,8 @@ def _instead_of(path):
     )
 
 
-def load_checkpoint(path) -> CRNet:
-    """CRNet of a `.keras` file written in training.
+def load_checkpoint(path: str | os.PathLike = START) -> CRNet:
+    """CRNet of a `.keras` file written in training; by default the one that comes along.
 
     Raises:
         FileNotFoundError: there is none. ValueError: it holds something else.
