@@ -61,6 +61,9 @@ class Normalize(layers.Layer):
         super().__init__(**kwargs)
         self.preprocessing = preprocessing
 
+    def compute_output_spec(self, image):
+        return keras.KerasTensor(image.shape, self.compute_dtype)
+
     def call(self, image):
         mean, std, bgr = PREPROCESSING[self.preprocessing]
         mean = ops.convert_to_tensor(mean, dtype=image.dtype)
@@ -203,6 +206,9 @@ def _dilate_vgg_layer(layer):
 @register
 class FoldedBatchNorm(layers.Layer):
     """Stands where a batch norm was folded into the convolution before it: identity."""
+
+    def compute_output_spec(self, x, training=None, mask=None):
+        return keras.KerasTensor(x.shape, x.dtype)
 
     def call(self, x, training=None, mask=None):
         return x

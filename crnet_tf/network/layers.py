@@ -42,6 +42,10 @@ class ResizeAlignCorners(layers.Layer):
         super().__init__(**kwargs)
         self.size = tuple(size)
 
+    def compute_output_spec(self, images):
+        shape = (*images.shape[:-3], *self.size, images.shape[-1])
+        return keras.KerasTensor(shape, self.compute_dtype)
+
     def call(self, images):
         return resize_align_corners(images, self.size)
 
@@ -55,6 +59,9 @@ class Unread(layers.Layer):
 
     Keras 3.12, the newest for Python 3.10, refuses inputs that lead nowhere.
     """
+
+    def compute_output_spec(self, tensor, unread):
+        return keras.KerasTensor(tensor.shape, tensor.dtype)
 
     def call(self, tensor, unread):
         return tensor
@@ -94,6 +101,9 @@ class MaskBackground(layers.Layer):
         super().__init__(**kwargs)
         self.mean_rgb = tuple(float(value) for value in mean_rgb)
 
+    def compute_output_spec(self, image, mask):
+        return keras.KerasTensor(image.shape, self.compute_dtype)
+
     def call(self, image, mask):
         mean = ops.convert_to_tensor(self.mean_rgb, dtype=image.dtype)
         return mean + (image - mean) * ops.cast(as_foreground(mask), image.dtype)
@@ -109,6 +119,10 @@ class MaskedAverage(layers.Layer):
     Call: features [B,h,w,C], mask [B,H,W,1] in {0,1,255} -> [B,1,1,C]. The mask is resized by
     `resize_foreground`, so cells on its border weigh less.
     """
+
+    def compute_output_spec(self, features, mask):
+        shape = (features.shape[0], 1, 1, features.shape[-1])
+        return keras.KerasTensor(shape, self.compute_dtype)
 
     def call(self, features, mask):
         weights = resize_foreground(mask, features.shape[1:3])  # [B,h,w,1]
@@ -202,6 +216,10 @@ class CrossReference(layers.Layer):
         """Importance of each channel in [0, 1]: [B,h,w,C] -> [B,1,1,C]."""
         return self.excite(self.squeeze(ops.mean(features, axis=(1, 2), keepdims=True)))
 
+    def compute_output_spec(self, support, query):
+        both = (keras.KerasTensor(x.shape, self.compute_dtype) for x in (support, query))
+        return tuple(both)
+
     def call(self, support, query):
         common = self.importance(support) * self.importance(query)
         return support * common, query * common
@@ -256,6 +274,10 @@ class Condition(layers.Layer):
         *size, channels = features_shape
         self.fuse.build((*size, channels + category_shape[-1]))
         self.residual.build((*size, self.channels))
+
+    def compute_output_spec(self, features, category):
+        shape = (*features.shape[:-1], self.channels)
+        return keras.KerasTensor(shape, self.compute_dtype)
 
     def call(self, features, category):
         category = ops.broadcast_to(category, ops.shape(features))

@@ -80,6 +80,11 @@ class MaskRefinement(layers.Layer):
             layer.build((*size, self.channels))
         self.combine.build((*size, self.channels * len(self.entry)))
 
+    def compute_output_spec(self, features, steps, first_cache=None):
+        batch, *size, _ = features.shape
+        shape = (batch, steps if self.with_cache else 1, *size, 2)
+        return keras.KerasTensor(shape, "float32")
+
     def call(self, features, steps, first_cache=None):
         entered = self.entry[0](features)
         if not self.with_cache:
@@ -151,6 +156,9 @@ class Threshold(layers.Layer):
 
     def _margin(self):
         return math.log(self.threshold / (1 - self.threshold))
+
+    def compute_output_spec(self, logits):
+        return keras.KerasTensor(logits.shape, "float32")
 
     def call(self, logits):
         return logits - ops.convert_to_tensor(self.held.shift)
