@@ -1,6 +1,7 @@
 """Tiny networks run faster op by op than they are traced."""
 
 import pytest
+from helpers.boxes import folder  # noqa: F401
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,9 +6,8 @@ import sys
 import numpy as np
 import pytest
 from helpers import commands
+from helpers.exports import CUP, QUERIES, SUPPORTS, expected, put
 from helpers.networks import eager  # noqa: F401
-from test_saved_model import QUERIES, SUPPORTS, expected
-from test_teach import CUP, put
 
 from export import onnx as onnx_command
 from export.package import fixed_size_export, onnx

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import commands
+from helpers.exports import OTHER, OTHER_QUERIES, QUERIES, STEPS, SUPPORTS, Answers, expected  # noqa: F401
 from helpers.networks import eager, lively, photo  # noqa: F401
 from PIL import Image
 
@@ -25,12 +26,7 @@ from export.graph import signatures
 from export.graph.settings import Settings
 from export.package import parity, saved_model
 
-STEPS = Options(refine_steps=1)
 SETTINGS = Settings(max_pixels=2**21)
-SUPPORTS = [photo(1), photo(2), photo(3)]
-QUERIES = [photo(4), photo(5), photo(6)]
-OTHER = [photo(1), photo(2, 61, 35), photo(3, 30, 90)]  # of different sizes
-OTHER_QUERIES = [photo(7, 33, 80), photo(8, 70, 41)]
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +55,6 @@ def files(photos):
 
 def query_files(photos):
     return tf.constant([encode_png(one.image) for one in photos])
-
-
-def expected(network, supports, query, options=STEPS):
-    """Probability and presence of the checkpoint."""
-    example = Learner(network, options).fit(supports)
-    return example.segment(query), example.presence(query)
 
 
 def check_arrays(answer, wanted):
@@ -291,19 +281,6 @@ def test_no_number_is_no_parity(capsys):
     for wrong in (float("nan"), 2e-3):
         with pytest.raises(RuntimeError, match="from bad. The export"):
             parity.check({"good": 0.0, "bad": wrong})
-
-
-class Answers:
-    """A predictor whose answer is given."""
-
-    def __init__(self, probability):
-        self.probability = probability
-
-    def segment(self, query):
-        return self.probability
-
-    def presence(self, query):
-        return 0.75
 
 
 @pytest.mark.parametrize("output", [None, "probability", "mask", "presence"])

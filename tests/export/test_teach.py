@@ -7,13 +7,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import commands
-from helpers.networks import eager, lively, photo  # noqa: F401
-from test_prototypes import deep  # noqa: F401
+from helpers.exports import CUP, MUG, put
+from helpers.networks import (  # noqa: F401
+    deep,  # noqa: F401
+    eager,
+    lively,
+    photo,
+)
 
 from crnet_tf.fewshot import answers
 from crnet_tf.fewshot.finetune import adapted_variables
 from crnet_tf.fewshot.learner import Learner
-from crnet_tf.images.png_files import encode_png, write_png
+from crnet_tf.images.png_files import encode_png
 from crnet_tf.options import Options
 from export import teach as teach_command
 from export.graph import taught
@@ -28,15 +33,7 @@ FINETUNED = Options(
     refine_steps=2,
     test_scales="1.25",
 )
-CUP, MUG = [photo(1), photo(2)], [photo(3, 30, 90), photo(4), photo(5)]
 QUERIES = [photo(6), photo(7)]
-
-
-def put(folder, supports):
-    folder.mkdir(parents=True)
-    for number, one in enumerate(supports):
-        write_png(folder / f"{number}.png", one.image)
-        write_png(folder / f"{number}_mask.png", one.mask)
 
 
 def expected(network, options, *classes):

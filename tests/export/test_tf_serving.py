@@ -22,11 +22,11 @@ from google.protobuf import (
 from helpers import serving_double
 from helpers.networks import photo
 from tensorflow_serving.config import model_server_config_pb2
-from test_structure import ROOT
 
 from crnet_tf.images.png_files import encode_png
 from export.client import __main__
 from export.package import batching_file
+from tools.floors import ROOT
 
 FOLDER = ROOT / "export" / "serving"
 README = (FOLDER / "README.md").read_text()

@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import commands
+from helpers.exports import CUP, MUG, OTHER, QUERIES, STEPS, SUPPORTS, Answers, expected, put
 from helpers.networks import eager, lively, photo  # noqa: F401
-from test_saved_model import OTHER, QUERIES, SUPPORTS, Answers, expected
-from test_teach import CUP, MUG, put
 
 from crnet_tf.fewshot import answers
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.png_files import write_png
-from crnet_tf.options import Options
 from export import teach as teach_command
 from export import tflite as tflite_command
 from export.graph import taught
@@ -23,7 +21,6 @@ from export.graph.settings import Settings, Sizes
 from export.package import fixed_size_export, fixed_size_files, parity, tflite
 from export.package.fixed_size_export import Photos
 
-STEPS = Options(refine_steps=1)
 SIZES = Sizes(photo_height=40, photo_width=52)  # of SUPPORTS and QUERIES
 SHOT = 2
 PHOTOS = Photos(supports=SUPPORTS, queries=QUERIES)

@@ -104,3 +104,17 @@ class _Counting:
 
     def __getattr__(self, name):
         return getattr(self._encoder, name)
+
+
+@pytest.fixture(scope="module")
+def deep():
+    """A VGG-16 of CANet's levels, with the last stage for prototypes."""
+    return build_deep("canet", prototype_levels="deep", prototype_weight=3.0)
+
+
+def build_deep(levels, **changes):
+    keras.utils.set_random_seed(0)
+    settings = {"image_size": 65, "channels": 4, "refine_steps": 1, "backbone_weights": "none"}
+    # A ResNet takes ten times as long to build.
+    settings |= {"backbone": "vgg16", "feature_levels": levels}
+    return model.build_crnet(Config(**settings | changes))

@@ -5,24 +5,10 @@ import zlib
 
 import numpy as np
 import pytest
+from helpers.images import gradient
 from PIL import Image
 
 from crnet_tf.images import label_files, png_files
-
-
-def gradient(height=24, width=32):
-    y, x = np.mgrid[:height, :width]
-    return np.stack([8 * x, 10 * y, 4 * (x + y)], -1).astype(np.uint8)
-
-
-@pytest.fixture
-def save(tmp_path):
-    def save(image, name, **options):
-        path = tmp_path / name
-        image.save(path, **options)
-        return path
-
-    return save
 
 
 def test_a_png_whose_checksums_are_wrong_is_damaged(save):

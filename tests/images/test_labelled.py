@@ -59,3 +59,11 @@ def test_two_files_become_a_labelled_photo(tmp_path):
     png_files.write_label(tmp_path / "small.png", mask[1:])
     with pytest.raises(InputError, match="small.png: expected .*60x40.* received 60x39"):
         labelled.read_labelled(tmp_path / "cat.png", tmp_path / "small.png")
+
+
+def test_photos_are_known_by_their_pixels():
+    image, mask = pair()
+    one, same = LabelledPhoto(image, mask, "a"), LabelledPhoto(image.copy(), mask.copy(), "b")
+    bare, other = LabelledPhoto(image), LabelledPhoto(image, 1 - mask)
+    assert one == same and {one, same, bare, other} == {one, bare, other}
+    assert one != bare and one != other and one != image.tobytes()

@@ -3,25 +3,11 @@ import struct
 
 import numpy as np
 import pytest
+from helpers.images import gradient
 from PIL import Image, ImageOps
 
 from crnet_tf.data import records
 from crnet_tf.images import label_files, photos
-
-
-def gradient(height=24, width=32):
-    y, x = np.mgrid[:height, :width]
-    return np.stack([8 * x, 10 * y, 4 * (x + y)], -1).astype(np.uint8)
-
-
-@pytest.fixture
-def save(tmp_path):
-    def save(image, name, **options):
-        path = tmp_path / name
-        image.save(path, **options)
-        return path
-
-    return save
 
 
 def test_rgb_png_is_read_as_it_is(save):

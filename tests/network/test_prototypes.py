@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from helpers import commands
-from helpers.networks import eager, episode, lively, photo  # noqa: F401
+from helpers.networks import build_deep, eager, episode, lively, photo  # noqa: F401
 
 from crnet_tf import calibrate
 from crnet_tf.config import Config
@@ -73,20 +73,6 @@ def test_void_belongs_to_neither_side_and_an_object_of_all_has_no_rest():
         np.testing.assert_allclose(np.ravel(averages["background"]), other, atol=1e-6)
         found = prototypes.added(np.zeros((1, 1, 1, 2, 2), np.float32), cells, averages)
         assert np.isfinite(found).all()
-
-
-@pytest.fixture(scope="module")
-def deep():
-    """A VGG-16 of CANet's levels, with the last stage for prototypes."""
-    return build_deep("canet", prototype_levels="deep", prototype_weight=3.0)
-
-
-def build_deep(levels, **changes):
-    keras.utils.set_random_seed(0)
-    settings = {"image_size": 65, "channels": 4, "refine_steps": 1, "backbone_weights": "none"}
-    # A ResNet takes ten times as long to build.
-    settings |= {"backbone": "vgg16", "feature_levels": levels}
-    return model.build_crnet(Config(**settings | changes))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import pathlib
 
 import numpy as np
 import pytest
+from helpers.boxes import command, folder  # noqa: F401
 from PIL import Image
-from test_predict import command, folder  # noqa: F401
 
 from crnet_tf.fewshot.segmenter import Segmenter
 from crnet_tf.images import photos

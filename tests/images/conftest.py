@@ -1,0 +1,3 @@
+"""Fixtures of this room."""
+
+from helpers.images import save  # noqa: F401

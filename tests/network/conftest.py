@@ -1,0 +1,3 @@
+"""Fixtures of this room."""
+
+from helpers.networks import deep  # noqa: F401
