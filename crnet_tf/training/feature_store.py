@@ -211,7 +211,7 @@ def encode(parts: Parts, image, mask):
     return tf.cast(tf.stack(features, axis=1), tf.float16)
 
 
-def _fill(network, archive, classes, batch_size=8):
+def _fill(network, archive, classes):
     settings: Config = network.config
     views, size = settings.feature_views, settings.image_size
     missing = [
@@ -241,15 +241,16 @@ def _fill(network, archive, classes, batch_size=8):
         )
         return image, mask, class_id, row
 
-    encode_batch = tf.function(functools.partial(encode, network.parts))
+    encode_one = tf.function(functools.partial(encode, network.parts))
     signature = (tf.TensorSpec([], tf.string),) + 2 * (tf.TensorSpec([], tf.int64),)
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    dataset = dataset.map(decode, tf.data.AUTOTUNE).batch(batch_size).prefetch(1)
+    # One by one: how sums are rounded depends on a photo's place in its batch, and a view must
+    # be the same whichever others were missing with it.
+    dataset = dataset.map(decode, tf.data.AUTOTUNE).batch(1).prefetch(8)
 
     def computed():
         for image, mask, class_ids, rows in dataset:
-            features = encode_batch(image, mask)
-            arrays = (class_ids, rows, features, mask)
+            arrays = (class_ids, rows, encode_one(image, mask), mask)
             yield from zip(*(array.numpy() for array in arrays), strict=True)
 
     for class_id, row, features, mask in with_progress(computed(), "views", len(missing)):
