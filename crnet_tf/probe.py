@@ -44,12 +44,14 @@ def main():
         entries = manifest.draw(archive, 1, args.episodes, args.seed)
         print(f"{kind}: {args.episodes} episodes, manifest {manifest.sha256(entries)[:12]}")
         probed[kind] = probing.probe(network, archive, entries, args.seed)
-    print(f"\n{probing.table(probed)}")
+    numbers = probing.summary(probed)
+    table = probing.table(numbers)
+    print(f"\n{table}")
     if args.out:
         files.make_folder(args.out)
         out = pathlib.Path(args.out)
-        files.write_text(out / "probe.md", probing.table(probed) + "\n")
-        files.write_text(out / "probe.json", json.dumps(probing.summary(probed), indent=1))
+        files.write_text(out / "probe.md", f"{table}\n")
+        files.write_text(out / "probe.json", json.dumps(numbers, indent=1))
 
 
 if __name__ == "__main__":

@@ -87,9 +87,10 @@ def move(work: pathlib.Path, place: pathlib.Path, aside: pathlib.Path | None = N
     Args:
         aside: where a folder that stands at the place goes.
     """
-    inside = [path for path in work.rglob("*") if not path.is_symlink()]
-    with concurrent.futures.ThreadPoolExecutor(_FLUSHED_AT_ONCE) as pool:
-        list(pool.map(_flush, inside))
+    if work.is_dir():
+        inside = [path for path in work.rglob("*") if not path.is_symlink()]
+        with concurrent.futures.ThreadPoolExecutor(_FLUSHED_AT_ONCE) as pool:
+            list(pool.map(_flush, inside))
     _flush(work)
     if aside and place.exists():
         os.rename(place, aside)

@@ -20,15 +20,16 @@ from crnet_tf.evaluation.manifest import Archive, Entry
 from crnet_tf.evaluation.results import THRESHOLDS
 from crnet_tf.evaluation.scoring import photos_of
 from crnet_tf.fewshot.answers import foreground
-from crnet_tf.fewshot.features import FeatureCache, PhotoEncoder, base_frame
+from crnet_tf.fewshot.learner import Learner
 from crnet_tf.network import metrics
 from crnet_tf.network.layers import as_foreground
 from crnet_tf.network.model import CRNet
-from crnet_tf.network.parts import SupportState, branch_input, branch_logits, support_state
+from crnet_tf.network.parts import SupportState, branch_logits
 from crnet_tf.network.resizing import resize_area
 
 STEPS = 5
 HALF = THRESHOLDS.index(0.5)
+ONE_STEP = "1 step"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,15 +38,13 @@ class Change:
 
     Args:
         name: as the table says it. compared_with: name of another change.
-        needs: attribute of `Parts` without which there is nothing to change.
     """
 
     name: str
-    compared_with: str = "1 step"
-    needs: str = "refinement"
+    compared_with: str = ONE_STEP
 
 
-ONE_STEP, SAME_CLASS = "1 step", "co-occurrence head, partner of the class"
+SAME_CLASS = "co-occurrence head, partner of the class"
 TRUE_CACHE, OPPOSITE_CACHE = "true mask as first cache", "opposite of the true mask"
 OTHER_GATE, MEAN_GATE = "gate with another photo", "mean gate"
 OTHER_CATEGORY = "category vector of another class"
@@ -54,11 +53,11 @@ CHANGES = (
     *(Change(f"{n} step{'s' * (n > 1)}") for n in range(1, STEPS + 1)),
     Change(TRUE_CACHE),
     Change(OPPOSITE_CACHE),
-    Change(OTHER_GATE, needs="cross_reference"),
-    Change(MEAN_GATE, needs="cross_reference"),
-    Change(OTHER_CATEGORY, needs="condition"),
-    Change(SAME_CLASS, SAME_CLASS, needs="cross_reference"),
-    Change(OTHER_CLASS, SAME_CLASS, needs="cross_reference"),
+    Change(OTHER_GATE),
+    Change(MEAN_GATE),
+    Change(OTHER_CATEGORY),
+    Change(SAME_CLASS, SAME_CLASS),
+    Change(OTHER_CLASS, SAME_CLASS),
 )
 
 
@@ -115,13 +114,10 @@ class _Prober:
     """What all episodes share: encoded photos, states of the supports, graphs traced once."""
 
     def __init__(self, network, archive, entries):
-        self.parts, self.frame = network.parts, base_frame(network)
+        self.learner = Learner(network, keep_features=True)
+        self.parts, self.frame = network.parts, self.learner.frame
         self.photos = [photos_of(archive, entry) for entry in entries]
-        self.encoder = PhotoEncoder(network, FeatureCache(4 * 2**30))
         parts, size = self.parts, self.frame.size
-        self._input = tf.function(lambda features: branch_input(parts, features))
-        self._project = tf.function(lambda features: parts.projection(features, training=False))
-        self._state = tf.function(lambda *given: support_state(parts, *given).tensors())
 
         @tf.function
         def answer(state, photo, cache, steps):
@@ -139,11 +135,16 @@ class _Prober:
 
     def _support(self, photo):
         """State tensors of one support."""
-        features, category = self.encoder.photo(photo, self.frame)[None], None
+        learner, category = self.learner, None
         if self.parts.condition is not None:
-            category = self._project(self.encoder.masked(photo, self.frame)[None])
+            category = learner.project(learner.encoder.masked(photo, self.frame)[None])
         mask = self.frame.mask(photo.mask)[None]
-        return self._state(self._input(features), category, mask)
+        return learner.state(self._projected(photo), category, mask).tensors()
+
+    def _projected(self, photo):
+        """`parts.branch_input` of a photo, without prototypes."""
+        features = self.learner.encoder.photo(photo, self.frame)
+        return {"projected": self.learner.project(features[None])}
 
     def _mean_of_gates(self):
         """The product of two importances, mean over all supports: [1,1,1,C]."""
@@ -156,7 +157,7 @@ class _Prober:
         """The true mask [S,S] of a query, and {name of a change: probabilities [S,S]}."""
         query, state = self.photos[number][1], self.states[number]
         mask = self.frame.mask(query.mask)
-        photo = self._input(self.encoder.photo(query, self.frame)[None])
+        photo = self._projected(query)
         empty = tf.zeros([*photo["projected"].shape[:3], 2])
         found = self._steps(state, photo, empty)
         if self.parts.refinement.with_cache:
@@ -193,25 +194,12 @@ class _Prober:
         return found
 
 
-def table(probed: dict[str, Probed]) -> str:
-    """Markdown: a row a change, in percent; of every kind of class mIoU at the best threshold,
-    at a half, and the difference with its interval of 95 %."""
-    head = ["what was changed", "compared with"]
-    for kind in probed:
-        head += [f"{kind}, best threshold", f"{kind}, at a half", f"{kind}, difference"]
-    return markdown(head, [_row(change, probed) for change in _present(probed)], left=2)
-
-
 def summary(probed: dict[str, Probed]) -> dict:
-    """The table's numbers for JSON: {kind: {change: {...}}}, shares 0..1."""
+    """Numbers of every kind of class, for JSON: {kind: {change: {...}}}, shares 0..1."""
     return {
-        kind: {change.name: _numbers(change, one) for change in _present(probed)}
+        kind: {c.name: _numbers(c, one) for c in CHANGES if c.name in one.areas}
         for kind, one in probed.items()
     }
-
-
-def _present(probed):
-    return [change for change in CHANGES if change.name in next(iter(probed.values())).areas]
 
 
 def _numbers(change, probed):
@@ -224,12 +212,23 @@ def _numbers(change, probed):
     }
 
 
-def _row(change, probed):
-    cells = [change.name, "" if change.compared_with == change.name else change.compared_with]
-    for one in probed.values():
-        found = _numbers(change, one)
+def table(numbers: dict) -> str:
+    """Markdown of a `summary`: a row a change, in percent; of every kind of class mIoU at the
+    best threshold, at a half, and the difference with its interval of 95 %."""
+    head = ["what was changed", "compared with"]
+    for kind in numbers:
+        head += [f"{kind}, best threshold", f"{kind}, at a half", f"{kind}, difference"]
+    kinds = list(numbers.values())
+    rows = [_row(name, [changes[name] for changes in kinds]) for name in kinds[0]]
+    return markdown(head, rows, left=2)
+
+
+def _row(name, of_each_kind):
+    compared_with = of_each_kind[0]["compared_with"]
+    itself = compared_with == name
+    cells = [name, "" if itself else compared_with]
+    for found in of_each_kind:
         cells += [f"{100 * found[key]:.1f}" for key in ("mean_iou", "mean_iou_at_a_half")]
         difference = [100 * found[key] for key in ("value", "low", "high")]
-        same = change.compared_with == change.name
-        cells.append("" if same else "{:+.1f} ({:+.1f} to {:+.1f})".format(*difference))
+        cells.append("" if itself else "{:+.1f} ({:+.1f} to {:+.1f})".format(*difference))
     return cells

@@ -109,12 +109,12 @@ def test_what_a_network_does_not_have_is_not_asked(part):
 
 
 def test_the_table_has_every_change_and_its_interval():
-    found = {"novel": probed(lively())}
+    found = probing.summary({"novel": probed(lively())})
     lines = probing.table(found).splitlines()
     assert len(lines) == 2 + len(probing.CHANGES)
     row = next(line for line in lines if probing.TRUE_CACHE in line)
     assert " to " in row and "1 step" in row
-    numbers = probing.summary(found)["novel"][probing.OPPOSITE_CACHE]
+    numbers = found["novel"][probing.OPPOSITE_CACHE]
     assert numbers["low"] <= numbers["value"] <= numbers["high"]
 
 
