@@ -23,7 +23,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY)  ## build the demo set, train on it, evaluate, predict (under 15 minutes)
+demo: $(READY)  ## build the demo set, train on it, evaluate, predict (8 to 21 minutes)
 	$(RUN) -m pipelines.build_demo --out=$(DEMO_DATA)
 	$(RUN) -m crnet_tf.train --fold=$(DEMO_FOLD) --out=$(DEMO_RUN)
 	$(RUN) -m crnet_tf.evaluate --checkpoint=$(DEMO_RUN)/best.keras \

@@ -7,6 +7,7 @@ ratios hold on a busy machine too; beside them the same step from stored feature
 peak of resident memory. Writes nothing but the demo set, where no records are given.
 """
 
+import dataclasses
 import platform
 import resource
 import statistics
@@ -64,7 +65,8 @@ def stages(network: model.CRNet, batch) -> dict:
     network.compile(_optimizer(settings), jit_compile=False)
     from_features = model.on_features(network)
     from_features.compile(_optimizer(settings), jit_compile=False)
-    stored = iter(store(network, batch).batches(settings.batch_size, "none", settings.seed))
+    unvaried = dataclasses.replace(settings, augment="none")
+    stored = iter(store(network, batch).batches(unvaried))
     return {
         "backbone": lambda: float(encode()["query"][0, 0, 0, 0]),
         "heads": lambda: float(heads()),

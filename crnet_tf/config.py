@@ -77,8 +77,17 @@ class Config:
     train_backbone: bool = field(False, "Train the backbone too; CANet freezes it.")
     feature_levels: str = field(
         "paper",
-        "paper: the last two stages (Sec. 5.1); canet: one stage lower, CANet's code.",
-        choices=("paper", "canet"),
+        "paper: the last two stages (Sec. 5.1); canet: one stage lower, CANet's code; reduced: "
+        "the last three, each cell of length 1 and reduced to its principal components (ours).",
+        choices=("paper", "canet", "reduced"),
+    )
+    level_channels: str = field(
+        "96,160,160", "Channels of each level with --feature_levels=reduced; ours."
+    )
+    reduction: str = field(
+        "",
+        "File of crnet_tf.reduce with the principal components of reduced levels; default: of "
+        "the training photos.",
     )
     multi_level: bool = field(
         True, "Concatenate two stages; off: the last one alone (Table 3)."
@@ -90,6 +99,22 @@ class Config:
         0.0, "Dropout of projected channels; CANet: 0.5.", minimum=0, below=1
     )
     condition: bool = field(True, "Condition module (Sec. 4.4); off: Table 2.")
+    mask_image: bool = field(
+        True,
+        "Paint the support's background over before its category vector is computed (Sec. 4.4, "
+        "input level); off: mask its features alone, which saves an encoder pass.",
+    )
+    similarity: bool = field(
+        False,
+        "Similarity maps to the support's object and background as inputs of the condition "
+        "module, and to the photo's own last answer as inputs of the refinement (ours).",
+    )
+    gate: str = field(
+        "product",
+        "Cross-reference. product: features times both importances (Sec. 4.3); residual: of "
+        "normalised averages, and features times one plus the product (ours).",
+        choices=("product", "residual"),
+    )
     cross_reference: bool = field(True, "Cross-reference module (Sec. 4.3); off: Table 2.")
     mask_refinement: bool = field(True, "Cache branch of Sec. 4.5; off: one step without it.")
     fc_ratio: int = field(4, "Reduction of the FC pair of Sec. 4.3; ours.", minimum=1)
@@ -100,6 +125,20 @@ class Config:
         2, "Unrolled refinement steps in training; ours.", minimum=1
     )
     cache_gradient: bool = field(False, "Let gradients flow through the cache; ours: off.")
+    corrupted_cache: float = field(
+        0.0,
+        "Share of training episodes whose first cache is the query's mask, damaged: moved, "
+        "grown or shrunk, with parts missing and added. Without any, nothing rewards reading "
+        "the cache (ours).",
+        minimum=0,
+    )
+    without_common_class: float = field(
+        0.0,
+        "Share of training episodes whose query is drawn from the photos of another class, its "
+        "mask and the co-occurrence's mostly empty (ours).",
+        minimum=0,
+        below=1,
+    )
     prototype_weight: float = field(
         0.0,
         "Weight of the similarity to the supports' prototypes in frozen features (PANet's), "
@@ -131,6 +170,9 @@ class Config:
         "Train from features of this many views of each photo, itself and augmented ones, "
         "computed once; 0: encode ever new augmentations in every step. Frozen backbones only.",
         minimum=0,
+    )
+    mirror_features: bool = field(
+        False, "Mirror the features of every other photo of --feature_views; ours."
     )
     batch_size: int = field(4, "Episodes a step, over all replicas; CANet: 4.", minimum=1)
     steps: int = field(20_000, "Training steps; ours (CANet: 200 epochs).", minimum=1)
@@ -177,6 +219,20 @@ class Config:
                 "condition and cross_reference are both off: expected at least one, without "
                 "them the query never meets the support. Leave one of them on."
             )
+        if self.similarity and not self.condition:
+            raise InputError(
+                "similarity: expected the condition module, which takes the maps, received "
+                "--nocondition beside it. Leave one of them out."
+            )
+        if self.feature_levels == "reduced" and (self.train_backbone or not self.multi_level):
+            raise InputError(
+                "feature_levels: expected a frozen backbone and --multi_level with reduced, "
+                "because the levels' principal components are measured once, received one of "
+                "--train_backbone and --nomulti_level beside it. Leave one of them out."
+            )
+        check_numbers(
+            "level_channels", self.level_channels, "channels of the levels, 96,160,160"
+        )
         if self.calibration_fold == self.fold:
             raise InputError(
                 f"calibration_fold: expected another fold than --fold, received "
@@ -187,9 +243,10 @@ class Config:
                 "prototype_levels: expected own with --train_backbone, because the last stage "
                 "would be left behind by those before it, received deep. Leave one of them out."
             )
-        rates = self.aspp_rates.split(",")
+        check_numbers("aspp_rates", self.aspp_rates, "dilations such as 6,12,18, each once")
         # Two of one rate would have one name, by which `calibrate` knows weights.
-        if not all(re.fullmatch(r"[1-9]\d*", r) for r in rates) or len({*rates}) < len(rates):
+        rates = self.aspp_rates.split(",")
+        if len({*rates}) < len(rates):
             raise InputError(
                 "aspp_rates: expected dilations such as 6,12,18, each once, received "
                 f"{self.aspp_rates!r}."
@@ -227,6 +284,12 @@ class Config:
                 "was written by another version of crnet_tf. Use that version to read it."
             )
         return cls(**values)
+
+
+def check_numbers(name: str, values: str, expected: str) -> None:
+    """Raises ValueError where a text is not whole numbers from 1 on, joined by commas."""
+    if not all(re.fullmatch(r"[1-9]\d*", value) for value in values.split(",")):
+        raise InputError(f"{name}: expected {expected}, received {values!r}.")
 
 
 # Departures from the defaults, by name. Flags given on the command line win over a preset.

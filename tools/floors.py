@@ -19,7 +19,7 @@ FLOORS = {
     "crnet_tf": (
         "common", "config options", "images", "annotations", "data", "network", "fewshot",
         "evaluation", "reporting", "training", "paper",
-        "calibrate compact evaluate predict probe report reproduce train train_jax",
+        "calibrate compact evaluate predict probe reduce report reproduce train train_jax",
     ),
     "pipelines": (
         "writing", "sources", "downloading", "checking",

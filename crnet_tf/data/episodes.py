@@ -24,7 +24,7 @@ from crnet_tf.data.record_places import Place
 from crnet_tf.data.resizing import resize_image, resize_mask
 
 # Added to the seed of what is drawn of an episode; `to_episode` adds less for each photo.
-_CLASS, _PHOTOS = 1 << 60, 1 << 61
+_CLASS, _PHOTOS, _OTHER = 1 << 60, 1 << 61, 3 << 60
 
 
 def episodes(
@@ -40,6 +40,7 @@ def episodes(
     skip: int = 0,
     split: str = "train",
     unseen=(),
+    without_common_class: float = 0,
 ) -> tf.data.Dataset:
     """Endless batches of training episodes; the same arguments give the same batches.
 
@@ -58,6 +59,7 @@ def episodes(
         skip: batches to leave out at the start, to resume where a run stopped.
         split: of the records.
         unseen: class ids; photos that show one of them are left out.
+        without_common_class: share of episodes whose query is a photo of another class.
 
     Raises:
         InputError: a class has fewer than shot+1 photos (with the counts), or a file of records
@@ -66,7 +68,8 @@ def episodes(
     index = records_dir
     if not isinstance(index, records.Index):
         index = records.load_index(records_dir)
-    draw = drawing(places_by_class(index, split, classes, shot, unseen), shot)
+    places = places_by_class(index, split, classes, shot, unseen)
+    draw = drawing(places, shot, without_common_class)
 
     def make(number):
         episode_seed = tf.stack([tf.cast(seed, tf.int64), number])
@@ -137,9 +140,12 @@ def showing(
         return {name for name, found in zip(places, answers, strict=True) if found}
 
 
-def drawing(places: dict[int, list[Place]], shot: int) -> Callable:
+def drawing(
+    places: dict[int, list[Place]], shot: int, without_common_class: float = 0
+) -> Callable:
     """What draws and reads the photos of an episode: a seed int64 [2] -> a group, `records`
-    string [shot+1], all distinct, and their `class_id`; eager and inside tf.data."""
+    string [shot+1], all distinct, and the `class_id` of all, or of all but the last one; eager
+    and inside tf.data."""
     class_ids = tf.constant(list(places), tf.int32)
     counts = [len(found) for found in places.values()]
     firsts, counts = tf.constant(np.cumsum([0, *counts[:-1]])), tf.constant(counts, tf.int32)
@@ -151,10 +157,14 @@ def drawing(places: dict[int, list[Place]], shot: int) -> Callable:
         )
         order = tf.random.stateless_uniform([counts[chosen]], seed + [_PHOTOS, 0])
         photos = firsts[chosen] + tf.cast(tf.math.top_k(order, shot + 1).indices, tf.int64)
-        read = [
-            records.record_at(paths[row], starts[row], lengths[row])
-            for row in tf.unstack(photos)
-        ]
+        photos = tf.unstack(photos)
+        if without_common_class:
+            other, which, photo = tf.unstack(tf.random.stateless_uniform([3], seed + [_OTHER, 0]))
+            which = chosen + 1 + tf.cast(which * (len(class_ids) - 1), tf.int32)
+            which = which % len(class_ids)
+            photo = firsts[which] + tf.cast(photo * tf.cast(counts[which], tf.float32), tf.int64)
+            photos[-1] = tf.where(other < without_common_class, photo, photos[-1])
+        read = [records.record_at(paths[row], starts[row], lengths[row]) for row in photos]
         return {"records": tf.stack(read), "class_id": class_ids[chosen]}
 
     return draw

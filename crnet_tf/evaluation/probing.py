@@ -5,6 +5,7 @@ One-shot episodes, at the network's input size, without prototypes. What is repl
     the refinement's cache     by the true mask, by its opposite; and how much each step brings
     the gate (Sec. 4.3)        by one with another photo as partner, by the mean of all gates
     the category vector        by that of an object of another class
+    the similarity maps        by those to an object of another class
     the co-occurrence head     is asked with a partner of the class, and with one of another
 """
 
@@ -48,6 +49,7 @@ SAME_CLASS = "co-occurrence head, partner of the class"
 TRUE_CACHE, OPPOSITE_CACHE = "true mask as first cache", "opposite of the true mask"
 OTHER_GATE, MEAN_GATE = "gate with another photo", "mean gate"
 OTHER_CATEGORY = "category vector of another class"
+OTHER_SIMILARITY = "similarity to an object of another class"
 OTHER_CLASS = "co-occurrence head, partner of another class"
 CHANGES = (
     *(Change(f"{n} step{'s' * (n > 1)}") for n in range(1, STEPS + 1)),
@@ -56,6 +58,7 @@ CHANGES = (
     Change(OTHER_GATE),
     Change(MEAN_GATE),
     Change(OTHER_CATEGORY),
+    Change(OTHER_SIMILARITY),
     Change(SAME_CLASS, SAME_CLASS),
     Change(OTHER_CLASS, SAME_CLASS),
 )
@@ -126,7 +129,8 @@ class _Prober:
 
         @tf.function
         def cooccurrence(own, partner, projected):
-            logits = parts.cross_reference.cooccurrence(projected * (own * partner))
+            reinforced = parts.cross_reference.reinforced(projected, own, partner)
+            logits = parts.cross_reference.cooccurrence(reinforced)
             return foreground(logits, size)[0]
 
         self._answer, self._cooccurrence = answer, cooccurrence
@@ -136,15 +140,16 @@ class _Prober:
     def _support(self, photo):
         """State tensors of one support."""
         learner, category = self.learner, None
-        if self.parts.condition is not None:
+        if self.parts.masks_image:
             category = learner.project(learner.encoder.masked(photo, self.frame)[None])
         mask = self.frame.mask(photo.mask)[None]
         return learner.state(self._projected(photo), category, mask).tensors()
 
     def _projected(self, photo):
-        """`parts.branch_input` of a photo, without prototypes."""
-        features = self.learner.encoder.photo(photo, self.frame)
-        return {"projected": self.learner.project(features[None])}
+        """`parts.branch_input` of a photo."""
+        features = self.learner.encoder.photo(photo, self.frame)[None]
+        cells = {"cells": self.learner.cells(features)} if self.parts.compares_cells else {}
+        return {"projected": self.learner.project(features), **cells}
 
     def _mean_of_gates(self):
         """The product of two importances, mean over all supports: [1,1,1,C]."""
@@ -163,11 +168,18 @@ class _Prober:
         if self.parts.refinement.with_cache:
             found |= self._caches(state, photo, mask)
         if self.parts.condition is not None:
-            changed = {**state, "category": self.states[other]["category"]}
-            found[OTHER_CATEGORY] = self._answer(changed, photo, empty, 1)[0]
+            found[OTHER_CATEGORY] = self._lent(("category",), number, other, photo, empty)
+        if self.parts.similarity:
+            lent = ("foreground", "background")
+            found[OTHER_SIMILARITY] = self._lent(lent, number, other, photo, empty)
         if self.parts.cross_reference is not None:
             found |= self._gates(state, photo, empty, self.states[other]["importance"])
         return mask.numpy()[..., 0], {name: value.numpy() for name, value in found.items()}
+
+    def _lent(self, names, number, other, photo, empty):
+        """Answer after a step where tensors of the state are those of another support."""
+        lent = {name: self.states[other][name] for name in names}
+        return self._answer({**self.states[number], **lent}, photo, empty, 1)[0]
 
     def _steps(self, state, photo, empty):
         steps = self._answer(state, photo, empty, STEPS)

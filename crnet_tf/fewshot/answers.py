@@ -12,8 +12,8 @@ import dataclasses
 
 import tensorflow as tf
 
+from crnet_tf.network.layers import unit
 from crnet_tf.network.parts import Parts, SupportState, branch_logits
-from crnet_tf.network.prototypes import unit
 from crnet_tf.network.resizing import bilinear, resize_align_corners
 
 

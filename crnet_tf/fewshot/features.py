@@ -113,12 +113,15 @@ class PhotoEncoder:
         return self.cache.get(("last level", photo.key, frame), compute)
 
     def augmented(self, photo: LabelledPhoto, frame: Frame, seed: tuple[int, int]):
-        """A flipped, scaled, cropped copy: features, masked features [h,w,F], mask [S,S,1]."""
+        """A flipped, scaled, cropped copy: features, masked features [h,w,F] (None where the
+        image is not masked), mask [S,S,1]."""
         image, mask = augmentation.flip_scale_crop(
             tf.constant(photo.image), tf.constant(photo.mask[..., None]), frame.size, seed
         )
-        encoded = self._photo(image[None]), self._masked(image[None], mask[None])
-        return *(features[0].numpy() for features in encoded), mask.numpy()
+        features, masked = self._photo(image[None])[0].numpy(), None
+        if self.network.parts.masks_image:
+            masked = self._masked(image[None], mask[None])[0].numpy()
+        return features, masked, mask.numpy()
 
     def _kept(self, key, encode):
         def compute():

@@ -114,7 +114,7 @@ class Finetuner:
 
         Args:
             support, category: features [K,h,w,F] of the photos and of the photos with their
-                background masked (None without a condition module).
+                background masked (None where that is not).
             masks: [K,S,S,1] in {0,1,255}.
 
         Raises:
@@ -126,7 +126,7 @@ class Finetuner:
             variable.assign(value)
         random = np.random.default_rng(self.options.finetune_seed)
         arrays = {"support": support, "category": category, "mask": masks}
-        if self.network.config.prototype_weight:
+        if self.network.parts.compares_cells:
             # One by one: any number of supports is one graph.
             arrays["cells"] = np.concatenate([self._cells(one[None]) for one in support])
         history = []
@@ -143,7 +143,7 @@ class Finetuner:
         if arrays["category"] is not None:
             batch["category"] = arrays["category"][support]
         if "cells" in arrays:
-            batch["cells"] = arrays["cells"][np.concatenate([support, query])]
+            batch["cells"] = {name: arrays["cells"][rows] for name, rows in names.items()}
         masks = {f"{name}_mask": arrays["mask"][rows] for name, rows in names.items()}
         return batch | masks
 

@@ -62,7 +62,7 @@ class Learner:
         self.frames = [self.frame.scaled(scale) for scale in options.scales]
         self.cache = cache or FeatureCache(options.feature_cache_gb * 2**30)
         # Several things are computed from the features then.
-        keep = keep_features or options.finetunes or network.config.prototype_weight > 0
+        keep = keep_features or options.finetunes or network.parts.compares_cells
         files = None
         if options.feature_cache:
             files = FeatureFiles(options.feature_cache, options.feature_cache_disk_gb * 2**30)
@@ -159,7 +159,7 @@ class Learner:
         photos = [encoder.photo(photo, frame) for photo in supports]
         masks = [frame.mask(photo.mask) for photo in supports]
         category = None
-        if self.network.config.condition:
+        if self.network.parts.masks_image:
             category = [encoder.masked(photo, frame) for photo in supports]
             category = np.stack(category + [view[1] for view in views])
         return self.tuner(
@@ -242,7 +242,7 @@ class Predictor:
         states = []
         for photo in self.supports:
             category = None
-            if self.learner.network.config.condition:
+            if self.learner.network.parts.masks_image:
                 category = self._projected(photo, frame, "masked")
             mask = frame.mask(photo.mask)[None]
             state = self.learner.state(self._branch_input(photo, frame), category, mask)
@@ -252,7 +252,7 @@ class Predictor:
     def _branch_input(self, photo, frame):
         """`parts.branch_input` of a photo, remembered where it can be."""
         learner, needed = self.learner, {"projected": self._projected(photo, frame)}
-        if learner.network.config.prototype_weight:
+        if learner.network.parts.compares_cells:
             encoder = learner.encoder
             features, last = encoder.photo(photo, frame), encoder.last_level(photo, frame)
             needed["cells"] = learner.cells(features[None], last[None])

@@ -12,20 +12,27 @@ import numpy as np
 from keras import layers, ops
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.network.layers import conv, register
+from crnet_tf.network.layers import conv, register, unit
 from crnet_tf.network.pretrained import load_weights, preprocessing_of, stride_of
+from crnet_tf.network.resizing import between
 
-# Last layers of two stages at 1/8 resolution; presets as in `Config.feature_levels`.
+# Last layers of stages at 1/8 resolution; presets as in `Config.feature_levels`.
 FEATURE_LEVELS = {
     "resnet50": {
         "paper": ("conv4_block6_out", "conv5_block3_out"),
         "canet": ("conv3_block4_out", "conv4_block6_out"),
+        "reduced": ("conv3_block4_out", "conv4_block6_out", "conv5_block3_out"),
     },
     "vgg16": {
         "paper": ("block4_conv3", "block5_conv3"),
         "canet": ("block3_pool", "block4_conv3"),
+        "reduced": ("block3_pool", "block4_conv3", "block5_conv3"),
     },
-    "tiny": {"paper": ("stage3", "stage4"), "canet": ("stage3", "stage4")},
+    "tiny": {
+        "paper": ("stage3", "stage4"),
+        "canet": ("stage3", "stage4"),
+        "reduced": ("stage3_down", "stage3", "stage4"),
+    },
 }
 
 # mean and standard deviation of RGB 0..255, and whether the network was trained on BGR.
@@ -75,6 +82,50 @@ class Normalize(layers.Layer):
         return {**super().get_config(), "preprocessing": self.preprocessing}
 
 
+@register
+class ReduceLevels(layers.Layer):
+    """Levels [B,h,w,F] of a frozen backbone -> their principal components [B,h,w,sum C].
+
+    Every cell of a level gets length 1, so that no level drowns the others, loses the mean of
+    all photos' cells, which tells nothing from anything, and keeps the C directions in which
+    photos differ most. `mean` and `basis` of each level come from unlabelled photos
+    (`training/reduction.py`); before that they are 0 and random. A last level of every other
+    cell is resized to the others' grid.
+    """
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = tuple(channels)
+
+    def build(self, shapes):
+        self.means, self.bases = [], []
+        for number, (shape, channels) in enumerate(zip(shapes, self.channels, strict=True)):
+            fixed = {"trainable": False, "dtype": "float32"}
+            self.means.append(
+                self.add_weight(shape[-1:], "zeros", name=f"mean{number}", **fixed)
+            )
+            directions = keras.initializers.Orthogonal(seed=number)
+            self.bases.append(
+                self.add_weight(
+                    (shape[-1], channels), directions, name=f"basis{number}", **fixed
+                )
+            )
+
+    def compute_output_spec(self, levels):
+        shape = (*levels[0].shape[:-1], sum(self.channels))
+        return keras.KerasTensor(shape, self.compute_dtype)
+
+    def call(self, levels):
+        size, reduced = levels[0].shape[1:3], []
+        for level, mean, basis in zip(levels, self.means, self.bases, strict=True):
+            level = ops.matmul(unit(level) - mean, basis)
+            reduced.append(level if level.shape[1:3] == size else between(level, size))
+        return ops.cast(ops.concatenate(reduced, axis=-1), self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}
+
+
 def build_backbone(
     name: str,
     input_shape: tuple[int, int, int],
@@ -84,6 +135,7 @@ def build_backbone(
     trainable: bool = False,
     stride: str = "auto",
     last_stage: bool = False,
+    level_channels: tuple[int, ...] = (),
 ) -> Backbone:
     """The encoder of a network, and its last stage where asked for.
 
@@ -97,6 +149,7 @@ def build_backbone(
         trainable: keep batch norm layers (always in inference mode); a frozen backbone has
             them folded into its convolutions, which is exact and up to 1.8x faster.
         last_stage: also the stages after the last of `feature_levels`, frozen.
+        level_channels: reduce each level to so many channels, see `ReduceLevels`; frozen.
 
     Raises:
         ValueError: weights or stride do not fit.
@@ -121,19 +174,34 @@ def build_backbone(
         dilate = {"resnet50": resnet, "vgg16": _dilate_vgg_layer}[name]
         trunk = _changed(trunk, dilate) if trainable else _folded(trunk, dilate)
     image = keras.Input(input_shape, name="image")
-    levels = [trunk.get_layer(level).output for level in feature_levels]
-    features = keras.Model(trunk.input, levels, name=name)(
-        Normalize(preprocessing, name="normalize")(image)
-    )
-    features = features if isinstance(features, list) else [features]
-    if len(features) > 1:
-        features = [layers.Concatenate(name="levels")(features)]
-    encoder = keras.Model(image, features[0], name="encoder")
+    normalized = Normalize(preprocessing, name="normalize")(image)
+    if level_channels:
+        features = ReduceLevels(level_channels, name="reduce")(
+            _levels_apart(trunk, name, feature_levels, normalized)
+        )
+    else:
+        levels = [trunk.get_layer(level).output for level in feature_levels]
+        found = keras.Model(trunk.input, levels, name=name)(normalized)
+        features = layers.Concatenate(name="levels")(found) if len(levels) > 1 else found
+    encoder = keras.Model(image, features, name="encoder")
     encoder.trainable = trainable
     if not last_stage or feature_levels[-1] == deepest:
         return Backbone(encoder, None)
-    channels = features[0].shape[-1]
-    return Backbone(encoder, _rest(trunk, feature_levels[-1], deepest, channels))
+    return Backbone(encoder, _rest(trunk, feature_levels[-1], deepest, features.shape[-1]))
+
+
+def _levels_apart(trunk, name, feature_levels, image):
+    """Levels of a photo one by one; the last, where all its stage is dilated, at every other
+    cell: a quarter of the operations, and the very values that it has there."""
+    *upper, last = feature_levels
+    if name == "tiny":
+        upper = feature_levels
+    outputs = [trunk.get_layer(level).output for level in upper]
+    found = keras.Model(trunk.input, outputs, name=name)(image)
+    if name == "tiny":
+        return found
+    rest = _rest(trunk, upper[-1], last, found[-1].shape[-1])
+    return [*found, rest(found[-1])]
 
 
 def _rest(trunk, level, deepest, channels):

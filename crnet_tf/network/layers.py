@@ -89,6 +89,13 @@ def masked_average(features, weights):
     return total / ops.maximum(area, 1e-6)
 
 
+def unit(features):
+    """The same, float32, of length 1 along the channels."""
+    features = ops.cast(features, "float32")
+    squared = ops.sum(ops.square(features), axis=-1, keepdims=True)
+    return features * ops.rsqrt(ops.maximum(squared, 1e-12))
+
+
 @register
 class MaskBackground(layers.Layer):
     """Paints everything but the foreground in the mean colour (Sec. 4.4, input level).
@@ -196,33 +203,55 @@ class CrossReference(layers.Layer):
     Call: support, query [B,h,w,C] -> reinforced support, reinforced query [B,h,w,C].
     Both images go through one FC pair, so that swapping them swaps the results. The
     `cooccurrence` head on top, [B,h,w,C] -> logits [B,h,w,2], is called in training only.
+
+    Args:
+        gate: "product": features times both importances, the paper's; "residual": averages
+            normalised before the FC pair, and features times one plus that product (ours).
     """
 
-    def __init__(self, channels, ratio=4, rates=(6, 12, 18), **kwargs):
+    def __init__(self, channels, ratio=4, rates=(6, 12, 18), gate="product", **kwargs):
         super().__init__(**kwargs)
         self.channels, self.ratio, self.rates = channels, ratio, tuple(rates)
+        self.gate = gate
         # === Layers ===
+        self.normalize = (
+            layers.LayerNormalization(name="normalize") if gate != "product" else None
+        )
         squeezed = max(1, channels // ratio)
         self.squeeze = layers.Dense(squeezed, activation="relu", name="squeeze")
         self.excite = layers.Dense(channels, activation="sigmoid", name="excite")
         self.cooccurrence = CooccurrenceHead(channels, rates, name="cooccurrence")
 
     def build(self, support_shape, query_shape):
+        if self.normalize is not None:
+            self.normalize.build((None, 1, 1, self.channels))
         self.squeeze.build((None, 1, 1, self.channels))
         self.excite.build((None, 1, 1, self.squeeze.units))
         self.cooccurrence.build(support_shape)
 
     def importance(self, features):
         """Importance of each channel in [0, 1]: [B,h,w,C] -> [B,1,1,C]."""
-        return self.excite(self.squeeze(ops.mean(features, axis=(1, 2), keepdims=True)))
+        average = ops.mean(features, axis=(1, 2), keepdims=True)
+        if self.normalize is not None:
+            # Else it is dominated by what all photos have, and the importance a constant.
+            average = self.normalize(average)
+        return self.excite(self.squeeze(average))
+
+    def reinforced(self, features, importance, partner):
+        """Features [B,h,w,C] of a photo, by its own importance and its partner's [B,1,1,C]."""
+        common = importance * partner
+        return features * (common if self.normalize is None else 1 + common)
 
     def compute_output_spec(self, support, query):
         both = (keras.KerasTensor(x.shape, self.compute_dtype) for x in (support, query))
         return tuple(both)
 
     def call(self, support, query):
-        common = self.importance(support) * self.importance(query)
-        return support * common, query * common
+        of_support, of_query = self.importance(support), self.importance(query)
+        return (
+            self.reinforced(support, of_support, of_query),
+            self.reinforced(query, of_query, of_support),
+        )
 
     def get_config(self):
         return {
@@ -230,6 +259,7 @@ class CrossReference(layers.Layer):
             "channels": self.channels,
             "ratio": self.ratio,
             "rates": self.rates,
+            "gate": self.gate,
         }
 
 
@@ -259,8 +289,9 @@ class Residual(layers.Layer):
 class Condition(layers.Layer):
     """Adds the category to a feature map (Sec. 4.4, Fig. 4).
 
-    Call: features [B,h,w,C], category vector [B,1,1,C] -> [B,h,w,C]. Bilinear upsampling
-    of a 1x1 map, the paper's words, is the same as repeating it.
+    Call: features [B,h,w,C], category vector [B,1,1,C], and where there are some similarity
+    maps [B,h,w,M] -> [B,h,w,C]. Bilinear upsampling of a 1x1 map, the paper's words, is the
+    same as repeating it.
     """
 
     def __init__(self, channels, **kwargs):
@@ -270,18 +301,21 @@ class Condition(layers.Layer):
         self.fuse = conv(channels, name="fuse")
         self.residual = Residual(channels, name="residual")
 
-    def build(self, features_shape, category_shape):
+    def build(self, features_shape, category_shape, maps_shape=None):
         *size, channels = features_shape
-        self.fuse.build((*size, channels + category_shape[-1]))
+        maps = maps_shape[-1] if maps_shape else 0
+        self.fuse.build((*size, channels + category_shape[-1] + maps))
         self.residual.build((*size, self.channels))
 
-    def compute_output_spec(self, features, category):
+    def compute_output_spec(self, features, category, maps=None):
         shape = (*features.shape[:-1], self.channels)
         return keras.KerasTensor(shape, self.compute_dtype)
 
-    def call(self, features, category):
-        category = ops.broadcast_to(category, ops.shape(features))
-        return self.residual(self.fuse(ops.concatenate([features, category], axis=-1)))
+    def call(self, features, category, maps=None):
+        inputs = [features, ops.broadcast_to(category, ops.shape(features))]
+        if maps is not None:
+            inputs.append(ops.cast(maps, features.dtype))
+        return self.residual(self.fuse(ops.concatenate(inputs, axis=-1)))
 
     def get_config(self):
         return {**super().get_config(), "channels": self.channels}

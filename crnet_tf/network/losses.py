@@ -34,11 +34,14 @@ def crnet_losses(outputs: dict, support_mask, query_mask) -> dict:
         support_mask, query_mask: [B,H,W,1] in {0,1,255}.
 
     Returns:
-        dict of scalars: `query`, `support` (means over the T refinement steps),
-        `query_step1` .. `support_stepT`, and `query_cooccurrent`, `support_cooccurrent`.
+        dict of scalars, of the heads in `outputs`: `query`, `support` (means over the T
+        refinement steps), `query_step1` .. `support_stepT`, and `query_cooccurrent`,
+        `support_cooccurrent`.
     """
     named = {}
     for head, mask in (("query", query_mask), ("support", support_mask)):
+        if f"{head}_steps" not in outputs:
+            continue
         steps = outputs[f"{head}_steps"]
         values = [cross_entropy(steps[:, t], mask) for t in range(steps.shape[1])]
         named[head] = sum(values) / len(values)
@@ -50,7 +53,9 @@ def crnet_losses(outputs: dict, support_mask, query_mask) -> dict:
 
 def total(named: dict, config: Config):
     """Weighted sum of `crnet_losses`: what the optimiser minimises."""
-    loss = config.query_weight * named["query"] + config.support_weight * named["support"]
+    loss = config.query_weight * named["query"]
+    if "support" in named:
+        loss = loss + config.support_weight * named["support"]
     for head in ("query_cooccurrent", "support_cooccurrent"):
         if head in named:
             loss = loss + config.cooccurrent_weight * named[head]
@@ -60,8 +65,13 @@ def total(named: dict, config: Config):
 def names(config: Config) -> list[str]:
     """Names `crnet_losses` returns for a configuration."""
     steps = config.train_refine_steps if config.mask_refinement else 1
-    result = ["query", "support"]
-    result += [f"{head}_step{t + 1}" for head in ("query", "support") for t in range(steps)]
+    heads = trained_heads(config)
+    result = [*heads, *(f"{head}_step{t + 1}" for head in heads for t in range(steps))]
     if config.cross_reference:
-        result += ["query_cooccurrent", "support_cooccurrent"]
+        result += [f"{head}_cooccurrent" for head in heads]
     return result
+
+
+def trained_heads(config: Config) -> tuple[str, ...]:
+    """Branches whose loss counts: without the support's, half of a step's work is left out."""
+    return ("query", "support") if config.support_weight else ("query",)

@@ -60,8 +60,14 @@ class CRNet(keras.Model):
         features = encode(self.parts, inputs, together)
         if not self.parts.encoder.trainable:
             features = {name: ops.stop_gradient(value) for name, value in features.items()}
+        heads = losses.trained_heads(self.config)
         return train_outputs(
-            self.parts, features, inputs["support_mask"], self.config.train_refine_steps
+            self.parts,
+            features,
+            inputs["support_mask"],
+            self.config.train_refine_steps,
+            query_cache=inputs.get("query_cache"),
+            branches=[name for name in BRANCHES if name in heads],
         )
 
     def encode_support(self, image, mask) -> SupportState:
@@ -164,7 +170,7 @@ def on_features(model: CRNet) -> CRNet:
     shape = model.parts.encoder.compute_output_shape((None, size, size, 3))[1:]
     dtype = model.parts.encoder.compute_dtype
     names = ["support_features", "query_features"]
-    names += ["category_features"] if model.config.condition else []
+    names += ["category_features"] if model.parts.masks_image else []
     inputs = {name: keras.Input(shape, name=name, dtype=dtype) for name in names}
     inputs["support_mask"] = _image_inputs(model.config.image_size)["support_mask"]
     return _assemble(model.parts, model.config, inputs)

@@ -3,14 +3,14 @@ Fig. 2. Only keras.ops and layers: it runs on the TensorFlow and the JAX back en
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 from keras import layers, ops
 
 from crnet_tf.config import Config
-from crnet_tf.network import backbones
+from crnet_tf.network import backbones, reduction
 from crnet_tf.network.layers import (
     Condition,
     CrossReference,
@@ -21,6 +21,7 @@ from crnet_tf.network.layers import (
 )
 from crnet_tf.network.prototypes import Centre, Prototypes, object_average
 from crnet_tf.network.refinement import MaskRefinement, Threshold
+from crnet_tf.network.similarity import maps_against_support
 
 BRANCHES = ("support", "query")  # in the order of a batch of both
 
@@ -30,7 +31,7 @@ class Parts:
     """The layers of the network. Both branches call the same ones."""
 
     encoder: keras.Model  # image [B,S,S,3] -> features [B,h,w,F]
-    mask_background: layers.Layer  # image, mask [B,S,S,1] -> image
+    mask_background: layers.Layer | None  # image, mask [B,S,S,1] -> image; None: not masked
     projection: layers.Layer  # features [B,h,w,F] -> [B,h,w,C]
     category: layers.Layer  # features [B,h,w,C], mask -> category vector [B,1,1,C]
     cross_reference: layers.Layer | None  # support, query [B,h,w,C] -> the same, reinforced
@@ -41,6 +42,17 @@ class Parts:
     prototypes: Prototypes  # added to an answer's logits, not while a network is trained
     centre: Centre  # cells of the last level -> what tells them from others, for `presence`
     threshold: Callable  # logits [...,2] -> those whose half is where to cut
+    similarity: bool  # whether condition and refinement see similarity maps
+
+    @property
+    def masks_image(self) -> bool:
+        """Whether supports are encoded once more, with their background painted over."""
+        return self.condition is not None and self.mask_background is not None
+
+    @property
+    def compares_cells(self) -> bool:
+        """Whether answers need `cells` of the photo, and their averages in the supports."""
+        return self.similarity or self.prototypes.weight > 0
 
     def exported(self) -> "Parts":
         """The same for a graph that outlives the network: its threshold is a constant."""
@@ -51,6 +63,9 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
     """Layers of the network; see `Parts`."""
     size, channels = config.image_size, config.channels
     levels = backbones.FEATURE_LEVELS[config.backbone][config.feature_levels]
+    reduced = ()
+    if config.feature_levels == "reduced":
+        reduced = tuple(int(channels) for channels in config.level_channels.split(","))
     encoder, last_stage = backbones.build_backbone(
         config.backbone,
         (None, None, 3),  # multi-scale tests come in other sizes
@@ -60,18 +75,24 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
         trainable=config.train_backbone,
         stride=config.backbone_stride,
         last_stage=config.prototype_weight > 0 and config.prototype_levels == "deep",
+        level_channels=reduced,
     )
-    last_level = encoder.get_layer(config.backbone).get_layer(levels[-1])
+    if reduced and load_backbone and config.reduction:
+        reduction.load(encoder, config.reduction)
     rates = tuple(int(rate) for rate in config.aspp_rates.split(","))
-    cross_reference = CrossReference(channels, config.fc_ratio, rates, name="cross_reference")
-    prototypes = Prototypes(
-        config.prototype_weight, last_level.output.shape[-1], last_stage, name="prototypes"
+    cross_reference = CrossReference(
+        channels, config.fc_ratio, rates, config.gate, name="cross_reference"
+    )
+    compared = reduced or [
+        encoder.get_layer(config.backbone).get_layer(levels[-1]).output.shape[-1]
+    ]
+    prototypes = Prototypes(config.prototype_weight, compared, last_stage, name="prototypes")
+    masked = MaskBackground(
+        backbones.PREPROCESSING[config.backbone_preprocessing][0], name="mask_background"
     )
     return Parts(
         encoder=encoder,
-        mask_background=MaskBackground(
-            backbones.PREPROCESSING[config.backbone_preprocessing][0], name="mask_background"
-        ),
+        mask_background=masked if config.mask_image else None,
         projection=keras.Sequential(
             [
                 keras.Input(encoder.output_shape[1:]),
@@ -89,33 +110,31 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
             config.global_kernel,
             with_cache=config.mask_refinement,
             cache_gradient=config.cache_gradient,
+            widths=prototypes.widths if config.similarity else (),
             name="refinement",
         ),
         to_image=ResizeAlignCorners((size, size), name="to_image", dtype="float32"),
         prototypes=prototypes,
         centre=Centre(prototypes.widths[-1], name="centre"),
         threshold=Threshold(config.calibrated_threshold, name="threshold"),
+        similarity=config.similarity,
     )
 
 
 def encode(parts: Parts, inputs: dict, together: bool = False) -> dict:
     """Siamese encoder (Sec. 4.2): images -> features `support`, `query`, `category` [B,h,w,F].
 
-    `category` is the support with its background masked. Inputs that already are features
-    pass through.
+    `category` is the support with its background masked, where the image is masked and not
+    the features alone. Inputs that already are features pass through.
 
     Args:
         together: in one batch, for which a GPU takes less time and more memory.
     """
     if "support_features" in inputs:
-        names = ("support", "query") + (("category",) if parts.condition is not None else ())
+        names = (*BRANCHES, "category") if parts.masks_image else BRANCHES
         return {name: inputs[f"{name}_features"] for name in names}
-    images = {
-        name: inputs[f"{name}_image"]
-        for name in ("support", "query")
-        if f"{name}_image" in inputs
-    }
-    if parts.condition is not None:
+    images = {name: inputs[f"{name}_image"] for name in BRANCHES if f"{name}_image" in inputs}
+    if parts.masks_image:
         images["category"] = parts.mask_background(images["support"], inputs["support_mask"])
     if not together:
         return {name: parts.encoder(image, training=False) for name, image in images.items()}
@@ -133,37 +152,70 @@ def project(parts: Parts, features: dict, training: bool = False) -> dict:
     return dict(zip(features, projected, strict=True))
 
 
-def compare(parts: Parts, features: dict, support_mask, training: bool):
+def compare(
+    parts: Parts, features: dict, support_mask, training: bool, branches=BRANCHES, cells=None
+):
     """Projection, cross-reference and condition (Sec. 4.3, 4.4).
 
+    Args:
+        branches: which to go on with. cells: `cells_of` the photos, where they are compared.
+
     Returns:
-        Reinforced maps and features for the refinement, each of both branches in one batch
-        [2B,h,w,..], the support's first: they share all weights.
+        Reinforced maps and features for the refinement, each of the n branches in one batch
+        [nB,h,w,..], the support's first: they share all weights. And what the cells of these
+        are compared with: dict of `cells` and `averages` in the support, empty without cells.
     """
     projected = project(parts, features, training)
-    reinforced = projected["support"], projected["query"]
+    reinforced = {name: projected[name] for name in BRANCHES}
     if parts.cross_reference is not None:
-        reinforced = parts.cross_reference(*reinforced)
-    reinforced = ops.concatenate(reinforced, axis=0)
-    category = None
+        found = parts.cross_reference(*reinforced.values())
+        reinforced = dict(zip(BRANCHES, found, strict=True))
+    reinforced = ops.concatenate([reinforced[name] for name in branches], axis=0)
+    category, against = None, {}
     if parts.condition is not None:
-        category = parts.category(projected["category"], support_mask)
-        category = ops.concatenate([category, category], axis=0)
-    return reinforced, condition(parts, reinforced, category)
+        category = parts.category(projected.get("category", projected["support"]), support_mask)
+        category = ops.concatenate([category] * len(branches), axis=0)
+    if cells is not None:
+        averages = parts.prototypes.averages(cells["support"], support_mask)
+        averages = {n: ops.concatenate([v] * len(branches), 0) for n, v in averages.items()}
+        cells = ops.concatenate([cells[name] for name in branches], axis=0)
+        against = {"cells": cells, "averages": averages}
+    return reinforced, condition(parts, reinforced, category, **against), against
 
 
-def condition(parts: Parts, reinforced, category):
-    """Input of the refinement (Sec. 4.5): condition output beside the reinforced map."""
+def condition(parts: Parts, reinforced, category, cells=None, averages=None):
+    """Input of the refinement (Sec. 4.5): condition output beside the reinforced map.
+
+    Args:
+        cells, averages: what similarity maps are of; not looked at without them.
+    """
     if parts.condition is None:
         return reinforced
-    return parts.concatenate([parts.condition(reinforced, category), reinforced])
+    if not parts.similarity:
+        return parts.concatenate([parts.condition(reinforced, category), reinforced])
+    maps = maps_against_support(cells, averages, parts.prototypes.widths)
+    return parts.concatenate([parts.condition(reinforced, category, maps), reinforced])
+
+
+def refine(parts: Parts, compared, steps, first_cache=None, cells=None, averages=None):
+    """Refinement steps (Sec. 4.5): logits [B,T,h,w,2]; other arguments as of `condition`."""
+    own = {"cells": cells, "averages": averages} if parts.similarity else {}
+    return parts.refinement(compared, steps=steps, first_cache=first_cache, **own)
+
+
+def cells_of(parts: Parts, features: dict) -> dict | None:
+    """Features [B,h,w,F] of both photos -> their `cells` by name; None where none are
+    compared."""
+    if not parts.compares_cells:
+        return None
+    return {name: parts.prototypes(features[name]) for name in BRANCHES}
 
 
 def branch_input(parts: Parts, features, cells=None) -> dict:
     """What a branch needs of its photo: `projected` [B,h,w,C], and `cells` [B,h,w,F] where
-    prototypes count (computed, unless they are given)."""
+    they are compared (computed, unless they are given)."""
     needed = {"projected": parts.projection(features, training=False)}
-    if parts.prototypes.weight:
+    if parts.compares_cells:
         needed["cells"] = parts.prototypes.cells(features) if cells is None else cells
     return needed
 
@@ -177,7 +229,7 @@ class SupportState:
     Attributes:
         importance: of each channel, [K,1,1,C] (Sec. 4.3); None without cross-reference.
         category: the object's vector, [K,1,1,C] (Sec. 4.4); None without a condition module.
-        foreground, background: average cells [K,1,1,F]; None where prototypes do not count.
+        foreground, background: average cells [K,1,1,F]; None where cells are not compared.
         prototype: the object's average in the last level, [K,F'], for `answers.presence`; None
             where nobody asks whether the object is there.
     """
@@ -200,15 +252,15 @@ def support_state(parts: Parts, support: dict, category, mask) -> SupportState:
     Args:
         support: their `branch_input`.
         category: projected [B,h,w,C], of the supports with their background masked; None
-            without a condition module.
+            where the image is not masked.
         mask: [B,S,S,1] in {0,1,255} of the supports.
     """
     averages, importance = {}, None
     if parts.cross_reference is not None:
         importance = parts.cross_reference.importance(support["projected"])
     if parts.condition is not None:
-        category = parts.category(category, mask)
-    if parts.prototypes.weight:
+        category = parts.category(support["projected"] if category is None else category, mask)
+    if parts.compares_cells:
         averages = parts.prototypes.averages(support["cells"], mask)
     return SupportState(importance, category, **averages)
 
@@ -216,7 +268,7 @@ def support_state(parts: Parts, support: dict, category, mask) -> SupportState:
 def state_of_features(parts: Parts, features: dict, mask) -> SupportState:
     """State of encoded supports: `support` and `category` [B,h,w,F], masks [B,S,S,1]."""
     category = None
-    if parts.condition is not None:
+    if "category" in features:
         category = parts.projection(features["category"], training=False)
     last_level, cells = parts.prototypes.levels(features["support"])
     support = branch_input(parts, features["support"], cells)
@@ -240,27 +292,27 @@ def branch_logits(
     Returns:
         float32 logits [B,T,h,w,2] after each of T refinement steps.
     """
-    projected = photo["projected"]
+    projected, cells = photo["projected"], photo.get("cells")
     if parts.cross_reference is not None:
         own = parts.cross_reference.importance(projected)
-        projected = projected * (own * state.importance)
+        projected = parts.cross_reference.reinforced(projected, own, state.importance)
     else:
         projected = projected + ops.zeros_like(state.category)  # one photo, B partners
-    compared = condition(parts, projected, state.category)
-    logits = parts.refinement(compared, steps=steps, first_cache=first_cache)
+    averages = {"foreground": state.foreground, "background": state.background}
+    compared = condition(parts, projected, state.category, cells, averages)
+    logits = refine(parts, compared, steps, first_cache, cells, averages)
     if parts.prototypes.weight:
-        averages = {"foreground": state.foreground, "background": state.background}
-        logits = parts.prototypes.added(logits, photo["cells"], averages, shots)
+        logits = parts.prototypes.added(logits, cells, averages, shots)
     return parts.threshold(logits)
 
 
 def logits_of_both(parts: Parts, features: dict, support_mask, steps: int):
     """Both branches in one batch: float32 logits [2B,T,h,w,2], the support's first."""
-    _, compared = compare(parts, features, support_mask, training=False)
-    logits = parts.refinement(compared, steps=steps)
+    cells = cells_of(parts, features)
+    _, compared, against = compare(parts, features, support_mask, training=False, cells=cells)
+    logits = refine(parts, compared, steps, **against)
     if parts.prototypes.weight:
-        both = ops.concatenate([features[name] for name in BRANCHES], axis=0)
-        logits = parts.prototypes(logits, both, support_mask)
+        logits = parts.prototypes.added(logits, **against)
     return parts.threshold(logits)
 
 
@@ -270,7 +322,9 @@ def train_outputs(
     support_mask,
     steps: int,
     cooccurrence: bool = True,
-    cells=None,
+    cells: dict | None = None,
+    query_cache=None,
+    branches: Sequence[str] = BRANCHES,
 ) -> dict:
     """All heads and refinement steps, at the size of the image; see `CRNet`.
 
@@ -278,17 +332,26 @@ def train_outputs(
 
     Args:
         cooccurrence: with the heads of Sec. 4.3, where there is a cross-reference module.
-        cells: of the supports and then the queries [2B,h,w,F], where prototypes count.
+        cells: `cells_of` the photos, with which prototypes are added, where they count.
+        query_cache: [B,h,w,2] that the query's refinement starts from; default: empty.
+        branches: whose heads are wanted.
     """
-    reinforced, compared = compare(parts, features, support_mask, training=True)
-    logits = parts.refinement(compared, steps=steps)
-    if cells is not None:
-        logits = parts.prototypes.compared(logits, cells, support_mask)
-    both = {"steps": parts.to_image(logits)}
+    added, cache = cells is not None and parts.prototypes.weight, query_cache
+    if cells is None and parts.similarity:
+        cells = cells_of(parts, features)
+    if cache is not None and "support" in branches:
+        cache = ops.concatenate([ops.zeros_like(cache), cache], axis=0)
+    reinforced, compared, against = compare(
+        parts, features, support_mask, training=True, branches=branches, cells=cells
+    )
+    logits = refine(parts, compared, steps, cache, **against)
+    if added:
+        logits = parts.prototypes.added(logits, **against)
+    found = {"steps": parts.to_image(logits)}
     if cooccurrence and parts.cross_reference is not None:
-        both["cooccurrent"] = parts.to_image(parts.cross_reference.cooccurrence(reinforced))
+        found["cooccurrent"] = parts.to_image(parts.cross_reference.cooccurrence(reinforced))
     return {
         f"{branch}_{name}": part
-        for name, logits in both.items()
-        for branch, part in zip(BRANCHES, ops.split(logits, 2, axis=0), strict=True)
+        for name, logits in found.items()
+        for branch, part in zip(branches, ops.split(logits, len(branches), axis=0), strict=True)
     }

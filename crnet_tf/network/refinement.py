@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from crnet_tf.network.layers import Residual, classifier, conv, register
 from crnet_tf.network.resizing import resize_align_corners
+from crnet_tf.network.similarity import count_against_itself, maps_against_itself
 
 
 @register
@@ -50,15 +51,23 @@ class MaskRefinement(layers.Layer):
 
     Call: features [B,h,w,C'], number of steps T -> logits float32 [B,T,h,w,2]. All steps
     share all weights. The cache [B,h,w,2], `first_cache` (default zeros) and then the last
-    step's softmax, is an argument of `step` and never kept. `with_cache=False` removes the
-    cache branch and predicts once (the baseline of Table 3); `cache_gradient` lets gradients
-    flow from a step into the one before.
+    step's softmax, is an argument of `step` and never kept.
+
+    Args:
+        with_cache: off: no cache branch, one prediction (the baseline of Table 3).
+        cache_gradient: let gradients flow from a step into the one before.
+        widths: channels of the levels of `cells` [B,h,w,F], of which the cache branch sees
+            `similarity.maps_against_itself` beside the cache, so that a step brings what was
+            not there before; empty: none, the paper's.
     """
 
-    def __init__(self, channels, kernel=7, with_cache=True, cache_gradient=False, **kwargs):
+    def __init__(
+        self, channels, kernel=7, with_cache=True, cache_gradient=False, widths=(), **kwargs
+    ):
         super().__init__(**kwargs)
         self.channels, self.kernel = channels, kernel
         self.with_cache, self.cache_gradient = with_cache, cache_gradient
+        self.widths = list(widths)
         # === Layers ===
         names = ("feature", "cache") if with_cache else ("feature",)
         self.entry = [conv(channels, name=f"{name}_entry") for name in names]
@@ -74,18 +83,19 @@ class MaskRefinement(layers.Layer):
 
     def build(self, shape):
         size = shape[:-1]
-        for layer, channels in zip(self.entry, (shape[-1], 2), strict=False):
+        seen = 2 + count_against_itself(self.widths)
+        for layer, channels in zip(self.entry, (shape[-1], seen), strict=False):
             layer.build((*size, channels))
         for layer in (*self.downsample, *self.wide, self.residual, self.classifier):
             layer.build((*size, self.channels))
         self.combine.build((*size, self.channels * len(self.entry)))
 
-    def compute_output_spec(self, features, steps, first_cache=None):
+    def compute_output_spec(self, features, steps, first_cache=None, cells=None, averages=None):
         batch, *size, _ = features.shape
         shape = (batch, steps if self.with_cache else 1, *size, 2)
         return keras.KerasTensor(shape, "float32")
 
-    def call(self, features, steps, first_cache=None):
+    def call(self, features, steps, first_cache=None, cells=None, averages=None):
         entered = self.entry[0](features)
         if not self.with_cache:
             return ops.stack([self.combined([entered])], axis=1)
@@ -96,16 +106,20 @@ class MaskRefinement(layers.Layer):
             cache = ops.zeros_like(features[..., :2], dtype="float32")
         results = []
         for _ in range(steps):
-            results.append(self.step(prepared, cache))
+            seen = cache
+            if self.widths:
+                maps = maps_against_itself(cells, cache, averages, self.widths)
+                seen = ops.concatenate([cache, maps], axis=-1)
+            results.append(self.step(prepared, seen))
             cache = ops.softmax(results[-1])
             if not self.cache_gradient:
                 cache = ops.stop_gradient(cache)
         return ops.stack(results, axis=1)
 
-    def step(self, prepared, cache):
-        """One refinement: feature branch with its context, cache [B,h,w,2] -> logits."""
+    def step(self, prepared, seen):
+        """One refinement: feature branch with its context, cache and maps -> logits."""
         features, context = prepared
-        entered = self.entry[1](ops.cast(cache, self.compute_dtype))
+        entered = self.entry[1](ops.cast(seen, self.compute_dtype))
         # Downsample block: the context of each branch goes to the opposite one.
         return self.combined([features + self.context(1, entered), entered + context])
 
@@ -126,6 +140,7 @@ class MaskRefinement(layers.Layer):
             "kernel": self.kernel,
             "with_cache": self.with_cache,
             "cache_gradient": self.cache_gradient,
+            "widths": self.widths,
         }
 
 

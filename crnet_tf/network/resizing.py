@@ -39,6 +39,15 @@ def resize_align_corners(images, size: tuple[int, int]):
     return _resize(images, size, interpolation_matrix)
 
 
+def between(cells, size: tuple[int, int]):
+    """Every other cell [B,h',w',F] -> all [B,h,w,F]; the last of an even number repeats the
+    one before."""
+    odd = tuple(2 * side - 1 for side in cells.shape[1:3])
+    missing = [[0, whole - side] for whole, side in zip(size, odd, strict=True)]
+    resized = resize_align_corners(cells, odd)
+    return ops.pad(resized, [[0, 0], *missing, [0, 0]], mode="symmetric")
+
+
 def _resize(images, size, matrix):
     """Two matrix products, one an axis."""
     for axis, new in zip((-3, -2), size, strict=True):

@@ -6,6 +6,7 @@ photo as it is; view v > 0 is flipped, scaled and cropped like CANet's support.
 
     store/meta.json               what the features are of; another setting is an error
     store/class_07/features.f16   [N*V, 2, h, w, F]: photo, and photo with its background masked
+                                  (without --mask_image 1 instead of 2: the photo alone)
     store/class_07/masks.u8       [N*V, S, S, 1]
     store/class_07/checksums.u32  [N*V]: CRC-32 of a view, written after it; 0: missing
 
@@ -78,6 +79,8 @@ def open_store(
         "weights": weights_fingerprint(network),
         **{name: getattr(settings, name) for name in ENCODER_FIELDS},
     }
+    if not settings.mask_image:  # stores of before this was a choice do not say it
+        meta["mask_image"] = False
     kinds = _files_of_a_class(network)
     _check_settings(directory, meta)
     _check_room(directory, kinds, settings.feature_views, drawn, max_gb)
@@ -98,7 +101,7 @@ def _files_of_a_class(network):
     size = network.config.image_size
     encoded = network.parts.encoder.compute_output_shape((None, size, size, 3))
     return {
-        "features.f16": (np.float16, (2, *encoded[1:])),
+        "features.f16": (np.float16, (1 + network.config.mask_image, *encoded[1:])),
         "masks.u8": (np.uint8, (size, size, 1)),
         "checksums.u32": (np.uint32, ()),
     }
@@ -144,9 +147,11 @@ def _check_settings(directory, meta):
             f"a folder a class. {advice}"
         )
     before = files.read_json(file)
-    differing = sorted(key for key in meta if before.get(key) != meta[key])
+    differing = sorted(key for key in {*meta, *before} if before.get(key) != meta.get(key))
     if differing:
-        changes = ", ".join(f"{k} was {before.get(k)!r}, now {meta[k]!r}" for k in differing)
+        changes = ", ".join(
+            f"{k} was {before.get(k)!r}, now {meta.get(k)!r}" for k in differing
+        )
         raise InputError(f"{directory} holds features of other settings: {changes}. {advice}")
 
 
@@ -202,11 +207,14 @@ def _forget_damaged(classes, views):
 
 
 def encode(parts: Parts, image, mask):
-    """Photos [B,S,S,3], masks [B,S,S,1] -> float16 [B,2,h,w,F]: whole, and background masked.
+    """Photos [B,S,S,3], masks [B,S,S,1] -> float16 [B,2,h,w,F]: whole, and background masked;
+    [B,1,h,w,F] of a network that does not mask images.
 
     A network without condition module shares the store with those that have one.
     """
-    photos = image, parts.mask_background(image, mask)
+    photos = [image]
+    if parts.mask_background is not None:
+        photos.append(parts.mask_background(image, mask))
     features = [parts.encoder(photo, training=False) for photo in photos]
     return tf.cast(tf.stack(features, axis=1), tf.float16)
 

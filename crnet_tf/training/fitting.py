@@ -15,6 +15,7 @@ from crnet_tf.data import episodes, records
 from crnet_tf.evaluation import manifest
 from crnet_tf.network import model
 from crnet_tf.training import callbacks, feature_store, runs, starting
+from crnet_tf.training.corrupted_masks import with_query_caches
 
 
 def train(
@@ -42,6 +43,8 @@ def train(
     validation = validation_episodes(settings, index)
     with strategy(settings).scope():
         network, done = starting.begin(settings, out, init)
+        if settings.feature_levels == "reduced" and not (done or init or settings.reduction):
+            starting.measure_levels(network, index)
         steps_done = done * settings.steps_per_epoch
         trained, dataset = training_data(
             network, index, steps_done, feature_dir or out / "features", feature_gb
@@ -87,9 +90,7 @@ def training_data(
         )
         twin = model.on_features(network)
         twin.compile(optimizer=network.optimizer, jit_compile=False)
-        return twin, store.batches(
-            settings.batch_size, settings.augment, settings.seed, skip=done
-        )
+        return twin, store.batches(settings, skip=done)
     drawn = episodes.episodes(
         index,
         classes,
@@ -100,8 +101,12 @@ def training_data(
         colour_rotation=settings.colour_rotation,
         skip=done,
         unseen=unseen,
+        without_common_class=settings.without_common_class,
     )
-    return network, drawn.map(episodes.training_pair)
+    size = network.parts.encoder.compute_output_shape((1, *2 * (settings.image_size,), 3))[1:3]
+    return network, with_query_caches(
+        drawn.map(episodes.training_pair), size, settings, skip=done
+    )
 
 
 def validation_episodes(settings: Config, index: records.Index) -> dict:

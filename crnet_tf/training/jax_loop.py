@@ -48,6 +48,8 @@ def _check(settings):
     refused = {
         "feature_views": settings.feature_views > 0,
         "colour_rotation": settings.colour_rotation,
+        "corrupted_cache": settings.corrupted_cache > 0,
+        "without_common_class": settings.without_common_class > 0,
         "precision=mixed_float16": settings.precision == "mixed_float16",
         "select_on=novel": settings.select_on == "novel",
     }

@@ -6,6 +6,11 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
+from crnet_tf.config import Config
+from crnet_tf.images.mask_values import VOID
+from crnet_tf.network.parts import BRANCHES
+from crnet_tf.training.corrupted_masks import with_query_caches
+
 
 @dataclasses.dataclass(frozen=True)
 class ClassViews:
@@ -39,45 +44,70 @@ class FeatureStore:
     views: int
     classes: dict[int, ClassViews]
 
-    def batches(
-        self, batch_size: int, augment: str, seed: int, skip: int = 0
-    ) -> tf.data.Dataset:
+    def batches(self, settings: Config, skip: int = 0) -> tf.data.Dataset:
         """Endless 1-shot batches for `model.on_features`: (inputs, targets).
 
-        Classes are drawn uniformly, the two photos are distinct; batch n depends on
-        `seed` and n alone. As on images, "canet" augments the support only, "symmetric"
-        both, "none" nothing.
+        Classes are drawn uniformly, the two photos are distinct; batch n depends on the seed
+        and n alone. As on images, "canet" augments the support only, "symmetric" both, "none"
+        nothing.
         """
 
         def generate():
             number = skip
             while True:
-                random = np.random.default_rng([seed, number])
-                drawn = [self._episode(random, augment) for _ in range(batch_size)]
+                random = np.random.default_rng([settings.seed, number])
+                drawn = [self._episode(random, settings) for _ in range(settings.batch_size)]
                 batch = {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
                 masks = {"query_mask": batch.pop("query_mask")}
                 yield batch, masks | {"support_mask": batch["support_mask"]}
                 number += 1
 
         first = next(iter(self.classes.values()))
-        features = tf.TensorSpec((batch_size, *first.features.shape[2:]), tf.float16)
-        masks = tf.TensorSpec((batch_size, *first.masks.shape[1:]), tf.uint8)
-        names = ("support_features", "category_features", "query_features")
+        masks = tf.TensorSpec((settings.batch_size, *first.masks.shape[1:]), tf.uint8)
+        size = first.features.shape[2:]
+        names = ["support_features", "query_features"]
+        names += ["category_features"] if first.features.shape[1] > 1 else []
+        features = tf.TensorSpec((settings.batch_size, *size), tf.float16)
         signature = (
             {name: features for name in names} | {"support_mask": masks},
             {"support_mask": masks, "query_mask": masks},
         )
-        return tf.data.Dataset.from_generator(generate, output_signature=signature).prefetch(2)
+        batches = tf.data.Dataset.from_generator(generate, output_signature=signature)
+        return with_query_caches(batches, size[:2], settings, skip).prefetch(2)
 
-    def _episode(self, random, augment):
-        views = self.classes[random.choice(sorted(self.classes))]
-        varied = np.array([augment != "none", augment == "symmetric"])
+    def _episode(self, random, settings):
+        support_class = random.choice(sorted(self.classes))
+        views = self.classes[support_class]
+        varied = np.array([settings.augment != "none", settings.augment == "symmetric"])
         view = random.integers(0, self.views, 2) * varied
         support, query = random.choice(views.drawn, 2, replace=False) * self.views + view
-        return {
-            "support_features": views.features[support, 0],
-            "category_features": views.features[support, 1],
-            "query_features": views.features[query, 0],
-            "support_mask": views.masks[support],
-            "query_mask": views.masks[query],
-        }
+        episode = _photo("support", views, support) | _photo("query", views, query)
+        if len(views.features[support]) > 1:
+            episode["category_features"] = views.features[support, 1]
+        if settings.without_common_class and random.random() < settings.without_common_class:
+            episode |= self._of_another_class(random, support_class, view[1])
+        if settings.mirror_features:
+            for branch in BRANCHES:
+                if random.random() < 0.5:
+                    mirrored = [name for name in episode if name.startswith(branch)]
+                    mirrored += ["category_features"] if branch == "support" else []
+                    episode |= {n: episode[n][:, ::-1] for n in mirrored if n in episode}
+        return episode
+
+    def _of_another_class(self, random, class_id, view):
+        """A query that does not show the class: what is void in it stays so, the rest is
+        background."""
+        names = {*self.classes[class_id].names}
+        while True:
+            other = self.classes[
+                random.choice([c for c in sorted(self.classes) if c != class_id])
+            ]
+            photo = random.choice(other.drawn)
+            if other.names[photo] not in names:
+                query = _photo("query", other, photo * self.views + view)
+                mask = query["query_mask"]
+                return query | {"query_mask": np.where(mask == VOID, mask, 0).astype(np.uint8)}
+
+
+def _photo(branch, views, row):
+    return {f"{branch}_features": views.features[row, 0], f"{branch}_mask": views.masks[row]}

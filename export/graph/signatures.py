@@ -144,13 +144,14 @@ class FewShot:
 
     def state_specs(self, shot: int | None = None) -> list[tf.TensorSpec]:
         """Shapes of the `SupportState.tensors` of K supports."""
-        config, widths = self.network.config, self.network.parts.prototypes.widths
+        config, parts = self.network.config, self.network.parts
+        widths = parts.prototypes.widths
         vector, cell = [shot, 1, 1, config.channels], [shot, 1, 1, sum(widths)]
         shapes = SupportState(
             importance=vector if config.cross_reference else None,
             category=vector if config.condition else None,
-            foreground=cell if config.prototype_weight else None,
-            background=cell if config.prototype_weight else None,
+            foreground=cell if parts.compares_cells else None,
+            background=cell if parts.compares_cells else None,
             prototype=[shot, widths[-1]],
         )
         return [tf.TensorSpec(shape, name=name) for name, shape in shapes.tensors().items()]

@@ -58,6 +58,14 @@ def test_a_batch_is_the_contract(records_dir):
     }
 
 
+def test_some_queries_come_from_another_class(records_dir):
+    """Every photo of these records shows its own class alone."""
+    batches = taken(stream(records_dir, augment="none", without_common_class=0.5), 24)
+    shown = [np.any(mask == 1) for batch in batches for mask in batch["query_mask"]]
+    assert 12 < np.sum(shown) < 36  # 24 of 48, give or take three and a half deviations
+    assert all(np.any(m == 1) for batch in batches for m in batch["support_mask"])
+
+
 @pytest.mark.parametrize("augment", ["none", "symmetric"])
 def test_masks_keep_foreground_and_void(records_dir, augment):
     for batch in taken(stream(records_dir, augment=augment), 3):

@@ -57,6 +57,18 @@ def test_a_cache_that_is_not_read_does_no_work():
     assert found[probing.OTHER_CATEGORY] != 0
 
 
+def test_similarity_that_is_not_read_does_no_work():
+    network = lively(similarity=True)
+    found = differences(probed(network))
+    assert found[probing.OTHER_SIMILARITY] != 0
+    kernel = network.parts.condition.fuse.kernel
+    read = np.ones(kernel.shape, np.float32)
+    read[:, :, 16:] = 0  # after 8 channels of the photo and 8 of the category vector
+    kernel.assign(kernel * read)
+    found = differences(probed(network))
+    assert found[probing.OTHER_SIMILARITY] == 0 != found[probing.OTHER_CATEGORY]
+
+
 def test_a_network_that_copies_its_cache_is_led_by_it():
     network = build()
     part = network.parts.refinement

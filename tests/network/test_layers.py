@@ -105,6 +105,19 @@ def test_both_maps_are_weighted_by_the_same_channels_between_0_and_1():
     np.testing.assert_allclose(query, b * weight, rtol=1e-4)
 
 
+def test_a_residual_gate_strengthens_and_does_not_see_how_bright_a_photo_is():
+    layer = layers.CrossReference(8, ratio=2, rates=(1, 2), gate="residual")
+    a, b = noise(1, 5, 5, 8, seed=1), noise(1, 5, 5, 8, seed=2)
+    support, query = (ops.convert_to_numpy(x) for x in layer(a, b))
+    weight = (support / a)[0, 0, 0]
+    assert np.all((weight > 1) & (weight < 2))
+    np.testing.assert_allclose(query, b * weight, rtol=1e-4)
+    np.testing.assert_allclose(layer.importance(a), layer.importance(3 * a + 5), atol=1e-3)
+    plain = layers.CrossReference(8, ratio=2, rates=(1, 2))
+    plain(a, b)
+    assert np.abs(plain.importance(a) - plain.importance(3 * a + 5)).max() > 1e-2
+
+
 def test_condition_depends_on_the_category():
     layer = layers.Condition(8)
     features = noise(1, 5, 5, 8)

@@ -14,7 +14,8 @@ from crnet_tf.evaluation import calibration
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.network import backbones, model, parts
 from crnet_tf.network.checkpoint import load_checkpoint
-from crnet_tf.network.prototypes import Prototypes, _between
+from crnet_tf.network.prototypes import Prototypes
+from crnet_tf.network.resizing import between
 from crnet_tf.options import Options
 
 SUPPORT, QUERY = photo(1), photo(9, 45, 37)
@@ -22,7 +23,7 @@ SUPPORT, QUERY = photo(1), photo(9, 45, 37)
 
 def test_a_cell_is_compared_with_the_object_and_with_the_rest():
     """By hand: 1x2 cells of 3 channels, of which the last two are the level."""
-    prototypes = Prototypes(2.0, 2)
+    prototypes = Prototypes(2.0, [2])
     support = np.float32([[[[9, 3, 0], [9, 0, 5]]]])
     mask = np.uint8([[[[1], [0]]]])
     query = np.float32([[[[7, 4, 4], [7, 0, -1]]]])
@@ -41,7 +42,7 @@ def test_a_cell_is_compared_with_the_object_and_with_the_rest():
 
 def test_the_photo_itself_is_one_more_support():
     """By hand: the cell that the first answer is sure of speaks for the object."""
-    prototypes, cells = Prototypes(2.0, 2), np.float32([[[[1, 0], [0, 1]]]])
+    prototypes, cells = Prototypes(2.0, [2]), np.float32([[[[1, 0], [0, 1]]]])
     averages = {
         "foreground": np.float32([[[[0.8, 0.6]]]]), "background": np.float32([[[[0, 1]]]])
     }  # fmt: skip
@@ -63,7 +64,7 @@ def test_the_photo_itself_is_one_more_support():
 
 
 def test_void_belongs_to_neither_side_and_an_object_of_all_has_no_rest():
-    prototypes = Prototypes(1.0, 2)
+    prototypes = Prototypes(1.0, [2])
     cells = np.float32([[[[1, 0], [0, 1]]]])
     for mask, one, other in (
         ([1, 255], [1, 0], [0, 0]), ([255, 0], [0, 0], [0, 1]), ([1, 1], [0.5, 0.5], [0, 0]),
@@ -227,10 +228,10 @@ def test_a_backbone_that_is_trained_has_no_deep_ones():
 def test_cells_in_between_stand_where_they_did_also_of_an_even_number():
     """Every other cell of a ramp: an even number ends with a cell like the one before."""
     last_stage = types.SimpleNamespace(output_shape=(None, None, None, 1))
-    layer = Prototypes(1.0, 1, last_stage)
+    layer = Prototypes(1.0, [1], last_stage)
     for count, wanted in ((5, [1, 2, 3, 4, 5]), (6, [1, 2, 3, 4, 5, 5])):
         ramp = np.float32([[[[i + 1] for i in range(0, count, 2)]]])
         features = np.ones((1, 1, count, 1), np.float32)
-        cells = _between(ramp, (1, count))
+        cells = between(ramp, (1, count))
         np.testing.assert_allclose(np.ravel(cells), wanted)
         assert layer.cells(features, ramp).shape == (1, 1, count, 2)

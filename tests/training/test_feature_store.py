@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from helpers import networks
 
+from crnet_tf.config import Config
 from crnet_tf.data import episodes, records, resizing
 from crnet_tf.evaluation import manifest
 from crnet_tf.network import model, parts
@@ -202,13 +203,18 @@ def test_too_few_photos_without_a_test_class_are_named(network, index, tmp_path,
 # === Batches ===
 
 
+def drawing(batch_size, augment, **options):
+    """A configuration as far as batches look at it."""
+    return Config(batch_size=batch_size, augment=augment, **options)
+
+
 def test_training_from_features_has_the_losses_of_the_photos(store, photo):
     """The same photos through both graphs, all heads and steps."""
     network = build()
     for variable in network.trainable_variables:
         if "classifier" in variable.path:  # starts near 0: any features would do
             variable.assign(100 * variable)
-    batch = next(iter(store.batches(4, "none", seed=1)))
+    batch = next(iter(store.batches(drawing(4, "none", seed=1))))
     support, query = pairs_of(store, batch)
     read = [[photo(pairs(store)[row // VIEWS]) for row in rows] for rows in (support, query)]
     (support_image, support_mask), (query_image, query_mask) = (
@@ -234,14 +240,14 @@ def test_without_condition_no_masked_features_are_needed(index, tmp_path):
     store = feature_store.open_store(network, index, CLASSES, tmp_path / "store")
     trained = model.on_features(network)
     trained.compile("sgd", jit_compile=False)
-    batches = store.batches(2, "canet", seed=0)
+    batches = store.batches(drawing(2, "canet"))
     history = trained.fit(batches, steps_per_epoch=2, verbose=0, shuffle=False).history
     assert np.all(np.isfinite(history["loss"]))
 
 
 def test_two_distinct_photos_of_a_class_drawn_uniformly(store):
     counts = {c: 0 for c in CLASSES}
-    for batch in store.batches(8, "none", seed=0).take(8):
+    for batch in store.batches(drawing(8, "none")).take(8):
         for support, query in zip(*pairs_of(store, batch), strict=True):
             (one, photo_id), (other, other_id) = (
                 pairs(store)[row // VIEWS] for row in (support, query)
@@ -258,7 +264,7 @@ def test_two_distinct_photos_of_a_class_drawn_uniformly(store):
 )
 def test_views_are_drawn_as_photos_are_augmented(store, augment, support_varies, query_varies):
     views = [set(), set()]
-    for batch in store.batches(8, augment, seed=0).take(3):
+    for batch in store.batches(drawing(8, augment)).take(3):
         for seen, rows in zip(views, pairs_of(store, batch), strict=True):
             seen.update((rows % VIEWS).tolist())
     every, first = set(range(VIEWS)), {0}
@@ -266,14 +272,68 @@ def test_views_are_drawn_as_photos_are_augmented(store, augment, support_varies,
 
 
 def test_batch_n_depends_on_the_seed_and_n_alone(store):
-    def taken(count, **options):
-        batches = store.batches(2, "symmetric", **options).take(count).as_numpy_iterator()
+    def taken(count, skip=0, **options):
+        batches = store.batches(drawing(2, "symmetric", **options), skip)
+        batches = batches.take(count).as_numpy_iterator()
         return [np.concatenate(pairs_of(store, batch)).tolist() for batch in batches]
 
     whole = taken(6, seed=5)
     assert taken(2, seed=5, skip=4) == whole[4:]
     assert taken(6, seed=5) == whole != taken(6, seed=6)
     assert len({tuple(rows) for rows in whole}) > 4
+
+
+def test_a_query_of_another_class_shows_nothing_of_the_supports_class(store):
+    settings = drawing(8, "none", without_common_class=0.5)
+    of_others = 0
+    for inputs, targets in store.batches(settings).take(6):
+        for support, mask, query, shown in zip(
+            inputs["support_features"], inputs["support_mask"], inputs["query_features"],
+            targets["query_mask"], strict=True,
+        ):  # fmt: skip
+            (one, _), (other, _) = (pairs(store)[row_of(store, f)] for f in (support, query))
+            assert np.any(mask == 1)
+            assert np.any(shown == 1) == (one == other)
+            of_others += one != other
+    assert 12 < of_others < 36  # of 48, give or take three and a half standard deviations
+
+
+def row_of(store, features):
+    """Number of the photo, as in `pairs`, that the features are of."""
+    same = np.all(all_of(store, "features")[:, 0] == np.asarray(features), axis=(1, 2, 3))
+    return np.flatnonzero(same)[0] // VIEWS
+
+
+def test_every_other_photo_is_mirrored_with_its_mask(store):
+    seen = set()
+    for inputs, targets in store.batches(drawing(8, "none", mirror_features=True)).take(3):
+        for features, mask in zip(inputs["query_features"], targets["query_mask"], strict=True):
+            for mirrored, turn in ((False, 1), (True, -1)):
+                same = np.all(
+                    all_of(store, "features")[:, 0] == np.asarray(features)[:, ::turn],
+                    (1, 2, 3),
+                )
+                same &= np.all(all_of(store, "masks") == np.asarray(mask)[:, ::turn], (1, 2, 3))
+                if same.any():
+                    seen.add(mirrored)
+                    break
+            else:
+                pytest.fail("a photo of no view")
+    assert seen == {False, True}
+
+
+def test_photos_alone_are_kept_where_images_are_not_masked(index, tmp_path):
+    ours = {"mask_image": False, "feature_views": 1, "corrupted_cache": 0.5}
+    network = build(**ours)
+    store = feature_store.open_store(network, index, CLASSES, tmp_path / "store")
+    assert store.classes[1].features.shape[1] == 1
+    trained = model.on_features(network)
+    trained.compile("sgd", jit_compile=False)
+    batches = store.batches(network.config)
+    history = trained.fit(batches, steps_per_epoch=2, verbose=0, shuffle=False).history
+    assert np.all(np.isfinite(history["loss"]))
+    with pytest.raises(ValueError, match="mask_image was False"):
+        feature_store.open_store(build(feature_views=1), index, CLASSES, tmp_path / "store")
 
 
 # === Resuming ===

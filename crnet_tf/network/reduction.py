@@ -1,0 +1,110 @@
+"""Principal components of an encoder's levels, for `backbones.ReduceLevels`: measured on
+photos, kept in a file, put into an encoder."""
+
+import io
+import os
+import pathlib
+from collections.abc import Iterable
+
+import keras
+import numpy as np
+
+from crnet_tf.common import files
+from crnet_tf.common.errors import InputError
+
+CELLS = 100  # of each photo, at random
+
+
+def measure(encoder: keras.Model, photos: Iterable, seed: int = 0) -> dict[str, np.ndarray]:
+    """Mean and principal directions of each level's cells of length 1.
+
+    Args:
+        encoder: with a `ReduceLevels` at its end.
+        photos: float32 [S,S,3] RGB 0..255, 150 or more.
+
+    Returns:
+        {`mean0` [F], `basis0` [F,C], `kept0` []: share of the variance, `mean1`, ...}.
+
+    Raises:
+        InputError: too few photos for so many directions.
+    """
+    random, sampled = np.random.default_rng(seed), []
+    reduce = encoder.get_layer("reduce")
+    levels = keras.Model(encoder.input, reduce.input)
+    for photo in photos:
+        found = levels(photo[None], training=False)
+        sampled.append([_sample(keras.ops.convert_to_numpy(one), random) for one in found])
+    measured = {}
+    for number, (cells, channels) in enumerate(
+        zip(zip(*sampled, strict=True), reduce.channels, strict=True)
+    ):
+        cells = np.concatenate(cells)
+        if len(cells) < 4 * channels:
+            raise InputError(
+                f"reduction: expected photos with at least {4 * channels} cells for {channels} "
+                f"components, received {len(cells)} of {len(sampled)} photos. Give more photos."
+            )
+        mean, basis, kept = _principal(cells, channels)
+        measured |= {f"mean{number}": mean, f"basis{number}": basis, f"kept{number}": kept}
+    return measured
+
+
+def _sample(level, random):
+    cells = level.reshape(-1, level.shape[-1]).astype("float32")
+    cells = cells[random.permutation(len(cells))[:CELLS]]
+    return cells / np.maximum(np.linalg.norm(cells, axis=1, keepdims=True), 1e-6)
+
+
+def _principal(cells, channels):
+    mean = cells.mean(axis=0)
+    values, vectors = np.linalg.eigh(np.cov(cells - mean, rowvar=False))  # ascending
+    kept = values[-channels:].sum() / max(values.sum(), 1e-12)
+    return mean, vectors[:, ::-1][:, :channels].astype("float32"), np.float32(kept)
+
+
+def put(encoder: keras.Model, measured: dict[str, np.ndarray]) -> None:
+    """Sets an encoder's `ReduceLevels`.
+
+    Raises:
+        InputError: the components are of another backbone or of other channels.
+    """
+    reduce = encoder.get_layer("reduce")
+    for number, (mean, basis) in enumerate(zip(reduce.means, reduce.bases, strict=True)):
+        found = measured.get(f"basis{number}")
+        if found is None or found.shape != tuple(basis.shape):
+            shape = None if found is None else found.shape
+            raise InputError(
+                f"reduction: expected components {tuple(basis.shape)} of level {number}, "
+                f"received {shape}. Make the file anew with the same --backbone and "
+                "--level_channels."
+            )
+        mean.assign(measured[f"mean{number}"])
+        basis.assign(found)
+
+
+def save(measured: dict[str, np.ndarray], path: str | os.PathLike) -> None:
+    """Writes the components as a .npz file."""
+    content = io.BytesIO()
+    np.savez(content, **measured)
+    files.write_bytes(path, content.getvalue())
+
+
+def load(encoder: keras.Model, path: str | os.PathLike) -> None:
+    """Puts the components of a file into an encoder.
+
+    Raises:
+        FileNotFoundError: there is none. InputError: it is another file, or does not fit.
+    """
+    if not pathlib.Path(path).is_file():
+        raise FileNotFoundError(
+            f"reduction: no file {str(path)!r}. Make it with python -m crnet_tf.reduce, or "
+            "leave the flag out."
+        )
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            measured = dict(archive)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"reduction: expected a .npz file of crnet_tf.reduce, received {path} ({error})."
+        ) from error
+    put(encoder, measured)
