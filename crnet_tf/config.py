@@ -294,7 +294,31 @@ def check_numbers(name: str, values: str, expected: str) -> None:
 
 # Departures from the defaults, by name. Flags given on the command line win over a preset.
 PRESETS = {
-    "paper": {},
+    "paper": {"calibrate": False},
+    "ours": {
+        "image_size": 225,
+        "feature_levels": "reduced",
+        "similarity": True,
+        "gate": "residual",
+        "mask_image": False,
+        "channels": 128,
+        "support_weight": 0.0,
+        "corrupted_cache": 0.5,
+        "without_common_class": 0.2,
+        "drop_novel_images": True,
+        "augment": "none",
+        "feature_views": 1,
+        "mirror_features": True,
+        "optimizer": "adamw",
+        "learning_rate": 7e-4,
+        "schedule": "cosine",
+        "warmup_steps": 30,
+        "clip_norm": 1.0,
+        "ema": 0.99,
+        "steps": 900,
+        "steps_per_epoch": 150,
+        "val_episodes": 60,
+    },
     "canet": {"feature_levels": "canet", "dropout": 0.5},
     "demo": {
         "backbone": "tiny",
@@ -323,6 +347,7 @@ def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
     fields.define_flags(Config, values)
 
 
-def from_flags(default_preset: str = "paper", values: flags.FlagValues = flags.FLAGS) -> Config:
+def from_flags(default_preset: str = "", values: flags.FlagValues = flags.FLAGS) -> Config:
     """Config from the command line: preset first, explicitly given flags over it."""
-    return fields.from_flags(Config, PRESETS[values.preset or default_preset], values)
+    preset = values.preset or default_preset
+    return fields.from_flags(Config, PRESETS[preset] if preset else {}, values)

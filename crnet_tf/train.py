@@ -57,7 +57,7 @@ def main():
     if not args.records:
         notice = DEMO_NOTICE
         print(notice, flush=True)
-    settings = config.from_flags("paper" if args.records else "demo")
+    settings = config.from_flags("" if args.records else "demo")
     if args.feature_store and not settings.feature_views:
         raise InputError(
             "feature_store: expected --feature_views beside it, which says how many views of "

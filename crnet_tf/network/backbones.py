@@ -88,9 +88,9 @@ class ReduceLevels(layers.Layer):
 
     Every cell of a level gets length 1, so that no level drowns the others, loses the mean of
     all photos' cells, which tells nothing from anything, and keeps the C directions in which
-    photos differ most. `mean` and `basis` of each level come from unlabelled photos
-    (`training/reduction.py`); before that they are 0 and random. A last level of every other
-    cell is resized to the others' grid.
+    photos differ most, at a variance of about 1. `mean` and `basis` of each level come from
+    unlabelled photos (`reduction.py`); before that they are 0 and random. A last level of every
+    other cell is resized to the others' grid.
     """
 
     def __init__(self, channels, **kwargs):

@@ -32,8 +32,8 @@ def measure(encoder: keras.Model, photos: Iterable, seed: int = 0) -> dict[str, 
     reduce = encoder.get_layer("reduce")
     levels = keras.Model(encoder.input, reduce.input)
     for photo in photos:
-        found = levels(photo[None], training=False)
-        sampled.append([_sample(keras.ops.convert_to_numpy(one), random) for one in found])
+        found = levels.predict_on_batch(np.asarray(photo)[None])
+        sampled.append([_sample(one, random) for one in found])
     measured = {}
     for number, (cells, channels) in enumerate(
         zip(zip(*sampled, strict=True), reduce.channels, strict=True)
@@ -58,8 +58,10 @@ def _sample(level, random):
 def _principal(cells, channels):
     mean = cells.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(cells - mean, rowvar=False))  # ascending
-    kept = values[-channels:].sum() / max(values.sum(), 1e-12)
-    return mean, vectors[:, ::-1][:, :channels].astype("float32"), np.float32(kept)
+    kept = values[-channels:]
+    # So that components have a variance of about 1, whatever the level.
+    basis = vectors[:, ::-1][:, :channels] / np.sqrt(max(kept.mean(), 1e-12))
+    return mean, basis.astype("float32"), np.float32(kept.sum() / max(values.sum(), 1e-12))
 
 
 def put(encoder: keras.Model, measured: dict[str, np.ndarray]) -> None:

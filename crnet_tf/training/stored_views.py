@@ -6,10 +6,16 @@ import zlib
 import numpy as np
 import tensorflow as tf
 
+from crnet_tf.common.errors import InputError
 from crnet_tf.config import Config
 from crnet_tf.images.mask_values import VOID
-from crnet_tf.network.parts import BRANCHES
 from crnet_tf.training.corrupted_masks import with_query_caches
+
+# What is mirrored together.
+MIRRORED = (
+    ("support_features", "category_features", "support_mask"),
+    ("query_features", "query_mask"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,27 +92,30 @@ class FeatureStore:
             episode["category_features"] = views.features[support, 1]
         if settings.without_common_class and random.random() < settings.without_common_class:
             episode |= self._of_another_class(random, support_class, view[1])
-        if settings.mirror_features:
-            for branch in BRANCHES:
-                if random.random() < 0.5:
-                    mirrored = [name for name in episode if name.startswith(branch)]
-                    mirrored += ["category_features"] if branch == "support" else []
-                    episode |= {n: episode[n][:, ::-1] for n in mirrored if n in episode}
+        for names in MIRRORED if settings.mirror_features else ():
+            if random.random() < 0.5:
+                episode |= {n: episode[n][:, ::-1] for n in names if n in episode}
         return episode
 
     def _of_another_class(self, random, class_id, view):
         """A query that does not show the class: what is void in it stays so, the rest is
         background."""
         names = {*self.classes[class_id].names}
-        while True:
-            other = self.classes[
-                random.choice([c for c in sorted(self.classes) if c != class_id])
-            ]
-            photo = random.choice(other.drawn)
-            if other.names[photo] not in names:
-                query = _photo("query", other, photo * self.views + view)
-                mask = query["query_mask"]
-                return query | {"query_mask": np.where(mask == VOID, mask, 0).astype(np.uint8)}
+        others = {
+            c: [number for number in views.drawn if views.names[number] not in names]
+            for c, views in sorted(self.classes.items())
+        }
+        possible = [c for c, numbers in others.items() if numbers]
+        if not possible:
+            raise InputError(
+                "without_common_class: expected photos that do not show the class, received "
+                f"none for class {class_id}. Leave the flag out, or add photos."
+            )
+        other = random.choice(possible)
+        row = random.choice(others[other]) * self.views + view
+        query = _photo("query", self.classes[other], row)
+        mask = query["query_mask"]
+        return query | {"query_mask": np.where(mask == VOID, mask, 0).astype(np.uint8)}
 
 
 def _photo(branch, views, row):

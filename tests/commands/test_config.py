@@ -12,7 +12,7 @@ from crnet_tf import config
 from crnet_tf.config import PRESETS, Config
 
 
-def parsed(*arguments, default="paper"):
+def parsed(*arguments, default=""):
     """Config of a command line, in a flag registry of its own."""
     values = flags.FlagValues()
     config.define_flags(values)
@@ -30,6 +30,13 @@ def test_flags_win_over_the_preset_and_the_preset_over_the_defaults():
     assert settings.dropout == 0.25
     assert settings.fold == 2
     assert parsed(default="demo") == Config(**PRESETS["demo"])
+
+
+def test_the_papers_preset_is_the_paper_and_nothing_else():
+    paper = parsed("--preset=paper")
+    assert paper == Config(calibrate=False) and paper.calibrated_threshold == 0.5
+    assert (paper.feature_levels, paper.channels, paper.refine_steps) == ("paper", 256, 5)
+    assert not (paper.similarity or paper.corrupted_cache or paper.prototype_weight)
 
 
 @pytest.mark.parametrize("name", PRESETS)
