@@ -182,7 +182,7 @@ def build_backbone(
     else:
         levels = [trunk.get_layer(level).output for level in feature_levels]
         found = keras.Model(trunk.input, levels, name=name)(normalized)
-        features = layers.Concatenate(name="levels")(found) if len(levels) > 1 else found
+        features = layers.Concatenate(name="levels")(found) if len(levels) > 1 else found[0]
     encoder = keras.Model(image, features, name="encoder")
     encoder.trainable = trainable
     if not last_stage or feature_levels[-1] == deepest:

@@ -121,7 +121,7 @@ def test_what_a_network_does_not_have_is_not_asked(part):
 
 
 def test_the_table_has_every_change_and_its_interval():
-    found = probing.summary({"novel": probed(lively())})
+    found = probing.summary({"novel": probed(lively(similarity=True))})
     lines = probing.table(found).splitlines()
     assert len(lines) == 2 + len(probing.CHANGES)
     row = next(line for line in lines if probing.TRUE_CACHE in line)

@@ -33,7 +33,7 @@ def test_a_damaged_mask_still_tells_where_the_object_is_and_never_exactly():
     truth = resize_area(square()[None].astype("float32"), SIZE)[0, ..., 0] > 0.5
     found = caches(1.0)[..., 1]
     wrong = ((found > 0.5) != np.array(truth)).mean(axis=(1, 2))
-    assert 0.02 < np.median(wrong) < 0.25 < np.mean(truth) + 0.01
+    assert 0.02 < np.median(wrong) < 0.2
     assert len(np.unique(found.round(5), axis=0)) == len(found)
     assert found.min() > 0.04 and found.max() < 0.96
 
