@@ -2,17 +2,20 @@
 
     python -m crnet_tf.evaluate --checkpoint=runs/voc1/best.keras --records=records/voc
     python -m crnet_tf.evaluate ... --shot=1,5 --kshot=fusion,finetune+fusion --seeds=5
+    python -m crnet_tf.evaluate --compare=runs/a/evaluation,runs/b/evaluation
 
 By default the protocol `crnet`: 1-shot episodes of the fold's unseen classes out of the val
 split, IoU at the photo's own size, void ignored. Writes, into --out, `evaluation.json`, the
 table as `scores.md`, every episode in `episodes.jsonl`, what was drawn as `manifest-*.jsonl`,
-panels and charts as PNG, a page `report.html`, and `logs/` for TensorBoard.
+panels and charts as PNG, a page `report.html`, and `logs/` for TensorBoard. --compare prints
+instead how much better one evaluation is than another of the same episodes.
 """
 
 from absl import flags
 
 from crnet_tf.common import cli, fields, files
-from crnet_tf.evaluation import results, statement
+from crnet_tf.common.errors import InputError
+from crnet_tf.evaluation import comparing, results, statement
 from crnet_tf.evaluation.protocols import PROTOCOLS
 from crnet_tf.evaluation.run import Run
 from crnet_tf.options import KSHOT, Options
@@ -22,7 +25,13 @@ from crnet_tf.reporting import pages
 def define_flags():
     text, number = flags.DEFINE_string, flags.DEFINE_integer
     text("checkpoint", None, "A .keras file written by training; default: the one of CRNet-TF.")
-    text("records", None, "Folder of records with index.json.", required=True)
+    text("records", None, "Folder of records with index.json; needed but for --compare.")
+    flags.DEFINE_list(
+        "compare",
+        None,
+        "Two folders of evaluations, or two patterns of one folder a fold: prints the paired "
+        "difference of their mIoU with its 95 % interval.",
+    )
     text("out", None, "Folder of the results; default: evaluation/, beside your checkpoint.")
     flags.DEFINE_enum(
         "classes",
@@ -47,7 +56,17 @@ def define_flags():
 
 
 def main():
-    run = Run(flags.FLAGS)
+    args = flags.FLAGS
+    if args.compare is not None:
+        if len(args.compare) != 2:
+            raise InputError(
+                f"--compare: expected two folders, joined by a comma, received {args.compare}."
+            )
+        print(comparing.compare(*args.compare))
+        return
+    if not args.records:
+        raise InputError("--records: expected a folder of records, received none. Give one.")
+    run = Run(args)
     combinations = run.combinations()
     files.make_folder(run.out)
     pages.clear(run.out)

@@ -146,11 +146,13 @@ def _methods(answer, others, learner, size):
 def _line(entry, probability, truth):
     """What `episodes.jsonl` says of an episode."""
     predicted, valid = probability > 0.5, truth != VOID
+    areas = metrics.areas(predicted, truth)
     return {
         "class_id": entry.class_id,
         "support": list(entry.support),
         "query": entry.query,
-        "iou": metrics.class_iou(metrics.areas(predicted, truth)),
+        "iou": metrics.class_iou(areas),
+        "areas": areas.tolist(),
         "foreground": float(np.mean(truth[valid] == 1)) if valid.any() else 0.0,
         "predicted": float(np.mean(predicted[valid])) if valid.any() else 0.0,
     }

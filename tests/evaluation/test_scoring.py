@@ -304,6 +304,7 @@ def test_the_line_of_an_episode_by_hand(archive):
         "support": ["photo1_1"],
         "query": "photo1_0",
         "iou": pytest.approx(5 / 15),
+        "areas": [[11 * 33, 21 * 33], [5 * 33, 15 * 33]],
         "foreground": pytest.approx(10 / 26),  # shares of what is not void
         "predicted": pytest.approx(10 / 26),
         "presence": pytest.approx(17 / 33),  # rows that are white
