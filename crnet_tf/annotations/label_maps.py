@@ -24,11 +24,12 @@ from crnet_tf.annotations.listing import (
     PhotoFile,
     check_file,
     files_by_name,
+    match_labels,
 )
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.progress import with_progress
 from crnet_tf.common.threads import futures_of
-from crnet_tf.images import label_files, photos
+from crnet_tf.images import label_files
 from crnet_tf.images.mask_values import VOID, label_value
 
 SPECIAL = {"background": 0, "void": VOID}
@@ -67,21 +68,10 @@ def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Pat
         )
     paths, problems = files_by_name(images, PHOTO_SUFFIXES)
     maps, twice = files_by_name(labels, LABEL_SUFFIXES)
-    problems += (
-        twice
-        + [
-            f"{path}: expected a label map of this name in {labels}, found none."
-            for name, path in paths.items()
-            if name not in maps
-        ]
-        + [
-            f"{path}: expected a photo of this name in {images}, found none."
-            for name, path in maps.items()
-            if name not in paths
-        ]
-    )
-    both = {name: maps[name] for name in sorted(paths.keys() & maps.keys())}
-    held = _read_all(both, table, problems)
+    matched, unmatched = match_labels(paths, maps, labels, "label map")
+    problems += twice + unmatched
+    maps = dict(sorted(matched.items()))
+    held = _read_all(maps, table, problems)
     wanted = [name for name in table.keys if name not in SPECIAL]
     present = [name for name in wanted if any(name in names for names, _ in held.values())]
     notes = [f"{n}: in no label map; not a class." for n in wanted if n not in present]
@@ -174,7 +164,8 @@ def _csv_rows(text):
 
 def _runs(path, in_colour):
     if in_colour:
-        pixels = photos.read_photo(path).astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+        pixels = label_files.read_colours(path).astype(np.int32)
+        pixels = pixels @ np.array([65536, 256, 1], np.int32)
     else:
         pixels = label_files.read_label(path)
     keys, lengths = label_files.runs(pixels)

@@ -9,6 +9,7 @@ from helpers.own_photos import (
     write_coco,
     write_folders,
     write_labelme,
+    write_photo,
 )
 
 from crnet_tf.annotations import class_folders, coco, coco_json, label_maps, labelme
@@ -19,6 +20,7 @@ from crnet_tf.images import png_files
 def test_masks_with_void(tmp_path):
     mask = np.array([[0, 1, 255]], np.uint8)
     png_files.write_png(tmp_path / "m.png", mask)
+    write_photo(tmp_path / "a.jpg", 0)
     label = class_folders.read_label(
         PhotoFile("a", tmp_path / "a.jpg", tmp_path / "m.png", (7,))
     )
