@@ -133,7 +133,15 @@ def list_photos(given) -> tuple[Listing, str]:
         )
     module = FORMATS[given.format]
     paths = [pathlib.Path(getattr(given, name)) for name in wanted]
-    return module.list_photos(*paths), f"{given.format}: {', '.join(map(str, paths))}"
+    listing = module.list_photos(*paths, **_format_options(given))
+    return listing, f"{given.format}: {', '.join(map(str, paths))}"
+
+
+def _format_options(given):
+    """Arguments of the format's `list_photos` that flags stand for."""
+    if given.format == "coco":
+        return {"crowds": given.crowds, "background": given.background}
+    return {"join_instances": given.instances} if given.format == "labelme" else {}
 
 
 def label_reader(given) -> Callable[[PhotoFile], np.ndarray]:
@@ -197,6 +205,11 @@ def define_flags() -> None:
     text("source", None, "folders: the class folders; labelme: photos with JSON files.")
     text("annotations", None, "coco: the JSON file.")
     text("images", None, "coco, labelmaps: folder of the photos.")
+    flags.DEFINE_enum("crowds", "void", coco_json.CROWDS, "coco: what iscrowd=1 means.")
+    flags.DEFINE_enum(
+        "background", None, coco_json.BACKGROUND, "coco: what a category background means."
+    )
+    flags.DEFINE_bool("instances", True, "labelme: cup-1, cup-2 are instances of cup.")
     text("labels", None, "labelmaps: folder of the label maps.")
     text("colours", None, "labelmaps: CSV or JSON table, NAME,ID or NAME,R,G,B.")
     mask_files.define_colour_flag()
@@ -213,10 +226,11 @@ def define_flags() -> None:
 
 def main():
     given = flags.FLAGS
+    read_label = label_reader(given)  # before the long work
     listing, source = list_photos(given)
     index = build_folder(
         listing,
-        label_reader(given),
+        read_label,
         source=source,
         folds=given.folds,
         test_classes=given.test_classes,

@@ -57,12 +57,16 @@ def test_files_as_windows_writes_them(tmp_path):
 def test_a_missing_list_table_or_annotation_file_is_said_plainly(tmp_path):
     pytest.importorskip("pycocotools")
     (tmp_path / "folder").mkdir()
-    readers = (read_lines, label_maps.read_table, coco_json._read, read_coco)
+    readers = (read_lines, label_maps.read_table, list_coco, read_coco)
     for read in readers:
         with pytest.raises(FileNotFoundError, match="none': expected.*nothing"):
             read(tmp_path / "none")
         with pytest.raises(FileNotFoundError, match="folder': expected.*received a folder"):
             read(tmp_path / "folder")
+
+
+def list_coco(path):
+    return coco_json.list_photos(path, path.parent)
 
 
 def read_coco(path):
