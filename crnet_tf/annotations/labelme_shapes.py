@@ -13,7 +13,8 @@ from crnet_tf.annotations.coco_masks import FARTHEST
 from crnet_tf.common.errors import InputError
 from crnet_tf.images.opening import DECODE_ERRORS
 
-FEWEST_POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2}  # kinds with an area
+# Kinds with an area; "rotation" is a turned rectangle of X-AnyLabeling.
+FEWEST_POINTS = {"polygon": 3, "rectangle": 2, "circle": 2, "mask": 2, "rotation": 4}
 _NUMBERED = re.compile(r"(.+?)-\d+")
 
 
@@ -130,7 +131,7 @@ def draw(size: tuple[int, int], shapes) -> np.ndarray:
     image = Image.new("L", size)
     canvas = ImageDraw.Draw(image)
     for value, kind, points in shapes:
-        if kind == "polygon":
+        if kind in ("polygon", "rotation"):
             canvas.polygon(points.ravel().tolist(), fill=value, outline=value)
         elif kind == "rectangle":
             # Two opposite corners, or all four, as X-AnyLabeling writes.

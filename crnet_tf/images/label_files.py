@@ -38,6 +38,14 @@ def read_label(path: PathLike, photo: PathLike | None = None) -> np.ndarray:
         What `read_picture` raises; InputError: it is in colours, a lossy format, or is
         transparent where it has ids.
     """
+    return read_numbered(path, photo)[0]
+
+
+def read_numbered(
+    path: PathLike, photo: PathLike | None = None
+) -> tuple[np.ndarray, dict[int, tuple[int, ...]]]:
+    """`read_label`, and {id: (R, G, B)} of those that occur in a file with a palette; raises
+    as it."""
     picture = _ids_in(path, photo)
     if _is_voc_anew(picture):
         raise InputError(
@@ -48,7 +56,11 @@ def read_label(path: PathLike, photo: PathLike | None = None) -> np.ndarray:
             "as it is, or name the classes by colours (pipelines.build_folder "
             "--format=labelmaps with a table NAME,R,G,B)."
         )
-    return _checked_ids(_grey_ids(picture), picture, path)
+    ids = _checked_ids(_grey_ids(picture), picture, path)
+    if picture.palette is None or ids is not picture.pixels:
+        return ids, {}
+    used = picture.used().tolist()
+    return ids, dict(zip(used, map(tuple, picture.palette[used].tolist()), strict=True))
 
 
 def read_voc_label(path: PathLike, photo: PathLike | None = None) -> np.ndarray:
