@@ -18,7 +18,7 @@ from crnet_tf.common import cli, fields, files
 from crnet_tf.common.errors import InputError
 from crnet_tf.fewshot.answers import decided
 from crnet_tf.fewshot.segmenter import Segmenter
-from crnet_tf.images import drawing, photos, png_files
+from crnet_tf.images import drawing, mask_files, photos, png_files
 from crnet_tf.images.labelled import LabelledPhoto, read_labelled
 from crnet_tf.images.output_files import TABLE, check_apart, results
 from crnet_tf.images.photo_folder import each_photo, query_paths
@@ -104,6 +104,7 @@ def define_flags():
     flags.DEFINE_integer(
         "class_id", None, "Class to take from masks that are label maps.", 1, upper_bound=254
     )
+    mask_files.define_colour_flag()
     flags.DEFINE_list(
         "support_class", None, "Class name of each support, to tell several apart: cat,cat,dog."
     )
@@ -133,8 +134,9 @@ def run(args, options: Options | None = None) -> None:
         )
     out, queries = pathlib.Path(args.out), query_paths(args.query)
     check_apart(out, args.query, *args.support, *args.support_mask)
+    colour = mask_files.parsed_colour(args.foreground_colour)
     supports = [  # before a network is loaded, which takes long
-        read_labelled(photo, mask, args.class_id)
+        read_labelled(photo, mask, args.class_id, colour)
         for photo, mask in zip(args.support, args.support_mask, strict=True)
     ]
     for support, name in zip(supports, args.support_mask, strict=True):

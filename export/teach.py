@@ -14,6 +14,7 @@ from absl import flags
 
 from crnet_tf.common import cli, fields
 from crnet_tf.data import labelled_folder
+from crnet_tf.images import mask_files
 from crnet_tf.network.checkpoint import checkpoint_or_start
 from crnet_tf.options import KSHOT, Options
 from export.graph.settings import Settings, Sizes
@@ -28,6 +29,7 @@ def define_flags():
     text = flags.DEFINE_string
     text("checkpoint", None, "A .keras file written by training; default: the one of CRNet-TF.")
     text("support_dir", None, "Folder of labelled photos, or of classes.", required=True)
+    mask_files.define_colour_flag()
     text("out", None, "Folder above the numbered versions.", required=True)
     flags.DEFINE_integer("version", None, "Number of this version; default: the next one.", 1)
     text("query", None, "Photo, or folder of photos, to compare on.")
@@ -45,7 +47,8 @@ def main():
     settings = fields.from_flags(Settings, {}, args)
     sizes = fields.from_flags(Sizes, {}, args)
     kinds = tflite.named(args.tflite)
-    classes = labelled_folder.read_classes(args.support_dir)
+    colour = mask_files.parsed_colour(args.foreground_colour)
+    classes = labelled_folder.read_classes(args.support_dir, colour)
     for number, (name, supports) in enumerate(classes.items(), 1):
         print(f"Class {number}: {name}, {len(supports)} labelled photos")
     most = fixed_size_files.photos_needed(kinds, MOST_REPRESENTATIVE)

@@ -12,6 +12,7 @@ val split; folds, or the classes of `--test_classes`, say which classes training
 Prints how many photos each class has.
 """
 
+import functools
 import pathlib
 from collections.abc import Callable, Sequence
 
@@ -25,7 +26,7 @@ from crnet_tf.common.errors import InputError
 from crnet_tf.data import folds as known_folds
 from crnet_tf.data.records import Index
 from crnet_tf.data.writing import filters
-from crnet_tf.images import photos
+from crnet_tf.images import mask_files, photos
 from pipelines.sources import own_splits
 from pipelines.writing import flags as writing_flags
 from pipelines.writing.listed import write_listed
@@ -132,7 +133,29 @@ def list_photos(given) -> tuple[Listing, str]:
         )
     module = FORMATS[given.format]
     paths = [pathlib.Path(getattr(given, name)) for name in wanted]
-    return module.list_photos(*paths), f"{given.format}: {', '.join(map(str, paths))}"
+    listing = module.list_photos(*paths, **_format_options(given))
+    return listing, f"{given.format}: {', '.join(map(str, paths))}"
+
+
+def _format_options(given):
+    """Arguments of the format's `list_photos` that flags stand for."""
+    if given.format == "coco":
+        return {"crowds": given.crowds, "background": given.background}
+    return {"join_instances": given.instances} if given.format == "labelme" else {}
+
+
+def label_reader(given) -> Callable[[PhotoFile], np.ndarray]:
+    """`read_label` of the format that the flags name, as they want it."""
+    colour = mask_files.parsed_colour(given.foreground_colour)
+    read_label = FORMATS[given.format].read_label
+    if colour is None:
+        return read_label
+    if given.format != "folders":
+        raise InputError(
+            f"{mask_files.FLAG}: expected --format=folders, whose masks have one colour, "
+            f"received --format={given.format}. Leave it out."
+        )
+    return functools.partial(read_label, colour=colour)
 
 
 def _check_none_given(*others):
@@ -182,8 +205,14 @@ def define_flags() -> None:
     text("source", None, "folders: the class folders; labelme: photos with JSON files.")
     text("annotations", None, "coco: the JSON file.")
     text("images", None, "coco, labelmaps: folder of the photos.")
+    flags.DEFINE_enum("crowds", "void", coco_json.CROWDS, "coco: what iscrowd=1 means.")
+    flags.DEFINE_enum(
+        "background", None, coco_json.BACKGROUND, "coco: what a category background means."
+    )
+    flags.DEFINE_bool("instances", True, "labelme: cup-1, cup-2 are instances of cup.")
     text("labels", None, "labelmaps: folder of the label maps.")
     text("colours", None, "labelmaps: CSV or JSON table, NAME,ID or NAME,R,G,B.")
+    mask_files.define_colour_flag()
     text("name", None, "Of the data set; default: the name of --out.")
     flags.DEFINE_integer("folds", None, "Folds the classes are dealt to; default 4.")
     flags.DEFINE_list("test_classes", None, "Instead: classes of the only fold, by name.")
@@ -197,10 +226,11 @@ def define_flags() -> None:
 
 def main():
     given = flags.FLAGS
+    read_label = label_reader(given)  # before the long work
     listing, source = list_photos(given)
     index = build_folder(
         listing,
-        FORMATS[given.format].read_label,
+        read_label,
         source=source,
         folds=given.folds,
         test_classes=given.test_classes,

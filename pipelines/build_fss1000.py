@@ -11,13 +11,14 @@ by a hash of their names (ours). All photos of the classes that train go to the 
 all others to val. Some published files are broken or misnamed: they are skipped and counted.
 """
 
+import functools
 import pathlib
 
 from absl import flags
 
 from crnet_tf.common import cli
 from crnet_tf.data.records import Index
-from crnet_tf.images import photos
+from crnet_tf.images import mask_files, photos
 from pipelines.sources import fss1000
 from pipelines.writing import flags as writing_flags
 from pipelines.writing.listed import write_listed
@@ -31,6 +32,7 @@ def build_fss1000(
     test_list: photos.PathLike,
     val_list: photos.PathLike | None = None,
     on_error: str = "skip",
+    colour: tuple[int, int, int] | None = None,
     **options,
 ) -> Index:
     """Builds the records of FSS-1000.
@@ -41,6 +43,7 @@ def build_fss1000(
         test_list: file of the test classes, a name a line.
         val_list: file of the classes to select checkpoints on; None draws 240 of the others,
             or a third where there are fewer.
+        colour: RGB that is foreground in the masks; None reads them as black and white.
         on_error, options: as in `write_listed`.
 
     Raises:
@@ -62,7 +65,7 @@ def build_fss1000(
     return write_listed(
         out,
         splits,
-        fss1000.read_label,
+        functools.partial(fss1000.read_label, colour=colour),
         dataset=DATASET,
         source=str(root),
         filter="none",
@@ -103,6 +106,7 @@ def define_flags() -> None:
     text("fss_dir", None, "The folder of class folders.", required=True)
     text("test_list", None, "fss_test_set.txt: test classes, a name a line.", required=True)
     text("val_list", None, "Classes to select checkpoints on; default: 240 by a hash.")
+    mask_files.define_colour_flag()
     writing_flags.define_flags(on_error="skip")
 
 
@@ -112,6 +116,7 @@ def main():
         given.fss_dir,
         test_list=given.test_list,
         val_list=given.val_list,
+        colour=mask_files.parsed_colour(given.foreground_colour),
         **writing_flags.options_of(given),
     )
     print(table(index))

@@ -16,7 +16,9 @@ from crnet_tf.annotations.listing import (
     Listing,
     PhotoFile,
     files_by_name,
+    match_labels,
 )
+from crnet_tf.common.folders import some_files
 from crnet_tf.images import mask_files
 from crnet_tf.images.mask_values import FOREGROUND, label_value
 
@@ -40,7 +42,7 @@ def list_photos(source: pathlib.Path) -> Listing:
             received = "those of a single class"
         raise FileNotFoundError(
             f"{str(source)!r}: expected folders CLASS/images and CLASS/masks, received "
-            f"{received}. {remedy}"
+            f"{received}. {remedy}{some_files(source)}"
         )
     photos, problems, notes, names = [], [], [], []
     for folder in folders:
@@ -50,13 +52,14 @@ def list_photos(source: pathlib.Path) -> Listing:
             names.append(folder.name)
             photos += found
         else:
-            notes.append(f"{folder}: no photo with a mask; not a class.")
+            notes.append(f"{folder}: no photo with a mask; not a class.{some_files(folder)}")
     return Listing(tuple(names), photos, problems, notes)
 
 
-def read_label(photo: PhotoFile) -> np.ndarray:
-    """Label map uint8 [H,W] of a photo, drawn from its mask."""
-    mask = mask_files.read_mask(photo.label)
+def read_label(photo: PhotoFile, colour: tuple[int, int, int] | None = None) -> np.ndarray:
+    """Label map uint8 [H,W] of a photo, drawn from its mask: of what has this colour, if one
+    is given."""
+    mask = mask_files.read_mask(photo.label, photo=photo.path, colour=colour)
     mask_files.check_foreground(mask, photo.label)
     (class_id,) = photo.classes
     return np.where(mask == FOREGROUND, np.uint8(label_value(class_id)), mask)
@@ -69,27 +72,9 @@ def _pairs(folder, class_id):
         masks, twice = files_by_name(folder / "masks", LABEL_SUFFIXES)
     images, problems = files_by_name(folder / "images", PHOTO_SUFFIXES)
     problems += twice
-    found = []
-    for name, path in images.items():
-        if name in masks:
-            found.append(PhotoFile(f"{folder.name}/{name}", path, masks[name], (class_id,)))
-        else:
-            problems.append(
-                f"{path}: expected a mask {folder}/masks/{name}.png, found none."
-                f"{_nearly(folder / 'masks', name)}"
-            )
-    problems += [
-        f"{masks[name]}: expected its photo in {folder}/images, found none."
-        for name in sorted(masks.keys() - images.keys())
+    matched, unmatched = match_labels(images, masks, folder / "masks", "mask")
+    found = [
+        PhotoFile(f"{folder.name}/{name}", images[name], mask, (class_id,))
+        for name, mask in matched.items()
     ]
-    return found, problems
-
-
-def _nearly(masks, name):
-    """A word on a file such as NAME_mask.png or NAME.jpg (but not NAME2.png)."""
-    path = masks / name
-    for other in sorted(path.parent.iterdir()) if path.parent.is_dir() else []:
-        rest = other.name.removeprefix(path.name)
-        if rest != other.name and not rest[:1].isalnum():
-            return f" There is {other.name}: a mask is a PNG of its photo's name."
-    return ""
+    return found, problems + unmatched

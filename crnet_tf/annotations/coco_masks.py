@@ -46,7 +46,7 @@ def draw_object(segmentation: list | dict, height: int, width: int) -> Drawn:
 
     Args:
         segmentation: polygons [[x, y, x, y ...], ...], cut off at the photo's border, or run
-            lengths {"size": [H, W], "counts": list or packed text}.
+            lengths {"size": [H, W], "counts": list or packed text}, or a list of such.
 
     Raises:
         ValueError: it is neither, lies absurdly far away, or does not fill the photo.
@@ -58,6 +58,9 @@ def draw_object(segmentation: list | dict, height: int, width: int) -> Drawn:
         raise InputError(
             f"expected polygons or run lengths, received {type(segmentation).__name__}"
         )
+    if segmentation and all(isinstance(part, dict) for part in segmentation):
+        masks = [_from_runs(part, height, width) for part in segmentation]
+        return Drawn(0, 0, np.logical_or.reduce(masks))
     polygons = [_checked(polygon, height, width) for polygon in segmentation]
     polygons = [polygon for polygon in polygons if len(polygon) >= 6]  # a line has no area
     if not polygons:
@@ -97,6 +100,9 @@ def _checked(polygon, height, width):
 def _from_runs(segmentation, height, width):
     """Run lengths count pixels down the columns: background, object, background ..."""
     counts = segmentation["counts"]
+    if isinstance(counts, str) and counts.startswith("b'"):
+        # Bytes that a program wrote as Python shows them.
+        counts = counts[2:].removesuffix("'").replace("\\\\", "\\")
     if isinstance(counts, str | bytes):
         counts = _unpacked_counts(counts.encode() if isinstance(counts, str) else counts)
     possible = all(0 <= count <= height * width for count in counts)

@@ -24,11 +24,12 @@ from crnet_tf.annotations.listing import (
     PhotoFile,
     check_file,
     files_by_name,
+    match_labels,
 )
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.progress import with_progress
 from crnet_tf.common.threads import futures_of
-from crnet_tf.images import label_files, photos
+from crnet_tf.images import label_files
 from crnet_tf.images.mask_values import VOID, label_value
 
 SPECIAL = {"background": 0, "void": VOID}
@@ -67,21 +68,10 @@ def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Pat
         )
     paths, problems = files_by_name(images, PHOTO_SUFFIXES)
     maps, twice = files_by_name(labels, LABEL_SUFFIXES)
-    problems += (
-        twice
-        + [
-            f"{path}: expected a label map of this name in {labels}, found none."
-            for name, path in paths.items()
-            if name not in maps
-        ]
-        + [
-            f"{path}: expected a photo of this name in {images}, found none."
-            for name, path in maps.items()
-            if name not in paths
-        ]
-    )
-    both = {name: maps[name] for name in sorted(paths.keys() & maps.keys())}
-    held = _read_all(both, table, problems)
+    matched, unmatched = match_labels(paths, maps, labels, "label map")
+    problems += twice + unmatched
+    pairs = {name: (matched[name], paths[name]) for name in sorted(matched)}
+    held = _read_all(pairs, table, problems)
     wanted = [name for name in table.keys if name not in SPECIAL]
     present = [name for name in wanted if any(name in names for names, _ in held.values())]
     notes = [f"{n}: in no label map; not a class." for n in wanted if n not in present]
@@ -92,7 +82,7 @@ def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Pat
         PhotoFile(
             name,
             paths[name],
-            (maps[name], table.in_colour, drawing, held[name][1]),
+            (matched[name], table.in_colour, drawing, held[name][1]),
             tuple(sorted(ids[n] for n in held[name][0] if n in ids)),
         )
         for name in paths
@@ -105,7 +95,7 @@ def read_label(photo: PhotoFile) -> np.ndarray:
     """Label map uint8 [H,W] of a photo: its own map with the values of our class ids."""
     path, in_colour, drawing, runs = photo.label
     if runs is None:
-        runs = _runs(path, in_colour)
+        runs, _ = _runs(path, photo.path, in_colour)
     drawing = {0: 0} | ({} if in_colour else {VOID: VOID}) | drawing
     known = sorted(drawing)
     values = np.array([drawing[key] for key in known], np.uint8)
@@ -172,26 +162,30 @@ def _csv_rows(text):
     return [(row[0], row[1:]) for row in rows if [c.lower() for c in row[:2]] not in heads]
 
 
-def _runs(path, in_colour):
+def _runs(path, photo, in_colour):
+    """A label map as `Runs`, and {id: colour} of its palette, where ids are read from one."""
+    colours = {}
     if in_colour:
-        pixels = photos.read_photo(path).astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+        pixels = label_files.read_colours(path, photo).astype(np.int32)
+        pixels = pixels @ np.array([65536, 256, 1], np.int32)
     else:
-        pixels = label_files.read_label(path)
+        pixels, colours = label_files.read_numbered(path, photo)
     keys, lengths = label_files.runs(pixels)
-    return Runs(keys, lengths.astype(np.int32), pixels.shape)
+    return Runs(keys, lengths.astype(np.int32), pixels.shape), colours
 
 
 def _read_all(maps, table, problems):
     """{name: (names of the table in its map, `Runs` or None where there is no room)}.
 
     Args:
-        maps: {name: path}. problems: gets those of maps that are left out.
+        maps: {name: (path, photo)}. problems: gets those of maps that are left out.
     """
-    held, room = {}, KEPT_MB << 20
+    held, room, palette = {}, KEPT_MB << 20, {}
     done = futures_of(functools.partial(_read, table=table), maps.values())
     for name, future in zip(maps, with_progress(done, "label maps", len(maps)), strict=True):
         try:
-            names, runs = future.result()
+            names, runs, colours = future.result()
+            _check_palette(maps[name][0], colours, palette)
         except (OSError, InputError) as error:
             problems.append(str(error))
             continue
@@ -204,12 +198,30 @@ def _read_all(maps, table, problems):
     return held
 
 
-def _read(path, table):
-    """Names of the table that occur in a label map, and the map as `Runs`.
+def _check_palette(path, colours, palette):
+    """Raises InputError where an id has another colour than in the maps before it.
+
+    Args:
+        palette: {id: (colour, path)} of those; gets what is new.
+    """
+    for number, colour in colours.items():
+        known, first = palette.setdefault(number, (colour, path))
+        if known != colour:
+            raise InputError(
+                f"{path}: expected one colour for id {number} in all label maps, received "
+                f"{colour}, where {first} has {known}: a program may have numbered each "
+                "palette anew. Export them again, or give colours in the table: NAME,R,G,B."
+            )
+
+
+def _read(pair, table):
+    """Names of the table that occur in a label map, the map as `Runs`, and the colours of its
+    palette.
 
     All its pixels must have a name.
     """
-    runs = _runs(path, table.in_colour)
+    path, photo = pair
+    runs, colours = _runs(path, photo, table.in_colour)
     present = set(np.unique(runs.keys).tolist())
     known = {0, *table.keys.values()} | (set() if table.in_colour else {VOID})
     if present - known:
@@ -221,4 +233,4 @@ def _read(path, table):
             f"{', '.join(map(str, shown[:5]))}{' ...' if shown[5:] else ''}. Add "
             "them to the table, or export the map without smoothing and compression."
         )
-    return {name for name, key in table.keys.items() if key in present}, runs
+    return {name for name, key in table.keys.items() if key in present}, runs, colours

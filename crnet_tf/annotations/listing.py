@@ -4,14 +4,19 @@ Each input format has a module that lists (`list_photos`) and one function that 
 listed into a label map (`read_label`); the rest is alike for all.
 """
 
+import json
 import os
 import pathlib
+import unicodedata
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from crnet_tf.common.errors import InputError
+from crnet_tf.common.folders import some_files
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 LABEL_SUFFIXES = (".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+PHOTO_SUFFIXES = (*JPEG_SUFFIXES, *LABEL_SUFFIXES, ".avif", ".heic", ".heif")
 # What reading values out of JSON of another format raises.
 MALFORMED = (
     ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
@@ -87,6 +92,22 @@ def read_lines(path: os.PathLike | str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
+def read_json(path: pathlib.Path, object_hook: Callable[[dict], Any] | None = None) -> Any:
+    """The content of a JSON file in UTF-8, UTF-16 or UTF-32.
+
+    Raises:
+        InputError: it is in another encoding; what else JSON readers raise is in `MALFORMED`.
+    """
+    try:
+        return json.loads(path.read_bytes(), object_hook=object_hook)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: expected JSON in UTF-8, received text in another encoding "
+            f"({error.reason} at byte {error.start}). Save it again as UTF-8: an editor does "
+            "so, or iconv -f gbk -t utf-8 (instead of gbk maybe cp1252, shift_jis ...)."
+        ) from error
+
+
 def text_in(entry: dict, key: str) -> str:
     """The text that an entry of a JSON file has under `key`.
 
@@ -131,5 +152,56 @@ def second_of_name(path: pathlib.Path, first: pathlib.Path) -> str:
 
 
 def photo_name(path: pathlib.Path, root: pathlib.Path) -> str:
-    """Id of a photo: its path below `root`, with slashes, without suffix."""
-    return path.relative_to(root).with_suffix("").as_posix()
+    """Id of a photo: its path below `root`, with slashes, without suffix; accents as NFC."""
+    return text_of_name(path.relative_to(root).with_suffix("").as_posix())
+
+
+def text_of_name(name: str) -> str:
+    """A name with its accents in one encoding (NFC): file systems and archives differ."""
+    return unicodedata.normalize("NFC", name)
+
+
+def match_labels(
+    photos: dict[str, pathlib.Path],
+    labels: dict[str, pathlib.Path],
+    folder: pathlib.Path,
+    kind: str,
+) -> tuple[dict[str, pathlib.Path], list[str]]:
+    """{photo name: file of its labels}, and a problem for each that has no counterpart.
+
+    The labels of x.jpg are called x.png or x.jpg.png.
+
+    Args:
+        photos, labels: of `files_by_name`.
+        folder: of the labels.
+        kind: what these are, for errors: "mask", "label map".
+    """
+    found, problems, left = {}, [], dict(labels)
+    for name, path in photos.items():
+        names = (name, name + path.suffix, name + path.suffix.lower())
+        given = [left.pop(one) for one in names if one in left]
+        if given:
+            found[name] = given[0]
+            problems += [second_of_name(other, given[0]) for other in given[1:]]
+        else:
+            problems.append(
+                f"{path}: expected a {kind} {folder}/{name}.png, found none."
+                f"{_nearly(folder / name, kind) or some_files(folder)}"
+            )
+    problems += [
+        f"{path}: expected a photo of this name, {name}, found none among {len(photos)}."
+        for name, path in left.items()
+    ]
+    return found, problems
+
+
+def _nearly(wanted, kind):
+    """A word on a file such as NAME_mask.png or NAME.jpg (but not NAME2.png)."""
+    for other in sorted(wanted.parent.iterdir()) if wanted.parent.is_dir() else []:
+        rest = other.name.removeprefix(wanted.name)
+        if rest != other.name and not rest[:1].isalnum():
+            lossy = other.suffix.lower() in JPEG_SUFFIXES
+            return f" There is {other.name}: a {kind} is a PNG of its photo's name" + (
+                ", no JPEG, whose compression changes what stands at the edges." * lossy or "."
+            )
+    return ""

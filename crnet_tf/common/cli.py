@@ -1,14 +1,27 @@
 """How every command of this project starts."""
 
 import logging as standard_logging
+import pathlib
 import sys
 from collections.abc import Callable
 
 from absl import app, flags, logging
 
+from crnet_tf.common import backend
 from crnet_tf.common.errors import InputError, UserError
 
 MISTAKES = (UserError, OSError)  # of the user, or of what lies on the disk
+_PACKAGES = ("crnet_tf", "pipelines", "export")
+
+
+def _check_backend(program: pathlib.Path) -> None:
+    """Ends a command of this project where Keras cannot be used: when this file is imported,
+    as its other imports take Keras with them."""
+    if program.parent.name in _PACKAGES and (said := backend.complaint(program.stem)):
+        raise SystemExit(f"error: {said}")
+
+
+_check_backend(pathlib.Path(sys.argv[0]))
 
 
 def run(main: Callable[[], None]) -> None:

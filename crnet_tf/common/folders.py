@@ -1,6 +1,7 @@
 """A folder that is whole or not there: built in a hidden sibling, then moved into place."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import shutil
@@ -54,6 +55,22 @@ def holds(out: pathlib.Path, mark: str, is_ours: Callable[[pathlib.Path], bool])
             "never deleted: choose another --out, or empty it yourself."
         )
     return there
+
+
+def some_files(folder: pathlib.Path) -> str:
+    """A sentence on what lies in a folder or below it, for an error that found something else:
+    three files at most."""
+    if not folder.is_dir():
+        return f" There is no folder {folder}."
+    found = list(itertools.islice(_visible(folder), 4))
+    names = ", ".join(str(path.relative_to(folder)) for path in found[:3])
+    return f" {folder} holds {names or 'no file'}{' and others' if found[3:] else ''}."
+
+
+def _visible(folder):
+    for root, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        yield from (pathlib.Path(root, name) for name in sorted(names) if name[0] != ".")
 
 
 def _is_folder(path):

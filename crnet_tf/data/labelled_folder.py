@@ -1,7 +1,7 @@
 """A folder of labelled photos, as people make one by hand -> supports by class.
 
-    DIR/NAME.jpg (or .jpeg, .png)
-    DIR/NAME_mask.png, or DIR/masks/NAME.png
+    DIR/NAME.jpg (or .png, .webp, .tif ...)
+    DIR/NAME_mask.png (or .bmp, .tif ...), or DIR/masks/NAME.png
 
 or as for `pipelines.build_folder`, DIR/images/NAME.jpg and DIR/masks/NAME.png. The class is
 called as the folder is. Folders within DIR are several classes.
@@ -10,18 +10,24 @@ called as the folder is. Folders within DIR are several classes.
 import os
 import pathlib
 
+from crnet_tf.annotations.listing import LABEL_SUFFIXES, PHOTO_SUFFIXES, text_of_name
 from crnet_tf.common.errors import InputError
+from crnet_tf.common.folders import some_files
 from crnet_tf.images.mask_values import VOID
 from crnet_tf.images.opening import PathLike
 from crnet_tf.images.labelled import LabelledPhoto, read_labelled
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
 IMAGES, MASKS, MASK_END = "images", "masks", "_mask"
 LAYOUT = f"NAME.jpg or NAME.png, with NAME{MASK_END}.png beside it or in {MASKS}/NAME.png"
 
 
-def read_classes(directory: PathLike) -> dict[str, list[LabelledPhoto]]:
+def read_classes(
+    directory: PathLike, colour: tuple[int, int, int] | None = None
+) -> dict[str, list[LabelledPhoto]]:
     """Labelled photos by class, both in the order of their names.
+
+    Args:
+        colour: RGB that is foreground in the masks; without, black and white masks.
 
     Raises:
         FileNotFoundError: no such folder, no photo in it, or a photo without mask.
@@ -49,10 +55,12 @@ def read_classes(directory: PathLike) -> dict[str, list[LabelledPhoto]]:
     # As the folders are called, whatever links point to.
     named = {folder.name: folder for folder in folders}
     named = named or {os.path.basename(os.path.abspath(directory)): directory}
-    return {name: read_class(folder) for name, folder in named.items()}
+    return {name: read_class(folder, colour) for name, folder in named.items()}
 
 
-def read_class(folder: pathlib.Path) -> list[LabelledPhoto]:
+def read_class(
+    folder: pathlib.Path, colour: tuple[int, int, int] | None = None
+) -> list[LabelledPhoto]:
     """Labelled photos of one class; errors as of `read_classes`."""
     found = _pictures(folder)
     files = [path for path in found if not path.stem.endswith(MASK_END)]
@@ -64,16 +72,39 @@ def read_class(folder: pathlib.Path) -> list[LabelledPhoto]:
         for path in sorted((folder / MASKS).iterdir()):
             if _is_picture(path):
                 _put(masks, path.stem, path)
+    _check_lossless(masks)
     if not files:
         raise FileNotFoundError(
             f"{folder}: expected at least one labelled photo, received none. Put photos there "
-            f"({LAYOUT})."
+            f"({LAYOUT}).{some_files(folder)}"
         )
     named = {}
     for path in files:
         _put(named, path.stem, path)
+    masks = _by_photo(named, masks)
     _check_pairs(named, masks)
-    return [read_labelled(path, masks[name]) for name, path in named.items()]
+    return [
+        read_labelled(path, masks[name], colour=colour) for name, path in named.items()
+    ]
+
+
+def _check_lossless(masks):
+    for path in masks.values():
+        if path.suffix.lower() not in LABEL_SUFFIXES:
+            raise InputError(
+                f"{path}: expected a mask in one of {', '.join(LABEL_SUFFIXES)}, received "
+                f"{path.suffix}, a lossy format, which changes what stands at the edges. "
+                "Export the mask again as PNG."
+            )
+
+
+def _by_photo(named, masks):
+    """The masks by the names of their photos; that of x.jpg may be called x.jpg.png."""
+    stems = {text_of_name(path.name): name for name, path in named.items()}
+    found = {}
+    for name, path in masks.items():
+        _put(found, stems.get(name, name), path)
+    return found
 
 
 def _check_pairs(named, masks):
@@ -87,11 +118,12 @@ def _check_pairs(named, masks):
         if name not in named:
             raise InputError(
                 f"{path}: expected the photo of this mask, {name} with one of "
-                f"{', '.join(SUFFIXES)}, received none. Add it, or move the mask away."
+                f"{', '.join(PHOTO_SUFFIXES)}, received none. Add it, or move the mask away."
             )
 
 
 def _put(named, name, path):
+    name = text_of_name(name)
     other = named.setdefault(name, path)
     if other is not path:
         raise InputError(
@@ -112,4 +144,4 @@ def _has_images(folder):
 
 def _is_picture(path):
     hidden = path.name.startswith(".")
-    return path.is_file() and not hidden and path.suffix.lower() in SUFFIXES
+    return path.is_file() and not hidden and path.suffix.lower() in PHOTO_SUFFIXES

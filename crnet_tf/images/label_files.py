@@ -1,53 +1,121 @@
-"""Label maps of a user as files -> arrays of class ids, and what is counted in such arrays.
+"""Label maps of a user as files -> arrays of class ids or colours, and what is counted in them.
 
 Pillow only, no TensorFlow: palette label maps must be read as indices, which TensorFlow's own
 decoder does not do (it paints them RGB).
 """
 
+import functools
+
 import numpy as np
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.images.opening import JPEGS, PathLike, load, opened
-from crnet_tf.images.orientation import upright
-from crnet_tf.images.photos import GREY16_MODES, header_size
+from crnet_tf.images.label_pictures import (
+    LabelPicture,
+    colours_of,
+    near,
+    no_label,
+    read_picture,
+)
+from crnet_tf.images.mask_values import VOID
+from crnet_tf.images.opening import JPEGS, PathLike
+from crnet_tf.images.photos import header_size
+from crnet_tf.images.png_files import voc_palette
 
-_LABEL_MODES = ("P", "L", "1")
-_UNITS = {"L;2": 85, "L;4": 17}  # of grey PNGs of 2 and 4 bits, in what Pillow makes of them
+_DARK = 40  # greys of a palette up to here are ids: nobody would see them as colours
 
 
-def read_label(path: PathLike) -> np.ndarray:
+def read_label(path: PathLike, photo: PathLike | None = None) -> np.ndarray:
     """Reads a label map: uint8 [H,W] class ids, 255 void; turned upright, as its photo is.
 
     A palette image (mode P, as in PASCAL VOC) gives its indices, a grey one of 1, 2, 4 or 8
-    bits its values.
+    bits its values. Where the colours of a palette say other ids than its indices, because a
+    program has numbered them anew, the grey ones among them are read, others refused.
+
+    Args:
+        photo: see `read_picture`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is damaged or truncated, has several channels or more than 8 bits, or is
-            a lossy JPEG.
+        What `read_picture` raises; InputError: it is in colours, a lossy format, or is
+        transparent where it has ids.
     """
-    return read_indexed(path)[0]
+    return read_numbered(path, photo)[0]
 
 
-def read_indexed(path: PathLike) -> tuple[np.ndarray, list[int] | None]:
-    """`read_label`, and the palette [r, g, b, r ...] of a file of mode P, None of any other."""
-    with opened(path, "a label map (PNG)") as (file, image):
-        unit = _UNITS.get(image.tile[0][3], 1) if image.format == "PNG" else 1
-        load(file, image)
-    if image.mode not in _LABEL_MODES:
+def read_numbered(
+    path: PathLike, photo: PathLike | None = None
+) -> tuple[np.ndarray, dict[int, tuple[int, ...]]]:
+    """`read_label`, and {id: (R, G, B)} of those that occur in a file with a palette; raises
+    as it."""
+    picture = _ids_in(path, photo)
+    if _is_voc_anew(picture):
         raise InputError(
-            f"{path}: expected a label map with one channel of class ids (palette or 8-bit "
-            f"grey PNG, mode {', '.join(_LABEL_MODES)}), received mode {image.mode}. "
-            f"{_label_remedy(image.mode)}"
+            f"{path}: expected a palette whose numbers are class ids, received the colours of "
+            f"PASCAL VOC under the numbers {_listed(picture.used())}, where VOC has "
+            f"{_listed(voc_ids(picture.palette[picture.used()]))}: a program that makes PNGs "
+            "smaller may have numbered them anew. Export the map again and leave the palette "
+            "as it is, or name the classes by colours (pipelines.build_folder "
+            "--format=labelmaps with a table NAME,R,G,B)."
         )
-    if image.format in JPEGS:
+    ids = _checked_ids(_grey_ids(picture), picture, path)
+    if picture.palette is None or ids is not picture.pixels:
+        return ids, {}
+    used = picture.used().tolist()
+    return ids, dict(zip(used, map(tuple, picture.palette[used].tolist()), strict=True))
+
+
+def read_voc_label(path: PathLike, photo: PathLike | None = None) -> np.ndarray:
+    """`read_label` of a data set in PASCAL VOC's colours: where all colours are VOC's, they
+    decide, whatever their numbers; also without a palette, in RGB.
+
+    Raises: as `read_label`.
+    """
+    picture = read_picture(path, photo)
+    if picture.is_coloured and picture.format not in JPEGS:
+        keys, inverse = np.unique(_keys(picture.pixels), return_inverse=True)
+        ids = voc_ids(np.stack([keys >> 16, keys >> 8 & 255, keys & 255], axis=-1))
+        if (ids >= 0).all():
+            ids = ids.astype(np.uint8)[inverse].reshape(picture.pixels.shape[:2])
+            return _checked_ids(ids, picture, path)
+    picture = _ids_in(path, photo)
+    if not _is_voc_anew(picture):
+        return _checked_ids(_grey_ids(picture), picture, path)
+    ids = np.maximum(voc_ids(picture.palette), 0).astype(np.uint8)[picture.pixels]
+    return _checked_ids(ids, picture, path)
+
+
+def read_colours(path: PathLike, photo: PathLike | None = None) -> np.ndarray:
+    """Reads a label map in colours: uint8 [H,W,3], black where it is transparent.
+
+    Raises:
+        What `read_picture` raises; InputError: it is a JPEG, or transparent parts have a
+        colour of their own, so that it is open whether they count.
+    """
+    picture = read_picture(path, photo)
+    check_lossless(picture, path)
+    colours = colours_of(picture)
+    if picture.visible is None:
+        return colours
+    hidden = colours[~picture.visible]
+    if not (near(hidden, 0) | near(hidden, 255)).all():
+        raise _transparent(path)
+    return np.where(picture.visible[..., None], colours, np.uint8(0))
+
+
+def check_lossless(
+    picture: LabelPicture, path: PathLike, lossy: tuple[str, ...] = JPEGS
+) -> None:
+    """Raises InputError for a picture of a format that is, or often is, lossy."""
+    if picture.format in lossy:
+        kind = "JPEG" if picture.format in JPEGS else picture.format
         raise InputError(
-            f"{path}: expected a label map in a lossless format (PNG), received JPEG, whose "
+            f"{path}: expected a label map in a lossless format (PNG), received {kind}, whose "
             "compression changes class ids at every border. Export the labels again as PNG."
         )
-    ids = np.array(upright(image), dtype=np.uint8)
-    palette = image.getpalette() if image.mode == "P" else None
-    return (ids if unit == 1 else ids // unit), palette
+
+
+def voc_ids(colours: np.ndarray) -> np.ndarray:
+    """int [N]: the ids that PASCAL VOC's colours uint8 [N,3] stand for, -1 for any other."""
+    return np.array([_voc_table().get(key, -1) for key in _keys(colours).tolist()], int)
 
 
 def check_size(photo: PathLike, size: tuple[int, int]) -> None:
@@ -88,10 +156,62 @@ def value_counts(label: np.ndarray) -> np.ndarray:
     return np.bincount(*runs(label), 256).astype(np.int64)
 
 
-def _label_remedy(mode):
-    if mode in GREY16_MODES:
-        return "Save the ids as an 8-bit single-channel PNG: 0..254, 255 for void."
-    return (
-        "Colours are not ids: write the map again as a palette PNG, mapping every colour to "
-        "its class id (Pillow: Image.fromarray(ids.astype('uint8')).save('label.png'))."
+def _ids_in(path, photo):
+    """The picture of a label map whose pixels may be ids."""
+    picture = read_picture(path, photo)
+    if picture.is_coloured:
+        raise no_label(path, "RGB")
+    check_lossless(picture, path, (*JPEGS, "WEBP"))
+    return picture
+
+
+def _grey_ids(picture):
+    """The pixels, or the greys of a palette where those are ids: a program that makes files
+    smaller has put a grey map's values into a palette."""
+    if picture.palette is None:
+        return picture.pixels
+    greys = picture.palette[:, 0]
+    used = greys[picture.used()]
+    grey = (picture.palette[picture.used()] == used[:, None]).all()
+    hidden = (used <= _DARK) | (used == VOID)
+    if grey and hidden.all() and ((used > 0) & (used <= _DARK)).any():
+        return greys[picture.pixels]
+    return picture.pixels
+
+
+def _is_voc_anew(picture):
+    """Whether a palette has VOC's colours alone, and under other numbers than VOC."""
+    if picture.palette is None:
+        return False
+    used = picture.used()
+    colours = picture.palette[used]
+    ids = voc_ids(colours)
+    told_apart = len(np.unique(ids)) == len(used)
+    return bool((ids >= 0).all() and told_apart and (ids != used).any())
+
+
+def _checked_ids(ids, picture, path):
+    if picture.visible is not None and ids[~picture.visible].any():
+        raise _transparent(path)
+    return ids
+
+
+def _transparent(path):
+    return InputError(
+        f"{path}: expected a label map without transparency, received one that is transparent "
+        "where it has labels: whether those count is open. Export it again without alpha."
     )
+
+
+def _keys(colours):
+    return colours.astype(np.int64) @ np.array([65536, 256, 1])
+
+
+@functools.cache
+def _voc_table():
+    palette = np.frombuffer(voc_palette(), np.uint8).reshape(256, 3)
+    return {key: number for number, key in enumerate(_keys(palette).tolist())}
+
+
+def _listed(values):
+    return ", ".join(map(str, values[:10])) + (" ..." if len(values) > 10 else "")

@@ -51,19 +51,24 @@ class LabelledPhoto:
 
 
 def read_labelled(
-    photo: PathLike, mask: PathLike, class_id: int | None = None
+    photo: PathLike,
+    mask: PathLike,
+    class_id: int | None = None,
+    colour: tuple[int, int, int] | None = None,
 ) -> LabelledPhoto:
     """The photo and mask of two files, which a network can learn from.
 
     Args:
-        class_id: take this class of a label map; without, the mask is one of `read_mask`'s
-            other spellings.
+        class_id, colour: take this class of a label map, or what has this colour; without,
+            the mask is one of `read_mask`'s other spellings.
 
     Raises:
         FileNotFoundError: one of them is missing.
         InputError: the file that is named is no photo or mask, or `check_labelled`.
     """
-    found = LabelledPhoto(read_photo(photo), read_mask(mask, class_id), str(photo))
+    found = LabelledPhoto(
+        read_photo(photo), read_mask(mask, class_id, photo, colour), str(photo)
+    )
     check_labelled(found.image, found.mask, str(mask))
     return found
 

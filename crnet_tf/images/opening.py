@@ -1,23 +1,50 @@
 """Files of photos and label maps: opened, decoded to their end, refused unless whole."""
 
+import base64
 import contextlib
+import functools
+import io
+import json
 import os
+import pathlib
 import re
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from PIL import Image, UnidentifiedImageError
 
 from crnet_tf.common.errors import InputError
+from crnet_tf.common.notices import say_once
 
-PathLike = str | os.PathLike
+
+class Embedded(NamedTuple):
+    """A photo inside a JSON file, as base64 text under a key; it may stand for a path."""
+
+    file: pathlib.Path
+    key: str
+
+    def __str__(self):
+        return f"{self.file} ({self.key})"
+
+    def content(self) -> bytes:
+        """The photo's file. ValueError where the text is no base64."""
+        return base64.b64decode(json.loads(self.file.read_bytes())[self.key], validate=True)
+
+
+PathLike = str | os.PathLike | Embedded
 JPEGS = ("JPEG", "MPO")  # an MPO is a JPEG with further ones behind it, as phones write
 # All that Pillow's decoders were seen to raise on damaged files.
 DECODE_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error,
 )  # fmt: skip
+_HEIF, _AVIF = (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1"), (b"avif", b"avis")
+_EXTRA_SAMPLES, _ALPHA = 338, ((1,), (2,))
+_COPY = (
+    "The file is damaged, truncated or of another kind: copy or export it again, or leave it "
+    "out."
+)
 _BUFFER = 1 << 18  # bytes of a file that are read at once
 _JPEG_END = 0xD9
 # Beginnings of what is no part of the pixels: those have 00 or a restart mark behind an FF.
@@ -35,13 +62,12 @@ def opened(path: PathLike, expected: str) -> Iterator[tuple[BinaryIO, Image.Imag
         FileNotFoundError: there is no such file.
         ValueError: what is done in the block finds the file damaged, or it is too large.
     """
-    if not os.path.isfile(path):
+    if not isinstance(path, Embedded) and not os.path.isfile(path):
         raise FileNotFoundError(
             f"{path}: expected {expected}, received {_not_a_file(path)}. Check the path."
         )
     try:
-        # Threads wait for each other at every read: most files take a single one.
-        with open(path, "rb", buffering=_BUFFER) as file, Image.open(file) as image:
+        with _binary(path) as file, Image.open(file) as image:
             yield file, image
     except PermissionError:
         raise
@@ -54,10 +80,72 @@ def opened(path: PathLike, expected: str) -> Iterator[tuple[BinaryIO, Image.Imag
         unknown = isinstance(error, UnidentifiedImageError)  # whose text is the file's name
         reason = "no format that Pillow knows" if unknown else error
         raise InputError(
-            f"{path}: expected {expected}, received {os.path.getsize(path)} bytes that cannot "
-            f"be decoded ({reason}). The file is damaged, truncated or of another kind: copy "
-            "or export it again, or leave it out."
+            f"{path}: expected {expected}, received {_described(path)} that cannot "
+            f"be decoded ({reason}). {_remedy(path) if unknown else _COPY}"
         ) from error
+
+
+def _binary(path):
+    """The open file, and a decoder for what it holds where Pillow itself has none."""
+    if isinstance(path, Embedded):
+        return io.BytesIO(path.content())
+    # Threads wait for each other at every read: most files take a single one.
+    file = open(path, "rb", buffering=_BUFFER)  # noqa: SIM115
+    if _brand(file.peek(12)) in _HEIF:
+        _add_heif()
+    return file
+
+
+def _brand(start):
+    """Of a file of the family of MP4, as its first bytes say: HEIC, AVIF; else nothing."""
+    return start[8:12] if start[4:8] == b"ftyp" else b""
+
+
+@functools.cache
+def _add_heif():
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+
+
+def _described(path):
+    return "text" if isinstance(path, Embedded) else f"{os.path.getsize(path)} bytes"
+
+
+def _remedy(path):
+    """What to do with a file that no decoder took, by its first bytes: phones call HEIC files
+    JPEG, too."""
+    with contextlib.suppress(*DECODE_ERRORS), _binary(path) as file:
+        brand = _brand(file.read(12))
+        if brand in _HEIF:
+            return (
+                "It is HEIC: install pillow-heif (pip install pillow-heif), or save it as JPEG."
+            )
+        if brand in _AVIF:
+            return "It is AVIF: install Pillow 11.3 or newer, or save it as JPEG."
+    return _COPY
+
+
+def note_frames(image: Image.Image, path: PathLike) -> None:
+    """Says that of a file of several pages or frames the first is used; its file is open."""
+    # Behind the photo of an MPO lie smaller ones and maps, of the same.
+    if getattr(image, "is_animated", False) and image.format not in JPEGS:
+        kind = "pages" if image.format == "TIFF" else "frames"
+        say_once(kind, f"{path}: of {image.n_frames} {kind} the first is used.")
+
+
+def without_false_alpha(image: Image.Image, path: PathLike) -> Image.Image:
+    """A TIFF's fourth band is taken off unless the file says that it is alpha: Pillow thinks so
+    of any, also of near infrared."""
+    bands = {"RGBA": "RGB", "LA": "L"}.get(image.mode)
+    if image.format != "TIFF" or bands is None or image.tag_v2.get(_EXTRA_SAMPLES) in _ALPHA:
+        return image
+    say_once(
+        "band",
+        f"{path}: the last of {len(image.mode)} bands is not said to be alpha; left out.",
+    )
+    return Image.merge(bands, image.split()[: len(bands)])
 
 
 def _not_a_file(path):

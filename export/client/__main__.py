@@ -16,7 +16,7 @@ from absl import flags
 
 from crnet_tf.common import cli
 from crnet_tf.common.errors import InputError
-from crnet_tf.images import output_files, photo_folder, photos, png_files
+from crnet_tf.images import mask_files, output_files, photo_folder, photos, png_files
 from crnet_tf.images.labelled import read_labelled
 from export.client.errors import TOO_LARGE, RemoteError
 from export.client.segmenter import RemoteSegmenter
@@ -92,6 +92,7 @@ def define_flags():
     number(
         "class_id", None, "Class to take from masks that are label maps.", 1, upper_bound=254
     )
+    mask_files.define_colour_flag()
     text("query", None, "Photo, or folder of photos, to segment.")
     text("out", None, "Folder for the results.")
     number("concurrency", 4, "Requests under way at a time.", 1)
@@ -131,7 +132,8 @@ def run(args, server: Server, target: Target) -> None:
     out, queries = pathlib.Path(args.out), photo_folder.query_paths(args.query)
     output_files.check_apart(out, args.query, *args.support, *args.support_mask)
     pairs = zip(args.support, args.support_mask, strict=True)
-    masks = [read_labelled(photo, mask, args.class_id).mask for photo, mask in pairs]
+    colour = mask_files.parsed_colour(args.foreground_colour)
+    masks = [read_labelled(*pair, args.class_id, colour).mask for pair in pairs]
     contents = list(map(upright_file, args.support))
     segmenter = RemoteSegmenter(server, target, contents, masks)
     skipped = segment_folder(segmenter, queries, out, args.concurrency)

@@ -41,9 +41,10 @@ def list_photos(root: pathlib.Path, name: str) -> tuple[list[PhotoFile], dict[in
     """The photos of a split and year ("train2014") that have annotations, by image id, and
     the class (1..80) of each category id; says how many there are."""
     instances = coco.read_instances(_annotations(root, name), root / name, folds.COCO_CLASSES)
+    crowds = sum(a.crowd for photo in instances.photos for a in photo.annotations)
     print(
         f"{name}: {len(instances.photos):,} photos with annotations; {instances.bare:,} "
-        "without, left out",
+        f"without, left out; {crowds:,} crowds (iscrowd=1), void",
         flush=True,
     )
     listed = [PhotoFile(drawn.file.stem, drawn.file, drawn, ()) for drawn in instances.photos]

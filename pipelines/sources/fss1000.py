@@ -12,7 +12,7 @@ import numpy as np
 from crnet_tf.annotations.listing import PhotoFile, read_lines
 from crnet_tf.common.errors import InputError
 from crnet_tf.images import mask_files
-from crnet_tf.images.mask_values import label_value
+from crnet_tf.images.mask_values import FOREGROUND, label_value
 
 NUM_VALIDATION = 240
 PHOTO_SUFFIXES, MASK_SUFFIX = (".jpg", ".jpeg"), ".png"  # in any case of letters
@@ -56,9 +56,20 @@ def _files(folder):
 
 
 def draw_validation(names: list[str]) -> set[str]:
-    """240 of 760 names (of fewer a third) by their SHA-256: ours, as no split is official."""
+    """240 of 760 names (of fewer a third, of two one) by their SHA-256: ours, as no split is
+    official.
+
+    Raises:
+        InputError: there is one name only, or none, which cannot train and validate.
+    """
+    if len(names) < 2:
+        raise InputError(
+            "--test_list: expected at least 2 classes beside those that it names, one to "
+            f"train and one to validate on, received {len(names)} "
+            f"({', '.join(names) or 'none'}). Add classes, or take names off the list."
+        )
     by_hash = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-    return set(by_hash[: min(NUM_VALIDATION, len(names) // 3)])
+    return set(by_hash[: min(NUM_VALIDATION, max(1, len(names) // 3))])
 
 
 def read_names(path: str | os.PathLike, known: list[str]) -> set[str]:
@@ -68,15 +79,17 @@ def read_names(path: str | os.PathLike, known: list[str]) -> set[str]:
     unknown = sorted(names - set(known))
     if unknown or not names or len(names) == len(known):
         raise InputError(
-            f"{path}: expected names of some class folders, one a line, received {len(names)}, "
-            f"{len(unknown)} of them unknown or used otherwise "
+            f"{path}: expected names of some of the {len(known)} classes, one a line, and some "
+            f"left to train on, received {len(names)}, {len(unknown)} of them unknown or used "
+            "otherwise "
             f"({', '.join(unknown[:3]) or 'none'}). Complete the folders, or correct the list."
         )
     return names
 
 
-def read_label(photo: PhotoFile) -> np.ndarray:
-    """Label map uint8 [H,W]: the class where the grey mask is at least 128."""
-    mask = mask_files.read_grey_mask(photo.label)
+def read_label(photo: PhotoFile, colour: tuple[int, int, int] | None = None) -> np.ndarray:
+    """Label map uint8 [H,W]: the class where the mask is white, greys from half of it on, or
+    where it has this colour."""
+    mask = mask_files.read_mask(photo.label, photo=photo.path, colour=colour, soft=True)
     mask_files.check_foreground(mask, photo.label)
-    return mask * np.uint8(label_value(photo.classes[0]))
+    return np.where(mask == FOREGROUND, np.uint8(label_value(photo.classes[0])), mask)

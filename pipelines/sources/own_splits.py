@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from crnet_tf.annotations.listing import PHOTO_SUFFIXES, PhotoFile, read_lines
 from crnet_tf.common.disk import sha256_of
 from crnet_tf.common.errors import InputError
+from crnet_tf.images.opening import Embedded
 
 MIN_PHOTOS = 2  # of a class in a split, for an episode of one support
 
@@ -140,7 +141,7 @@ def copies(photos: Sequence[PhotoFile]) -> dict[str, str]:
     """{photo id: hash of its file} of photos that are there more than once, to the byte."""
     by_size = {}
     for photo in photos:
-        if not photo.path.is_file():
+        if isinstance(photo.path, Embedded) or not photo.path.is_file():
             continue  # a link that leads nowhere: told when it is read
         by_size.setdefault(photo.path.stat().st_size, []).append(photo)
     return {

@@ -12,6 +12,7 @@ import numpy as np
 
 from crnet_tf.annotations.listing import PhotoFile, read_lines
 from crnet_tf.common.errors import InputError
+from crnet_tf.images.label_files import read_voc_label
 from pipelines.sources import sbd
 
 LISTS = ("pairs", "pfenet")  # `pipelines.build_voc` says what they are
@@ -139,9 +140,11 @@ def _photo_id(entry):
     return pathlib.PurePosixPath(entry).stem if "/" in entry else entry
 
 
-def read_label(photo: PhotoFile) -> pathlib.Path | np.ndarray:
-    """The file of a label map, or what SBD's file holds: uint8 [H,W]."""
-    return sbd.read_segmentation(photo.label) if photo.label.suffix == ".mat" else photo.label
+def read_label(photo: PhotoFile) -> np.ndarray:
+    """The label map of a photo, VOC's file or SBD's: uint8 [H,W]."""
+    if photo.label.suffix == ".mat":
+        return sbd.read_segmentation(photo.label)
+    return read_voc_label(photo.label, photo.path)
 
 
 def _photo(name, path, label):

@@ -70,4 +70,5 @@ def _make_item(photo, read_label, filter, num_classes):
         num_classes=num_classes,
         filename=photo.name,
         classes=photo.classes or None,
+        label_name=photo.label if isinstance(photo.label, os.PathLike) else None,
     )

@@ -26,7 +26,8 @@ def test_objects_without_a_segmentation_are_counted(tmp_path):
     content["annotations"] += boxes
     annotations.write_text(json.dumps(content))
     notes = coco_json.list_photos(annotations, images).notes
-    assert "2 objects without a segmentation; background." in notes
+    (note,) = [note for note in notes if "without a segmentation" in note]
+    assert note.startswith("2 objects without a segmentation; background there")
 
 
 def test_coco_crowds_are_void_and_small_objects_in_front(tmp_path):
@@ -52,7 +53,6 @@ def test_coco_crowds_are_void_and_small_objects_in_front(tmp_path):
     "change, message",
     [
         (lambda c: c.pop("categories"), "expected COCO's JSON format.*KeyError"),
-        (lambda c: c["annotations"][0].update(image_id=1), "unknown image or category"),
         (lambda c: c["annotations"].clear(), "expected objects with a segmentation"),
         (lambda c: c["images"][1].update(id=0), r"every photo once, received id \[0\] more"),
         (

@@ -5,12 +5,41 @@ import pytest
 from helpers.own_photos import (
     HEIGHT,
     WIDTH,
+    scene,
     write_label_maps,
     write_photo,
 )
+from PIL import Image
 
 from crnet_tf.annotations import label_maps
 from crnet_tf.images import png_files
+
+
+def test_palettes_that_number_colours_otherwise_are_told(tmp_path):
+    """A program that makes PNGs smaller numbers each file's own colours."""
+    paths = write_label_maps(tmp_path, in_colour=False)
+    for number, path in enumerate(sorted(paths[1].iterdir())):
+        label = np.array(Image.open(path))
+        image = Image.fromarray(label)
+        image.putpalette([0, 0, 0, 200, 10, 10, 20, 20, 210, 5, 190, 7])
+        if number == 2:
+            image.putpalette([0, 0, 0, 20, 20, 210, 200, 10, 10, 5, 190, 7])
+        image.save(path)
+    listing = label_maps.list_photos(*paths)
+    (problem,) = listing.problems
+    assert "p2.png: expected one colour for id" in problem and "p0.png has" in problem
+    assert "NAME,R,G,B" in problem and len(listing.photos) == 5
+
+
+def test_label_maps_in_colours_are_not_composited_on_white(tmp_path):
+    paths = write_label_maps(tmp_path, in_colour=True)
+    for path in paths[1].iterdir():
+        rgb = np.array(Image.open(path))
+        alpha = 255 * rgb.any(axis=-1, keepdims=True).astype(np.uint8)
+        Image.fromarray(np.dstack([rgb, alpha])).save(path)
+    listing = label_maps.list_photos(*paths)
+    assert not listing.problems
+    np.testing.assert_array_equal(label_maps.read_label(listing.photos[0]), scene(0))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from helpers.own_photos import (
     write_coco,
     write_folders,
     write_labelme,
+    write_photo,
 )
 
 from crnet_tf.annotations import class_folders, coco, coco_json, label_maps, labelme
@@ -19,6 +20,7 @@ from crnet_tf.images import png_files
 def test_masks_with_void(tmp_path):
     mask = np.array([[0, 1, 255]], np.uint8)
     png_files.write_png(tmp_path / "m.png", mask)
+    write_photo(tmp_path / "a.jpg", 0)
     label = class_folders.read_label(
         PhotoFile("a", tmp_path / "a.jpg", tmp_path / "m.png", (7,))
     )
@@ -55,12 +57,16 @@ def test_files_as_windows_writes_them(tmp_path):
 def test_a_missing_list_table_or_annotation_file_is_said_plainly(tmp_path):
     pytest.importorskip("pycocotools")
     (tmp_path / "folder").mkdir()
-    readers = (read_lines, label_maps.read_table, coco_json._read, read_coco)
+    readers = (read_lines, label_maps.read_table, list_coco, read_coco)
     for read in readers:
         with pytest.raises(FileNotFoundError, match="none': expected.*nothing"):
             read(tmp_path / "none")
         with pytest.raises(FileNotFoundError, match="folder': expected.*received a folder"):
             read(tmp_path / "folder")
+
+
+def list_coco(path):
+    return coco_json.list_photos(path, path.parent)
 
 
 def read_coco(path):

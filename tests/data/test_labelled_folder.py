@@ -4,6 +4,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from crnet_tf.images.png_files import write_png
 from crnet_tf.data import labelled_folder
@@ -47,6 +48,50 @@ def test_folders_of_images_and_masks_are_taken_as_builders_take_them(tmp_path):
         put(tmp_path / name / "images", "a.png", "../masks/a.png")
     assert list(labelled_folder.read_classes(tmp_path)) == ["cat", "dog"]
     assert list(labelled_folder.read_classes(tmp_path / "cat")) == ["cat"]
+
+
+@pytest.mark.parametrize("photo, mask", [
+    ("a.webp", "a_mask.webp"), ("a.bmp", "a_mask.BMP"), ("a.tif", "masks/a.tif"),
+    ("a.jfif", "a_mask.png"), ("a.avif", "masks/a.bmp"), ("a.JPG", "masks/a.JPG.png"),
+    ("e\u0301.png", "masks/\u00e9.png"),
+])  # fmt: skip
+def test_photos_and_masks_of_every_format(tmp_path, photo, mask):
+    put(tmp_path / "mugs", "b.png", "b_mask.png")
+    folder = tmp_path / "mugs"
+    (folder / "masks").mkdir()
+    drawn = np.zeros((8, 9), np.uint8)
+    drawn[2:5, 3:6] = 255
+    options = {"lossless": True} if mask.endswith("webp") else {}
+    kind = {"format": "JPEG"} if photo.endswith("jfif") else {}
+    Image.fromarray(np.full((8, 9, 3), 9, np.uint8)).save(folder / photo, **kind)
+    Image.fromarray(drawn).save(folder / mask, **options)
+    first, second = labelled_folder.read_classes(folder)["mugs"]
+    assert {first.name, second.name} == {str(folder / photo), str(folder / "b.png")}
+    np.testing.assert_array_equal(first.mask, second.mask)
+
+
+def test_jpeg_masks_are_refused_with_the_reason(tmp_path):
+    put(tmp_path / "mugs", "a.png")
+    Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / "mugs" / "a_mask.jpg")
+    with pytest.raises(ValueError, match="a_mask.jpg: expected a mask in .*edges.*PNG"):
+        labelled_folder.read_classes(tmp_path / "mugs")
+
+
+def test_where_no_photo_is_found_it_is_said_what_is_there(tmp_path):
+    (tmp_path / "mugs").mkdir()
+    for name in ("a.txt", "b.raw", "c.xcf", "d.doc"):
+        (tmp_path / "mugs" / name).touch()
+    with pytest.raises(FileNotFoundError, match="a.txt, b.raw, c.xcf and others"):
+        labelled_folder.read_classes(tmp_path / "mugs")
+
+
+def test_masks_of_a_colour(tmp_path):
+    put(tmp_path / "mugs", "a.png")
+    colours = np.full((8, 9, 3), (0, 0, 250), np.uint8)
+    colours[2:5, 3:6] = (250, 0, 0)
+    write_png(tmp_path / "mugs" / "a_mask.png", colours)
+    (photo,) = labelled_folder.read_classes(tmp_path / "mugs", (250, 0, 0))["mugs"]
+    assert np.sum(photo.mask) == 9 and photo.mask[2, 3]
 
 
 def wrong_folders(folder):

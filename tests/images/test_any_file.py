@@ -38,14 +38,19 @@ def is_stored(found):
     return content.startswith(signature) and height > 0 and width > 0
 
 
+def read_soft_mask(path):
+    return mask_files.read_mask(path, soft=True)
+
+
 READERS = {
     photos.read_photo: is_photo,
-    photos.read_grey: is_map,
     photos.photo_bytes: is_stored,
     photos.header_size: lambda size: min(size) > 0,
     label_files.read_label: is_map,
     mask_files.read_mask: is_mask,
-    mask_files.read_grey_mask: is_mask,
+    label_files.read_voc_label: is_map,
+    label_files.read_colours: is_photo,
+    read_soft_mask: is_mask,
 }
 
 

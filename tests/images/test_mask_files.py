@@ -64,7 +64,8 @@ def test_black_and_white_of_a_palette_go_by_colour(tmp_path):
 def test_a_photo_or_a_coloured_mask_is_refused_as_a_mask(tmp_path):
     png_files.write_png(tmp_path / "colour.png", labelled()[0])
     Image.fromarray(labelled()[0]).save(tmp_path / "photo.jpg")
-    cut_out = np.dstack([labelled()[0], 255 * labelled()[1]])
+    photo = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    cut_out = np.dstack([photo, 255 * labelled()[1]])
     Image.fromarray(cut_out).save(tmp_path / "alpha.png")
     for name in ("colour.png", "photo.jpg", "alpha.png"):
         with pytest.raises(ValueError, match=f"{name}: expected a mask in black.*are swapped"):

@@ -87,6 +87,37 @@ def test_given_validation_classes(tmp_path):
         build_fss1000.build_fss1000(data, tmp_path / "other", *lists)
 
 
+@pytest.mark.parametrize("classes, right", [(3, True), (2, False), (1, False)])
+def test_few_classes_are_enough_or_it_is_said_before_the_start(tmp_path, classes, right):
+    data = write_fss(tmp_path, classes=classes, photos=2)
+    (tmp_path / "test.txt").write_text("class_001\n")
+    arguments = data, tmp_path / "out", tmp_path / "test.txt"
+    if not right:
+        with pytest.raises(ValueError, match="expected .*classes.* train"):
+            build_fss1000.build_fss1000(*arguments)
+        assert not (tmp_path / "out").exists()
+        return
+    index = build_fss1000.build_fss1000(*arguments)
+    assert len(index.train_classes(0)) == len(index.validation_classes(0)) == 1
+    assert sum(index.count(split, c) for split in index.splits for c in (1, 2, 3)) == 6
+
+
+def test_masks_by_transparency_and_photos_in_the_place_of_masks(tmp_path, capsys):
+    data = write_fss(tmp_path, classes=4, photos=3)
+    (tmp_path / "test.txt").write_text("class_002\n")
+    cut_out = np.full((8, 8, 4), 255, np.uint8)
+    cut_out[4:, :, 3] = 0
+    Image.fromarray(cut_out).save(data / "class_002" / "1.png")
+    with Image.open(data / "class_002" / "2.jpg") as photo:
+        photo.save(data / "class_002" / "2.png")
+    index = build_fss1000.build_fss1000(data, tmp_path / "out", tmp_path / "test.txt")
+    labels = [record["label"].numpy()[..., 0] for record in stored(index, "val", 2)]
+    assert len(labels) == 2
+    np.testing.assert_array_equal(labels[0] == 2, np.indices((8, 8))[0] < 4)
+    said = capsys.readouterr().out
+    assert "class_002/2.png: expected a mask in black and white" in said and "colours" in said
+
+
 def test_suffixes_of_any_case(tmp_path):
     data = write_fss(tmp_path, classes=4, photos=3)
     (tmp_path / "test.txt").write_text("class_001\n")

@@ -120,7 +120,7 @@ def small_label(path):
 
 
 def rgb_label(path):
-    png_files.write_png(path, np.zeros((110, 140, 3), np.uint8))
+    png_files.write_png(path, np.full((110, 140, 3), (1, 2, 3), np.uint8))
 
 
 def strange_ids(path):
@@ -129,6 +129,31 @@ def strange_ids(path):
 
 def damaged(path):
     path.write_bytes(path.read_bytes()[:-100])
+
+
+def label_maps(index):
+    found = {}
+    for split, stream in index.splits.items():
+        for class_id in map(int, stream["classes"]):
+            for data in tf.data.TFRecordDataset(index.files(split, class_id)):
+                record = records.parse(data)
+                found[record["filename"].numpy()] = record["label"].numpy()
+    return found
+
+
+def test_colours_of_voc_decide_whatever_their_numbers(small_voc):
+    """As programs leave them that make PNGs smaller, or write RGB."""
+    maps = small_voc / "SegmentationClassAug"
+    expected = label_maps(build(small_voc))
+    for number, path in enumerate(sorted(maps.glob("*.png"))):
+        with Image.open(path) as image:
+            image.load()
+        ids, colours = np.unique(np.array(image)), image.getpalette()
+        anew = Image.fromarray(np.searchsorted(ids, np.array(image)).astype(np.uint8))
+        anew.putpalette([v for i in map(int, ids) for v in colours[3 * i : 3 * i + 3]])
+        (image.convert("RGB") if number == 1 else anew).save(path)
+    for name, label in label_maps(build(small_voc, overwrite=True)).items():
+        np.testing.assert_array_equal(label, expected[name])
 
 
 BAD_LABELS = [

@@ -43,6 +43,7 @@ def make_example(
     *,
     filename: str | None = None,
     classes: Sequence[int] | None = None,
+    label_name: photos.PathLike | None = None,
 ) -> Item:
     """Reads and checks one (photo, label map) pair.
 
@@ -54,6 +55,7 @@ def make_example(
         filename: id of the photo; default: the name of its file without extension.
         classes: those the photo may hold; needed beyond 254 classes, where a value of the
             label map stands for several.
+        label_name: what errors call a map that is given itself; default: as its photo.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -61,8 +63,8 @@ def make_example(
             that is no Unicode.
     """
     drawn = isinstance(label, np.ndarray)
-    ids = label if drawn else label_files.read_label(label)
-    name = photo if drawn else label
+    ids = label if drawn else label_files.read_label(label, photo)
+    name = (label_name or photo) if drawn else label
     image, image_format, size = photos.photo_content(photo)
     if ids.shape != tuple(size):
         raise label_files.other_size(name, photo, size, ids.shape)
