@@ -12,11 +12,8 @@ panels and charts as PNG, a page `report.html`, and `logs/` for TensorBoard.
 from absl import flags
 
 from crnet_tf.common import cli, fields, files
-from crnet_tf.evaluation import results, statement
 from crnet_tf.evaluation.protocols import PROTOCOLS
-from crnet_tf.evaluation.run import Run
 from crnet_tf.options import KSHOT, Options
-from crnet_tf.reporting import pages
 
 
 def define_flags():
@@ -47,6 +44,10 @@ def define_flags():
 
 
 def main():
+    from crnet_tf.evaluation import results, statement
+    from crnet_tf.evaluation.run import Run
+    from crnet_tf.reporting import pages
+
     run = Run(flags.FLAGS)
     combinations = run.combinations()
     files.make_folder(run.out)
@@ -58,6 +59,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    flags.adopt_module_key_flags(fields)
-    cli.run(main)
+    cli.run(main, define_flags)
