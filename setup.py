@@ -62,6 +62,7 @@ setup(
         "pooch>=1.8,<2",
         "tensorboard>=2.20,<3",
         "matplotlib>=3.10,<4",
+        "contourpy>=1.3.2,<2",
     ],
     extras_require={
         "dev": locked("requirements-dev.txt"),
