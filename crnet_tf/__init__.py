@@ -13,7 +13,8 @@ _HOMES = {
     "build_crnet": "crnet_tf.network.model",
     "load_checkpoint": "crnet_tf.network.checkpoint",
 }
-__all__ = list(_HOMES)
+__all__ = [*_HOMES, "__version__"]
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str):

@@ -19,9 +19,6 @@ from absl import flags
 
 from crnet_tf.common import cli, files
 from crnet_tf.common.errors import InputError
-from crnet_tf.evaluation import calibration
-from crnet_tf.network.checkpoint import load_checkpoint
-from crnet_tf.training.checkpoints import check_out, save_calibrated
 
 
 def define_flags():
@@ -58,6 +55,15 @@ def main():
             "prototype_weight: expected a weight such as 7 beside --prototype_levels and "
             "--backbone_weights, received none."
         )
+    run(args)
+
+
+def run(args) -> None:
+    """Measures, or takes, a threshold, and writes the checkpoint: `args` has the flags."""
+    from crnet_tf.evaluation import calibration
+    from crnet_tf.network.checkpoint import load_checkpoint
+    from crnet_tf.training.checkpoints import check_out, save_calibrated
+
     checkpoint = pathlib.Path(args.checkpoint)
     out, threshold = pathlib.Path(args.out or checkpoint), args.threshold
     network = load_checkpoint(checkpoint)
@@ -80,5 +86,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -11,7 +11,6 @@ import os
 from absl import flags
 
 from crnet_tf.common import cli
-from crnet_tf.training.compact import compact
 
 
 def define_flags():
@@ -20,6 +19,8 @@ def define_flags():
 
 
 def main():
+    from crnet_tf.training.compact import compact
+
     args = flags.FLAGS
     rounding = compact(args.checkpoint, args.out)
     megabytes = os.path.getsize(args.out) / 1e6
@@ -27,5 +28,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    cli.run(main)
+    cli.run(main, define_flags)

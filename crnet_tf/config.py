@@ -13,6 +13,8 @@ from crnet_tf.common import fields
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.fields import field
 
+LEAST_SIZE = 33  # px of the network's input; a feature map of 5 x 5 at 1/8
+
 # `fields.define_flags` needs types to be classes: no `from __future__ import annotations`.
 
 
@@ -24,8 +26,9 @@ class Config:
         ValueError: a value outside its choices or range (expected, received).
     """
 
-    # === Data ===
-    dataset: str = field("", "Data set of the records trained on; filled in.", flag=False)
+    dataset: str = field(
+        "", "Data set of the records trained on; filled in.", flag=False, topic="Data"
+    )
     fold: int = field(
         0, "Fold whose classes are held out, counted from 0 (Table 1).", minimum=0
     )
@@ -36,7 +39,9 @@ class Config:
         minimum=-1,
     )
     image_size: int = field(
-        321, "Side of the network's square input, px; best 8n+1 (CANet: 321).", minimum=33
+        321,
+        "Side of the network's square input, px; best 8n+1 (CANet: 321).",
+        minimum=LEAST_SIZE,
     )
     augment: str = field(
         "canet",
@@ -55,9 +60,11 @@ class Config:
         "comparing and not by its colour; ours, for sets of few classes.",
     )
 
-    # === Encoder (Sec. 4.2, 5.1) ===
     backbone: str = field(
-        "resnet50", "Backbone of the Siamese encoder.", choices=("resnet50", "vgg16", "tiny")
+        "resnet50",
+        "Backbone of the Siamese encoder.",
+        choices=("resnet50", "vgg16", "tiny"),
+        topic="Encoder (Sec. 4.2, 5.1)",
     )
     backbone_weights: str = field(
         "imagenet", "imagenet (Keras' download), a .npz, .h5 or .weights.h5 file, or none."
@@ -93,8 +100,12 @@ class Config:
         True, "Concatenate two stages; off: the last one alone (Table 3)."
     )
 
-    # === Modules (Sec. 4.3-4.5) ===
-    channels: int = field(256, "Channels of all proposed modules (Sec. 5.1).", minimum=1)
+    channels: int = field(
+        256,
+        "Channels of all proposed modules (Sec. 5.1).",
+        minimum=1,
+        topic="Modules (Sec. 4.3-4.5)",
+    )
     dropout: float = field(
         0.0, "Dropout of projected channels; CANet: 0.5.", minimum=0, below=1
     )
@@ -157,19 +168,20 @@ class Config:
         flag=False,
     )
 
-    # === Losses ===
-    query_weight: float = field(1.0, "Weight of the query head's loss; ours.", minimum=0)
+    query_weight: float = field(
+        1.0, "Weight of the query head's loss; ours.", minimum=0, topic="Losses"
+    )
     support_weight: float = field(1.0, "Weight of the support head's loss; ours.", minimum=0)
     cooccurrent_weight: float = field(
         0.5, "Weight of each co-occurrence loss (Sec. 4.3); ours.", minimum=0
     )
 
-    # === Training ===
     feature_views: int = field(
         0,
         "Train from features of this many views of each photo, itself and augmented ones, "
         "computed once; 0: encode ever new augmentations in every step. Frozen backbones only.",
         minimum=0,
+        topic="Training",
     )
     mirror_features: bool = field(
         False, "Mirror the features of every other photo of --feature_views; ours."

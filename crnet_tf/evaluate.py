@@ -15,11 +15,8 @@ from absl import flags
 
 from crnet_tf.common import cli, fields, files
 from crnet_tf.common.errors import InputError
-from crnet_tf.evaluation import comparing, results, statement
 from crnet_tf.evaluation.protocols import PROTOCOLS
-from crnet_tf.evaluation.run import Run
 from crnet_tf.options import KSHOT, Options
-from crnet_tf.reporting import pages
 
 
 def define_flags():
@@ -62,10 +59,16 @@ def main():
             raise InputError(
                 f"--compare: expected two folders, joined by a comma, received {args.compare}."
             )
+        from crnet_tf.evaluation import comparing
+
         print(comparing.compare(*args.compare))
         return
     if not args.records:
         raise InputError("--records: expected a folder of records, received none. Give one.")
+    from crnet_tf.evaluation import results, statement
+    from crnet_tf.evaluation.run import Run
+    from crnet_tf.reporting import pages
+
     run = Run(args)
     combinations = run.combinations()
     files.make_folder(run.out)
@@ -77,6 +80,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    flags.adopt_module_key_flags(fields)
-    cli.run(main)
+    cli.run(main, define_flags)

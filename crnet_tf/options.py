@@ -31,6 +31,7 @@ class Options:
         "finetune+mean: adapt, answer from all.",
         choices=KSHOT,
         flag=False,  # a list where several methods are compared
+        topic="Answers",
     )
     test_scales: str = field(
         "1",
@@ -41,8 +42,9 @@ class Options:
         0, "Refinement steps; 0: as the network is configured.", minimum=0
     )
 
-    # === Fine-tuning (Sec. 4.6) ===
-    finetune_steps: int = field(10, "Updates on pairs of supports; ours.", minimum=1)
+    finetune_steps: int = field(
+        10, "Updates on pairs of supports; ours.", minimum=1, topic="Fine-tuning (Sec. 4.6)"
+    )
     finetune_rate: float = field(3e-5, "Step size (Adam); ours.", minimum=0)
     finetune_batch: int = field(2, "Pairs in an update; ours.", minimum=1)
     finetune_views: int = field(
@@ -53,10 +55,10 @@ class Options:
     )
     finetune_seed: int = field(0, "Seed of the pairs and views.", minimum=0)
 
-    # === Beyond the paper ===
     weighted_fusion: bool = field(
         False,
         "Weigh each support in the fusion by how well the support head finds its known mask.",
+        topic="Beyond the paper",
     )
     leave_one_out: bool = field(
         False,
@@ -64,9 +66,10 @@ class Options:
         "found best in the light of the others, from 0.3 to 0.7. An answer more a support.",
     )
 
-    # === Features ===
     feature_cache: str = field(
-        "", "Folder where a frozen encoder's features stay for later runs; default: none."
+        "",
+        "Folder where a frozen encoder's features stay for later runs; default: none.",
+        topic="Features",
     )
     feature_cache_disk_gb: float = field(
         20.0, "Bound on that folder, GB; what was used longest ago goes first.", minimum=0

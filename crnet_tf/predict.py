@@ -9,6 +9,7 @@ every refinement step; and `photos.csv`: how sure it is that the object is there
 its share of the photo. Needs no training: the support photos are all it learns from.
 """
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -16,31 +17,22 @@ from absl import flags
 
 from crnet_tf.common import cli, fields, files
 from crnet_tf.common.errors import InputError
-from crnet_tf.fewshot.answers import decided
 from crnet_tf.fewshot.segmenter import Segmenter
-from crnet_tf.images import drawing, mask_files, photos, png_files
+from crnet_tf.images import drawing, mask_files, png_files
 from crnet_tf.images.labelled import LabelledPhoto, read_labelled
-from crnet_tf.images.output_files import TABLE, check_apart, results
-from crnet_tf.images.photo_folder import each_photo, query_paths
-from crnet_tf.network.checkpoint import checkpoint_or_start, load_checkpoint
+from crnet_tf.images.output_files import TABLE, check_apart, output_names, results
+from crnet_tf.images.photo_folder import query_paths
+from crnet_tf.network.checkpoint import checkpoint_or_start
 from crnet_tf.options import KSHOT, Options
 
 MAX_PANELS = 16  # rows of panel.png
 
 
-def predict(
-    segmenter: Segmenter,
-    example: LabelledPhoto,
-    queries: list[pathlib.Path],
-    out: pathlib.Path,
-    threshold: float = 0.5,
-) -> list[str]:
-    """Writes mask, probability and overlay of every query, and `panel.png`, into `out`.
+def predict(segmenter: Segmenter, queries: list[pathlib.Path], out: pathlib.Path) -> list[str]:
+    """Writes what is found in every query into `out`, and of one class `panel.png`.
 
     Args:
-        example: the support shown in the panel.
         queries: files; in a list of several, one that is no photo is skipped.
-        threshold: foreground is what is more probable than this.
 
     Returns:
         Why files were skipped, one line each.
@@ -49,51 +41,29 @@ def predict(
         ValueError: no query is a photo.
     """
     panels, skipped = [], []
+    names = dict(zip(map(str, queries), output_names(queries), strict=True))
+    (example, *_), *others = segmenter.classes.values()
     with results(out) as written:
-        for path, name, image in each_photo(queries, photos.read_photo, skipped):
-            query = LabelledPhoto(image, name=name)
-            if len(panels) < MAX_PANELS:
-                found, steps = segmenter.segment_and_steps(query, 2 * drawing.CELL)
-                panel = drawing.panel(
-                    example.image, example.mask, image, None, list(steps), threshold=threshold
-                )
-                panels.append(panel)
-            else:
-                found = segmenter.segment(query)
-            mask = (found > threshold).astype(np.uint8)
-            probability = np.uint8(np.round(255 * found))
-            presence = segmenter.presence(query)
-            written.add_mask(path, name, image, mask, probability, presence)
-            segmenter.forget(query)
-    png_files.write_png(out / "panel.png", drawing.contact_sheet(panels))
+        for found in segmenter.predict(queries, skipped):
+            path = pathlib.Path(found.photo.name)
+            found.write(written, path, names[found.photo.name])
+            if not others and len(panels) < MAX_PANELS:
+                panels.append(panel(example, found))
+    if panels:
+        png_files.write_png(out / "panel.png", drawing.contact_sheet(panels))
     return skipped
 
 
-def predict_classes(
-    segmenters: dict[str, Segmenter],
-    queries: list[pathlib.Path],
-    out: pathlib.Path,
-    threshold: float = 0.5,
-) -> list[str]:
-    """Writes a label map and an overlay of every query, and a legend, into `out`.
-
-    Args:
-        segmenters: by class name; the nth class has the value n in `NAME_classes.png`, 0 is
-            background.
-
-    Returns, raises: as `predict`.
-    """
-    skipped = []
-    with results(out) as written:
-        for path, name, image in each_photo(queries, photos.read_photo, skipped):
-            query = LabelledPhoto(image, name=name)
-            found = [segmenter.segment(query) for segmenter in segmenters.values()]
-            sure = [segmenter.presence(query) for segmenter in segmenters.values()]
-            classes = decided(np.stack(found, axis=-1), threshold).numpy()
-            written.add_classes(path, name, image, classes, sure, list(segmenters))
-            for segmenter in segmenters.values():
-                segmenter.forget(query)
-    return skipped
+def panel(example: LabelledPhoto, found) -> np.ndarray:
+    """A row of `panel.png`: the example, and a photo after every refinement step."""
+    return drawing.panel(
+        example.image,
+        example.mask,
+        found.photo.image,
+        None,
+        list(found.steps),
+        threshold=found.threshold,
+    )
 
 
 def define_flags():
@@ -115,23 +85,29 @@ def define_flags():
     fields.define_flags(Options)
 
 
-def run(args, options: Options | None = None) -> None:
-    """The command line: `args` has its flags as attributes."""
-    if len(args.support) != len(args.support_mask):
+def check_supports(args) -> None:
+    """Raises InputError unless every support has its mask and, of several classes, its name."""
+    count = len(args.support)
+    if count != len(args.support_mask):
         raise InputError(
             "Expected as many --support_mask as --support, received "
-            f"{len(args.support_mask)} and {len(args.support)}."
+            f"{len(args.support_mask)} and {count}."
         )
-    if args.support_class and len(args.support_class) != len(args.support):
+    if args.support_class and len(args.support_class) != count:
         raise InputError(
             "Expected as many --support_class as --support, received "
-            f"{len(args.support_class)} and {len(args.support)}."
+            f"{len(args.support_class)} and {count}."
         )
     if args.support_class and not all(name.strip() for name in args.support_class):
         raise InputError(
             "--support_class: expected a name for each support, received an empty one in "
             f"{','.join(args.support_class)!r}."
         )
+
+
+def run(args, options: Options) -> None:
+    """The command line: `args` has its flags as attributes."""
+    check_supports(args)
     out, queries = pathlib.Path(args.out), query_paths(args.query)
     check_apart(out, args.query, *args.support, *args.support_mask)
     colour = mask_files.parsed_colour(args.foreground_colour)
@@ -142,36 +118,20 @@ def run(args, options: Options | None = None) -> None:
     for support, name in zip(supports, args.support_mask, strict=True):
         if np.all(support.mask):
             print(f"{name}: everything is marked. Is it inverted, or does it hold void only?")
-    if options and options.leave_one_out and len(supports) == 1:
+    if options.leave_one_out and len(supports) == 1:
         print("--leave_one_out: of a single support nothing is left; it does nothing.")
     files.make_folder(out)
-    network = load_checkpoint(checkpoint_or_start(args.checkpoint))
-    if args.support_class:
-        segmenters = _by_class(network, args.support_class, supports, options)
-        skipped = predict_classes(segmenters, queries, out, args.threshold)
-    else:
-        segmenter = _segmenter(network, supports, options)
-        skipped = predict(segmenter, supports[0], queries, out, args.threshold)
+    classes = {}
+    for name, support in zip(
+        args.support_class or ["object"] * len(supports), supports, strict=True
+    ):
+        classes.setdefault(name, []).append(support)
+    checkpoint, options = checkpoint_or_start(args.checkpoint), dataclasses.asdict(options)
+    segmenter = Segmenter(checkpoint, threshold=args.threshold, **options).fit(classes)
+    skipped = predict(segmenter, queries, out)
     for reason in skipped:
         print(f"Skipped {reason}")
     print(f"{len(queries) - len(skipped)} photos segmented, see {out}. Scores: {out}/{TABLE}")
-
-
-def _by_class(network, class_names, supports, options):
-    """{class name: Segmenter}; `class_names` has that of each support."""
-    grouped = {}
-    for class_name, support in zip(class_names, supports, strict=True):
-        grouped.setdefault(class_name, []).append(support)
-    segmenters, learner = {}, None
-    for class_name, examples in grouped.items():
-        segmenter = _segmenter(network, examples, options, learner)
-        segmenters[class_name], learner = segmenter, segmenter.learner
-    return segmenters
-
-
-def _segmenter(network, supports, options, learner=None):
-    images, masks, names = zip(*((s.image, s.mask, s.name) for s in supports), strict=True)
-    return Segmenter(network, images, masks, names, options, learner)
 
 
 def main():
@@ -180,6 +140,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    flags.adopt_module_key_flags(fields)
-    cli.run(main)
+    cli.run(main, define_flags)

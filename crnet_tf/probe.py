@@ -15,11 +15,6 @@ import pathlib
 from absl import flags
 
 from crnet_tf.common import cli, files
-from crnet_tf.data import records
-from crnet_tf.evaluation import manifest, probing
-from crnet_tf.evaluation.calibration import with_prototypes
-from crnet_tf.evaluation.draws import chosen_classes
-from crnet_tf.network.checkpoint import checkpoint_or_start, load_checkpoint
 
 
 def define_flags():
@@ -33,6 +28,12 @@ def define_flags():
 
 
 def main():
+    from crnet_tf.data import records
+    from crnet_tf.evaluation import manifest, probing
+    from crnet_tf.evaluation.calibration import with_prototypes
+    from crnet_tf.evaluation.draws import chosen_classes
+    from crnet_tf.network.checkpoint import checkpoint_or_start, load_checkpoint
+
     args = flags.FLAGS
     index = records.load_index(args.records)
     network = load_checkpoint(checkpoint_or_start(args.checkpoint))
@@ -55,5 +56,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -15,11 +15,8 @@ from absl import flags
 from crnet_tf.common import cli, fields
 from crnet_tf.common.progress import with_progress
 from crnet_tf.config import Config
-from crnet_tf.data.resizing import resize_image
 from crnet_tf.images.photo_folder import query_paths
 from crnet_tf.images.photos import read_photo
-from crnet_tf.network import reduction
-from crnet_tf.network.model import build_crnet
 
 FIELDS = (
     "image_size", "backbone", "backbone_weights", "backbone_preprocessing", "backbone_stride",
@@ -35,6 +32,10 @@ def define_flags():
 
 
 def main():
+    from crnet_tf.data.resizing import resize_image
+    from crnet_tf.network import reduction
+    from crnet_tf.network.model import build_crnet
+
     args = flags.FLAGS
     settings = fields.from_flags(Config, {"feature_levels": "reduced"})
     # The heads are not needed: small ones are built sooner.
@@ -53,6 +54,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    flags.adopt_module_key_flags(fields)
-    cli.run(main)
+    cli.run(main, define_flags)

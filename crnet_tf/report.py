@@ -12,17 +12,18 @@ import pathlib
 from absl import flags
 
 from crnet_tf.common import cli, files
-from crnet_tf.reporting.pages import PAGE, report
 
 
 def define_flags():
     flags.DEFINE_list(
         "evaluations", None, "Folders written by crnet_tf.evaluate, one a fold.", required=True
     )
-    flags.DEFINE_string("out", PAGE, "The page to write.")
+    flags.DEFINE_string("out", "report.html", "The page to write.")
 
 
 def main():
+    from crnet_tf.reporting.pages import report
+
     folders = [pathlib.Path(folder) for folder in flags.FLAGS.evaluations]
     out = pathlib.Path(flags.FLAGS.out)
     text = report(folders)
@@ -32,5 +33,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -18,9 +18,6 @@ from absl import flags
 
 from crnet_tf.common import cli
 from crnet_tf.common.errors import BlockedError, InputError
-from crnet_tf.data import records
-from crnet_tf.paper import reproduction
-from crnet_tf.paper.runs import Workplace
 from crnet_tf.paper.tables import TABLES
 
 
@@ -40,6 +37,10 @@ def define_flags():
 
 
 def main():
+    from crnet_tf.data import records
+    from crnet_tf.paper import reproduction
+    from crnet_tf.paper.runs import Workplace
+
     args = flags.FLAGS
     table = TABLES[int(args.table)]
     if args.list:
@@ -82,5 +83,4 @@ def _number(text):
 
 
 if __name__ == "__main__":
-    define_flags()
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -14,11 +14,11 @@ import pathlib
 from absl import flags
 
 from crnet_tf import config
-from crnet_tf.common import cli, fields
+from crnet_tf.common import cli
 from crnet_tf.common.errors import InputError
-from crnet_tf.data import records
 from crnet_tf.data.demo.build import build_demo
-from crnet_tf.training import feature_store, fitting, runs
+from crnet_tf.data.index import INDEX_NAME, load_index
+from crnet_tf.training import runs
 
 DEMO_DIR = pathlib.Path("data/demo")
 DEMO_NOTICE = (
@@ -32,7 +32,7 @@ DEMO_NOTICE = (
 def demo_records() -> pathlib.Path:
     """Records of the embedded demo set, built when missing."""
     directory = DEMO_DIR / "records"
-    if not (directory / records.INDEX_NAME).exists():
+    if not (directory / INDEX_NAME).exists():
         build_demo(DEMO_DIR)
     return directory
 
@@ -46,13 +46,15 @@ def define_flags():
     text("feature_store", None, "Folder for --feature_views; default: OUT/features.")
     flags.DEFINE_float(
         "feature_store_gb",
-        feature_store.DEFAULT_GB,
+        runs.FEATURES_GB,
         "Bound on its size, 1e9 bytes; a larger one is refused before anything is written.",
         lower_bound=0,
     )
 
 
 def main():
+    from crnet_tf.training import fitting
+
     args, notice = flags.FLAGS, ""
     if not args.records:
         notice = DEMO_NOTICE
@@ -63,7 +65,7 @@ def main():
             "feature_store: expected --feature_views beside it, which says how many views of "
             "each photo to keep, received none. Give --feature_views=2, or leave it out."
         )
-    index = records.load_index(args.records or demo_records())
+    index = load_index(args.records or demo_records())
     settings = dataclasses.replace(settings, dataset=index.dataset)
     out = runs.directory(args.out, settings)
     with runs.session(out, settings, index, notice, args.init):
@@ -79,7 +81,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    flags.adopt_module_key_flags(config)
-    flags.adopt_module_key_flags(fields)
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -14,9 +14,8 @@ import json
 from absl import flags
 
 from crnet_tf import config
-from crnet_tf.common import cli, fields
-from crnet_tf.data import photo_pack
-from crnet_tf.training import jax_loop, runs
+from crnet_tf.common import cli
+from crnet_tf.training import runs
 
 
 def define_flags():
@@ -27,6 +26,9 @@ def define_flags():
 
 
 def main():
+    from crnet_tf.data import photo_pack
+    from crnet_tf.training import jax_loop
+
     args = flags.FLAGS
     settings = config.from_flags()
     pack = photo_pack.read(args.pack)
@@ -39,7 +41,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    flags.adopt_module_key_flags(config)
-    flags.adopt_module_key_flags(fields)
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -9,23 +9,22 @@ Runtime and compared with the checkpoint.
 
 from absl import flags
 
-from crnet_tf.common import cli, fields
-from export.package import fixed_size_export, inputs
-from export.package.onnx import FORMAT, package
+from crnet_tf.common import cli
+from export.package.inputs import define_fixed_size_flags
 
 
 def define_flags():
-    fixed_size_export.define_flags()
+    define_fixed_size_flags()
 
 
 def main():
+    from export.package import fixed_size_export
+    from export.package.onnx import FORMAT, package
+
     for name in ("tf2onnx", "onnxruntime"):
         package(name)  # before minutes of work
     fixed_size_export.run(flags.FLAGS, [FORMAT])
 
 
 if __name__ == "__main__":
-    define_flags()
-    for module in (fields, inputs, fixed_size_export):
-        flags.adopt_module_key_flags(module)
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -11,10 +11,8 @@ Arithmetic is float32 in any case.
 from absl import flags
 
 from crnet_tf.common import cli, fields
-from crnet_tf.network.checkpoint import checkpoint_or_start
 from export.graph.settings import Settings
 from export.package import inputs
-from export.package.saved_model import export
 
 
 def define_flags():
@@ -23,6 +21,9 @@ def define_flags():
 
 
 def main():
+    from crnet_tf.network.checkpoint import checkpoint_or_start
+    from export.package.saved_model import export
+
     args = flags.FLAGS
     examples = inputs.read_examples(args)
     settings = fields.from_flags(Settings, {}, args)
@@ -41,7 +42,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    for module in (fields, inputs):
-        flags.adopt_module_key_flags(module)
-    cli.run(main)
+    cli.run(main, define_flags)

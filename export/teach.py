@@ -13,14 +13,10 @@ labelled photos (or of `--query`); one that answers otherwise is removed. With
 from absl import flags
 
 from crnet_tf.common import cli, fields
-from crnet_tf.data import labelled_folder
 from crnet_tf.images import mask_files
-from crnet_tf.network.checkpoint import checkpoint_or_start
 from crnet_tf.options import KSHOT, Options
 from export.graph.settings import Settings, Sizes
-from export.package import fixed_size_files, tflite
-from export.package.inputs import read_queries
-from export.package.teach import teach
+from export.package.inputs import TFLITE_FORMATS, read_queries
 
 MOST_REPRESENTATIVE = 100  # photos that int8 is calibrated on
 
@@ -36,12 +32,17 @@ def define_flags():
     flags.DEFINE_enum("kshot", "fusion", KSHOT, "Use of several supports.")
     fields.define_flags(Options)
     fields.define_flags(Settings)
-    kinds = ", ".join(tflite.FORMATS)
+    kinds = ", ".join(TFLITE_FORMATS)
     flags.DEFINE_list("tflite", [], f"TFLite files besides, in assets.extra: some of {kinds}.")
     fields.define_flags(Sizes)
 
 
 def main():
+    from crnet_tf.data import labelled_folder
+    from crnet_tf.network.checkpoint import checkpoint_or_start
+    from export.package import fixed_size_files, tflite
+    from export.package.teach import teach
+
     args = flags.FLAGS
     options = fields.from_flags(Options, {"kshot": args.kshot}, args)
     settings = fields.from_flags(Settings, {}, args)
@@ -70,6 +71,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    flags.adopt_module_key_flags(fields)
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -13,25 +13,26 @@ as `--support`, `--support_mask` and `--query`.
 
 from absl import flags
 
-from crnet_tf.common import cli, fields
+from crnet_tf.common import cli
 from crnet_tf.common.errors import InputError
-from export.package import fixed_size_export, inputs
-from export.package.tflite import FORMATS, named
+from export.package.inputs import TFLITE_FORMATS, define_fixed_size_flags
 
 
 def define_flags():
-    flags.DEFINE_list("formats", ["float32"], f"Some of {', '.join(FORMATS)}.")
-    fixed_size_export.define_flags()
+    flags.DEFINE_list("formats", ["float32"], f"Some of {', '.join(TFLITE_FORMATS)}.")
+    define_fixed_size_flags()
 
 
 def main():
     if not flags.FLAGS.formats:
-        raise InputError(f"--formats: expected some of {', '.join(FORMATS)}, received none.")
+        raise InputError(
+            f"--formats: expected some of {', '.join(TFLITE_FORMATS)}, received none."
+        )
+    from export.package import fixed_size_export
+    from export.package.tflite import named
+
     fixed_size_export.run(flags.FLAGS, named(flags.FLAGS.formats))
 
 
 if __name__ == "__main__":
-    define_flags()
-    for module in (fields, inputs, fixed_size_export):
-        flags.adopt_module_key_flags(module)
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -29,7 +29,7 @@ from crnet_tf.annotations.coco_masks import pycocotools_mask
 from crnet_tf.common import cli
 from crnet_tf.common.errors import InputError
 from crnet_tf.data import folds
-from crnet_tf.data.records import Index
+from crnet_tf.data.index import Index
 from crnet_tf.data.writing import filters
 from crnet_tf.images import photos
 from pipelines.checking.audit import audit
@@ -110,6 +110,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    flags.adopt_module_key_flags(writing_flags)
-    cli.run(main)
+    cli.run(main, define_flags)

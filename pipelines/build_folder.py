@@ -24,7 +24,7 @@ from crnet_tf.annotations.listing import Listing, PhotoFile
 from crnet_tf.common import cli
 from crnet_tf.common.errors import InputError
 from crnet_tf.data import folds as known_folds
-from crnet_tf.data.records import Index
+from crnet_tf.data.index import Index
 from crnet_tf.data.writing import filters
 from crnet_tf.images import mask_files, photos
 from pipelines.sources import own_splits
@@ -245,6 +245,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    flags.adopt_module_key_flags(writing_flags)
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -17,7 +17,7 @@ import pathlib
 from absl import flags
 
 from crnet_tf.common import cli
-from crnet_tf.data.records import Index
+from crnet_tf.data.index import Index
 from crnet_tf.images import mask_files, photos
 from pipelines.sources import fss1000
 from pipelines.writing import flags as writing_flags
@@ -123,6 +123,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    flags.adopt_module_key_flags(writing_flags)
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -22,7 +22,7 @@ from absl import flags
 
 from crnet_tf.common import cli
 from crnet_tf.data import folds
-from crnet_tf.data.records import Index
+from crnet_tf.data.index import Index
 from crnet_tf.data.writing import filters
 from crnet_tf.images import photos
 from pipelines.checking.audit import audit
@@ -96,6 +96,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    flags.adopt_module_key_flags(writing_flags)
-    cli.run(main)
+    cli.run(main, define_flags)

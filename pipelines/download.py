@@ -24,7 +24,7 @@ from crnet_tf.common import cli, files
 from crnet_tf.common.disk import check_space
 from crnet_tf.common.errors import InputError
 from crnet_tf.images import photos
-from pipelines.downloading import fetch
+from pipelines.downloading import RETRIES
 from pipelines.downloading.unpack import check_python, unpack
 
 _COCO = "http://images.cocodataset.org"  # its certificate names another host: no https
@@ -107,7 +107,7 @@ def download(
     urls: Sequence[str] = (),
     mirror: str | None = None,
     extract: bool = False,
-    retries: int = fetch.RETRIES,
+    retries: int = RETRIES,
 ) -> list[pathlib.Path]:
     """Brings the archives of a data set to `out`; returns their paths.
 
@@ -124,6 +124,8 @@ def download(
         ValueError: an unknown data set, or an address that is none.
         OSError, RuntimeError: see `fetch.fetch`, `unpack.unpack`.
     """
+    from pipelines.downloading import fetch
+
     archives = _archives(dataset, urls)
     if extract:
         check_python()
@@ -197,7 +199,7 @@ def define_flags() -> None:
     flags.DEFINE_list("urls", [], "Addresses instead of the published ones.")
     flags.DEFINE_string("mirror", None, "Address of a folder with the files; asked first.")
     flags.DEFINE_bool("extract", False, "Unpack to --out/<dataset>.")
-    flags.DEFINE_integer("retries", fetch.RETRIES, "Fruitless attempts in a row.", 0)
+    flags.DEFINE_integer("retries", RETRIES, "Fruitless attempts in a row.", 0)
 
 
 def main():
@@ -213,5 +215,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    cli.run(main)
+    cli.run(main, define_flags)

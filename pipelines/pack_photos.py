@@ -15,18 +15,21 @@ from absl import flags
 from crnet_tf.common import cli, files
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.folders import holds, locked, replaced
-from crnet_tf.data import photo_pack, records
+from crnet_tf.data import photo_pack
+from crnet_tf.data.index import INDEX_NAME, Index, load_index
 from crnet_tf.data.photo_pack import PackedPhoto
-from crnet_tf.evaluation import manifest
-from pipelines.checking.inspect_record import read_example
 
 
-def photos_of(index: records.Index, split: str) -> Iterator[PackedPhoto]:
+def photos_of(index: Index, split: str) -> Iterator[PackedPhoto]:
     """The photos of a split, each once, with all classes under which it is listed.
 
     Raises:
         ValueError: a record that cannot be read, or another number of them than listed.
     """
+    from crnet_tf.data import records
+    from crnet_tf.evaluation import manifest
+    from pipelines.checking.inspect_record import read_example
+
     classes = sorted(int(c) for c in index.splits[split]["classes"])
     archive = manifest.Archive(index, split, classes)
     for name in sorted(archive.by_name):
@@ -41,7 +44,7 @@ def photos_of(index: records.Index, split: str) -> Iterator[PackedPhoto]:
 
 
 def _is_ours(path):
-    ours = records.INDEX_NAME, photo_pack.LIST_NAME, photo_pack.PARTS
+    ours = INDEX_NAME, photo_pack.LIST_NAME, photo_pack.PARTS
     return len(path.parts) == 1 and any(path.match(pattern) for pattern in ours)
 
 
@@ -53,7 +56,7 @@ def define_flags():
 
 def main():
     args = flags.FLAGS
-    index = records.load_index(args.records)
+    index = load_index(args.records)
     splits = ("train", "val")
     photos = itertools.chain.from_iterable(photos_of(index, split) for split in splits)
     with locked(pathlib.Path(args.out)) as out:
@@ -67,5 +70,4 @@ def main():
 
 
 if __name__ == "__main__":
-    define_flags()
-    cli.run(main)
+    cli.run(main, define_flags)

@@ -27,11 +27,17 @@ FLOORS = {
         "pack_photos show verify",
     ),
     "export": ("graph", "package", "server client", "onnx saved_model serve teach tflite"),
+    "crnet": ("__main__",),
 }  # fmt: skip
 
 _ROW, _TOP, _LEFT, _BOX = 40, 20, 20, 470  # px
 _WIDTH, _BEND = 860, 30
-_COLOURS = {"crnet_tf": "#0072B2", "pipelines": "#009E73", "export": "#D55E00"}
+_COLOURS = {
+    "crnet_tf": "#0072B2",
+    "pipelines": "#009E73",
+    "export": "#D55E00",
+    "crnet": "#333333",
+}
 
 
 def sources() -> dict[str, pathlib.Path]:

@@ -8,13 +8,14 @@ from absl import flags
 from crnet_tf.common.errors import InputError
 
 
-def field(default, help, choices=None, minimum=None, below=None, flag=True):
+def field(default, help, choices=None, minimum=None, below=None, flag=True, topic=None):
     """A field with its help text; `flag=False` keeps it off the command line.
 
-    A number is at least `minimum` and less than `below`, where given.
+    A number is at least `minimum` and less than `below`, where given. A `topic` of the help
+    begins at its field and goes on to the next one.
     """
     metadata = {"help": help, "choices": choices, "minimum": minimum, "flag": flag}
-    metadata["below"] = below
+    metadata |= {"below": below, "topic": topic}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -41,12 +42,15 @@ def define_flags(
 ) -> None:
     """One absl flag for each field of a dataclass, or for `only` those of these names. Call
     once, in a main module."""
-    for entry in _flag_fields(kind):
-        if only is not None and entry.name not in only:
-            continue
+    topic = kind.__name__
+    for entry in dataclasses.fields(kind):
         name, default, meta = entry.name, entry.default, entry.metadata
+        topic = meta["topic"] or topic
+        if not meta["flag"] or (only is not None and name not in only):
+            continue
+        under = {"flag_values": values, "module_name": topic}
         if meta["choices"]:
-            flags.DEFINE_enum(name, default, list(meta["choices"]), meta["help"], values)
+            flags.DEFINE_enum(name, default, list(meta["choices"]), meta["help"], **under)
             continue
         define = {
             bool: flags.DEFINE_bool,
@@ -54,7 +58,7 @@ def define_flags(
             float: flags.DEFINE_float,
             str: flags.DEFINE_string,
         }[entry.type]
-        define(name, default, meta["help"], flag_values=values)
+        define(name, default, meta["help"], **under)
 
 
 def from_flags(kind: type, preset: dict, values: flags.FlagValues = flags.FLAGS):

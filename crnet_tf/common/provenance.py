@@ -7,13 +7,13 @@ import platform
 import subprocess
 import sys
 
-import keras
-
 PACKAGES = ("keras", "numpy")
 
 
 def describe_session() -> dict:
     """Command, git revision, versions and devices of this process."""
+    import keras  # slow: the commands that train say what a run is before it is needed
+
     modules = map(importlib.import_module, (*PACKAGES, keras.config.backend()))
     now = datetime.datetime.now(datetime.timezone.utc)
     return {

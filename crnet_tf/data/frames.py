@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from crnet_tf.common.errors import InputError
+from crnet_tf.config import LEAST_SIZE
 from crnet_tf.images.mask_values import FOREGROUND, VOID
 from crnet_tf.data.resizing import bilinear, resize_image, resize_mask
 
-LEAST_SIZE = 33  # px; a feature map of 5 x 5 at 1/8
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,7 +10,6 @@ import numpy as np
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.config import Config
-from crnet_tf.data import resizing
 from crnet_tf.images.mask_values import VOID
 from crnet_tf.options import Options
 
@@ -155,6 +154,8 @@ def scored(protocol: Protocol, truth) -> np.ndarray:
         truth = np.where(truth == VOID, np.uint8(0), truth)
     if protocol.metric_size is None:
         return truth
+    from crnet_tf.data import resizing  # TensorFlow: the names of protocols are flags
+
     return resizing.resize_mask(truth[..., None], protocol.metric_size).numpy()[..., 0]
 
 

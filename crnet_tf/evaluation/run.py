@@ -8,8 +8,8 @@ import time
 
 from crnet_tf.common import cli, fields
 from crnet_tf.common.errors import InputError
+from crnet_tf.config import LEAST_SIZE
 from crnet_tf.data import records
-from crnet_tf.data.frames import LEAST_SIZE
 from crnet_tf.evaluation import (
     baselines,
     manifest,

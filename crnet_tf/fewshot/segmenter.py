@@ -1,100 +1,178 @@
-"""Photos segmented after the example of k labelled ones: the class for Python and notebooks."""
+"""The class for Python and notebooks: it is shown a thing, and finds it in other photos."""
+
+import os
+from collections.abc import Iterator
 
 import numpy as np
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.fewshot.learner import Learner
-from crnet_tf.images import drawing
-from crnet_tf.images.labelled import LabelledPhoto, check_labelled, check_photo
+from crnet_tf.common.progress import with_progress
+from crnet_tf.fewshot import examples, learnt_files
+from crnet_tf.fewshot.found import Found
+from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.options import Options
+
+STEPS_LONGEST = 320  # px, longer side of `Found.steps`
 
 
 class Segmenter:
-    """Segments photos after the example of k labelled ones; those are encoded only once.
+    """Finds in photos what is marked in one or a few others.
+
+        segmenter = Segmenter().fit("mug.jpg", "mug_mask.png")
+        segmenter.predict("desk.jpg").overlay()
 
     Args:
-        network: `crnet_tf.network.checkpoint.load_checkpoint(path)`.
-        support_images: k photos, uint8 [H,W,3] RGB, of any sizes.
-        support_masks: k masks, uint8 [H,W], 0 background, 1 foreground, 255 void.
-        names: what errors call the supports; default "support 1", "support 2" ...
-        options: how several supports are used, test scales and more (`Options`); by default
-            the probabilities of the k one-shot answers are averaged.
-        learner: of another segmenter with the same network and options: a query is then
-            encoded once for both.
-
-    Queries are uint8 [H,W,3] RGB, or `LabelledPhoto`s of such, whose pixels are hashed once
-    however often they are asked about.
+        checkpoint: a .keras file written by training, or a network that is loaded already;
+            default: the model that comes along.
+        kshot: how several examples become one answer, of `options.KSHOT`: "mean", "fusion",
+            or after fine-tuning.
+        threshold: foreground is what is more probable.
+        options: other fields of `Options`, by name: test_scales, leave_one_out ...
 
     Raises:
-        ValueError: no support, another number of masks, the same support twice, or what
-            `check_labelled` and `Learner.fit` raise.
+        ValueError: an option outside its range. FileNotFoundError: there is no checkpoint.
     """
 
     def __init__(
         self,
-        network,
-        support_images,
-        support_masks,
-        names=None,
-        options: Options | None = None,
-        learner: Learner | None = None,
+        checkpoint: str | os.PathLike | None = None,
+        kshot: str = "mean",
+        threshold: float = 0.5,
+        **options,
     ):
-        if len(support_images) != len(support_masks) or not len(support_images):
+        if not 0 <= threshold <= 1:
+            raise InputError(f"threshold: expected from 0 to 1, received {threshold}.")
+        self.checkpoint, self.threshold = checkpoint, threshold
+        self.options = Options(kshot=kshot, **options)
+        self.classes: dict[str, list[LabelledPhoto]] = {}
+        self.negatives: list[LabelledPhoto] = []
+        self._engine, self._predictors, self._absent = None, {}, {}
+
+    def fit(self, photos, masks=None, negatives=()) -> "Segmenter":
+        """Learns from labelled photos; what was learnt before is forgotten.
+
+        Args:
+            photos: a path, a Pillow image, an array uint8 [H,W,3] RGB, or a list of these; a
+                folder of photos and masks (`a.jpg`, `a_mask.png`), or of a folder a class; a
+                dict of any of these by class.
+            masks: of each photo in the same form, 1 (or white) where the thing is.
+            negatives: photos that do not show it, in any form of `photos` but a dict. A photo
+                that is no surer to show it than the surest of them is said not to.
+
+        Returns:
+            Itself.
+
+        Raises:
+            ValueError: a mask too many or too few, the same example twice, or one that cannot
+                serve. FileNotFoundError: a file is missing.
+        """
+        classes = examples.by_class(photos, masks)
+        negatives = [examples.as_photo(one) for one in examples.as_list(negatives)]
+        if self._engine is None:  # after the photos were read, because it takes long
+            from crnet_tf.fewshot.engine import KerasEngine
+
+            self._engine = KerasEngine(self.checkpoint, self.options)
+        self._predictors = {name: self._engine.fit(few) for name, few in classes.items()}
+        self.classes, self.negatives = classes, negatives
+        self._absent = {
+            name: max((one.presence(photo) for photo in negatives), default=-np.inf)
+            for name, one in self._predictors.items()
+        }
+        return self
+
+    def predict(self, photos, skipped: list[str] | None = None) -> Found | Iterator[Found]:
+        """Finds what was learnt in a photo, or in one after the other.
+
+        Args:
+            photos: a path, a Pillow image or an array uint8 [H,W,3] RGB: the answer is a
+                `Found`. A list of these, or a folder: the answers come one by one, in order
+                and with a progress bar.
+            skipped: gets why files of a list are left out, one line each; without it, a file
+                that is no photo is an error.
+
+        Raises:
+            ValueError: nothing was learnt yet, or it is no photo. FileNotFoundError: no such
+                file.
+        """
+        if not self._predictors:
             raise InputError(
-                "Segmenter: expected one mask for each of one or more support photos, received "
-                f"{len(support_images)} photos and {len(support_masks)} masks."
+                "predict: expected a Segmenter that has learnt something, received one that "
+                "has not. Call fit(photos, masks) first."
             )
-        names = names or [f"support {i + 1}" for i in range(len(support_images))]
-        supports = []
-        for image, mask, name in zip(support_images, support_masks, names, strict=True):
-            check_labelled(image, mask, name)
-            supports.append(LabelledPhoto(image, mask, name))
-        _check_distinct(supports)
-        self.learner = learner or Learner(network, options, keep_features=True)
-        self._predictor = self.learner.fit(supports)
+        is_folder = isinstance(photos, examples.FILES) and os.path.isdir(photos)
+        if is_folder or isinstance(photos, list | tuple):
+            return self._stream(examples.as_list(photos), skipped)
+        return self._answer(examples.as_photo(photos))
 
-    def segment(self, image: np.ndarray | LabelledPhoto) -> np.ndarray:
-        """Probability of the foreground, float32 [H,W], at the photo's size."""
-        return self._predictor.segment(_query(image))
+    def save(self, path: str | os.PathLike) -> None:
+        """Keeps what was learnt in one file: the examples and options (`learnt_files.py`)."""
+        learnt_files.write(path, self)
 
-    def steps(self, image: np.ndarray | LabelledPhoto) -> np.ndarray:
-        """Probabilities float32 [T,H,W] after each refinement step, at the photo's size."""
-        return self._predictor.steps(_query(image))
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike, checkpoint: str | os.PathLike | None = None
+    ) -> "Segmenter":
+        """A Segmenter that answers as the one that was saved.
 
-    def segment_and_steps(
-        self, image: np.ndarray | LabelledPhoto, longest: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """`segment`, and `steps` [T,h,w] of a longer side of at most `longest` px: those of a
-        large photo at its own size take gigabytes."""
-        query = _query(image)
-        maps, size = self._predictor.maps(query), query.image.shape[:2]
-        small = drawing.fitted_size(size, min(longest, max(size)))[::-1]
-        probability = self.learner.restore([steps[-1:] for steps in maps], size)[0]
-        return probability, self.learner.restore(maps, small)
+        Args:
+            checkpoint: where its checkpoint is now; default: where it was then.
 
-    def presence(self, image: np.ndarray | LabelledPhoto) -> float:
-        """How sure it is that the object is in a photo at all, up to 1 (`answers.presence`)."""
-        return self._predictor.presence(_query(image))
+        Raises:
+            ValueError: no such file, or another checkpoint. FileNotFoundError: one is missing.
+        """
+        learnt = learnt_files.read(path, checkpoint)
+        segmenter = cls(learnt.checkpoint, threshold=learnt.threshold, **learnt.options)
+        return segmenter.fit(learnt.classes, negatives=learnt.negatives)
 
-    def forget(self, image: np.ndarray | LabelledPhoto) -> None:
-        """Lets go of a photo's features, which otherwise stay for another question about it, up
-        to `Options.feature_cache_gb`."""
-        self.learner.cache.forget(_query(image))
-
-
-def _query(image):
-    if isinstance(image, LabelledPhoto):
-        return image
-    check_photo(image, "query")
-    return LabelledPhoto(image, name="query")
-
-
-def _check_distinct(supports):
-    first = {}
-    for photo in supports:
-        other = first.setdefault(photo.masked_key, photo)
-        if other is not photo:
+    def _stream(self, photos, skipped):
+        for number, given in enumerate(with_progress(photos, "photos", len(photos)), 1):
+            try:
+                photo = examples.as_photo(given, f"photo {number}")
+            except (OSError, InputError) as error:
+                if skipped is None:
+                    raise
+                skipped.append(str(error))
+            else:
+                yield self._answer(photo)
+        if skipped is not None and len(skipped) == len(photos):
+            reasons = "\n".join(skipped[:5])
             raise InputError(
-                f"{photo.name}: expected different supports, received the photo and mask of "
-                f"{other.name} again. Leave one of them out."
+                f"Expected at least one photo to segment, received none.\n{reasons}"
             )
+
+    def _answer(self, photo) -> Found:
+        predictors, engine = self._predictors, self._engine
+        maps = [one.maps(photo) for one in predictors.values()]
+        presences = tuple(one.presence(photo) for one in predictors.values())
+        engine.forget(photo)  # its features would stay in memory
+        size = photo.image.shape[:2]
+        scale = min(1, STEPS_LONGEST / max(size))
+        small = tuple(max(1, round(scale * side)) for side in size)
+        last = [[steps[-1:] for steps in one] for one in maps]
+        return Found(
+            photo=photo,
+            class_names=tuple(predictors),
+            probabilities=np.concatenate([engine.restore(one, size) for one in last]),
+            presences=presences,
+            present=tuple(
+                sure > self._absent[name]
+                for name, sure in zip(predictors, presences, strict=True)
+            ),
+            threshold=self.threshold,
+            steps=engine.restore(maps[0], small),
+        )
+
+    def __repr__(self):
+        learnt = ", ".join(f"{name} from {len(few)}" for name, few in self.classes.items())
+        model = "the model that comes along" if self.checkpoint is None else self.checkpoint
+        return f"<Segmenter: {learnt or 'nothing learnt yet'}; {self.options.kshot}, {model}>"
+
+    def _repr_png_(self):
+        """The examples, one below the other; nothing before there are any."""
+        from crnet_tf.images import drawing, png_files
+
+        few = [photo for own in self.classes.values() for photo in own]
+        if not few:
+            return None
+        rows = [drawing.panel(photo.image, photo.mask, photo.image, None, []) for photo in few]
+        return png_files.encode_png(drawing.contact_sheet(rows))

@@ -7,10 +7,7 @@ import os
 import pathlib
 import zipfile
 
-import keras
-
 from crnet_tf.common.errors import InputError
-from crnet_tf.network.model import CRNet
 
 # The model that comes with the project: docs/model_card.md.
 START = pathlib.Path(__file__).parents[1] / "start.keras"
@@ -37,13 +34,31 @@ def _instead_of(path):
     )
 
 
-def load_checkpoint(path: str | os.PathLike = START) -> CRNet:
-    """CRNet of a `.keras` file written in training; by default the one that comes along.
+def load_checkpoint(path: str | os.PathLike = START):
+    """`CRNet` of a `.keras` file written in training; by default the one that comes along.
 
     Raises:
         FileNotFoundError: there is none. ValueError: it holds something else.
     """
     path = pathlib.Path(path)
+    check_file(path)
+    import keras  # slow: what is no checkpoint is said first
+
+    from crnet_tf.network.model import CRNet
+
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:
+        raise InputError(
+            f"{path} cannot be read as a checkpoint of this version of crnet_tf: {error}"
+        ) from error
+    if not isinstance(model, CRNet):
+        raise InputError(f"{path}: expected a CRNet, received a {type(model).__name__}.")
+    return model
+
+
+def check_file(path: pathlib.Path) -> None:
+    """Raises FileNotFoundError or InputError where no checkpoint can be."""
     if not path.is_file():
         raise FileNotFoundError(
             f"No checkpoint {str(path)!r}: expected a .keras file written by training, such "
@@ -55,12 +70,3 @@ def load_checkpoint(path: str | os.PathLike = START) -> CRNet:
             "training, received a file of another kind or a damaged one. Check the path, or "
             "copy it again."
         )
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except Exception as error:
-        raise InputError(
-            f"{path} cannot be read as a checkpoint of this version of crnet_tf: {error}"
-        ) from error
-    if not isinstance(model, CRNet):
-        raise InputError(f"{path}: expected a CRNet, received a {type(model).__name__}.")
-    return model

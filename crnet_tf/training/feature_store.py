@@ -35,13 +35,13 @@ from crnet_tf.evaluation import manifest
 from crnet_tf.fewshot.features import weights_fingerprint
 from crnet_tf.network import model
 from crnet_tf.network.parts import Parts
+from crnet_tf.training import runs
 from crnet_tf.training.stored_views import ClassViews, FeatureStore
 
 ENCODER_FIELDS = (
     "image_size", "backbone", "backbone_preprocessing", "backbone_stride", "feature_levels",
     "multi_level", "precision", "feature_views", "seed",
 )  # fmt: skip
-DEFAULT_GB = 100.0
 OTHER_FILES = 1024  # that a training may have open besides
 
 
@@ -51,7 +51,7 @@ def open_store(
     classes,
     directory,
     unseen=(),
-    max_gb: float = DEFAULT_GB,
+    max_gb: float = runs.FEATURES_GB,
 ) -> FeatureStore:
     """Opens the store of training photos in `directory`, computing what is missing or damaged.
 

@@ -25,7 +25,7 @@ def train(
     *,
     init=None,
     feature_dir=None,
-    feature_gb: float = feature_store.DEFAULT_GB,
+    feature_gb: float = runs.FEATURES_GB,
 ) -> model.CRNet:
     """Trains to `settings.steps`, from `out/last.keras` where there is one.
 
@@ -74,7 +74,7 @@ def training_data(
     index: records.Index,
     done: int,
     feature_dir,
-    feature_gb: float = feature_store.DEFAULT_GB,
+    feature_gb: float = runs.FEATURES_GB,
 ):
     """What `fit` gets: the model to train, and batches for it from step `done` on.
 

@@ -19,6 +19,7 @@ from crnet_tf.data.index import Index
 RESUMABLE = ("steps", "val_episodes")
 LAST, BEST = "last.keras", "best.keras"
 INIT_HELP = "Checkpoint whose weights, also those of its encoder, a new run starts from."
+FEATURES_GB = 100.0  # the largest store of features, unless told otherwise
 
 
 def directory(given: str | None, settings: Config) -> pathlib.Path:

@@ -5,8 +5,7 @@ import dataclasses
 from crnet_tf.common import fields
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.fields import field
-from crnet_tf.data.frames import LEAST_SIZE
-from crnet_tf.network.model import CRNet
+from crnet_tf.config import LEAST_SIZE, Config
 
 # `fields.define_flags` needs types to be classes: no `from __future__ import annotations`.
 
@@ -19,7 +18,9 @@ class Settings:
         ValueError: a value outside its choices or range (expected, received).
     """
 
-    threshold: float = field(0.5, "Foreground is what is more probable than this.", minimum=0)
+    threshold: float = field(
+        0.5, "Foreground is what is more probable.", minimum=0, topic="Export"
+    )
     max_pixels: int = field(
         2**25,
         "Largest encoded photo a server accepts, px; its header is read before it is decoded.",
@@ -47,7 +48,10 @@ class Sizes:
     """
 
     photo_height: int = field(
-        0, "Height of the photos that enter, px; 0: the network's input size.", minimum=0
+        0,
+        "Height of the photos that enter, px; 0: the network's input size.",
+        minimum=0,
+        topic="Size of photos",
     )
     photo_width: int = field(
         0, "Width of the photos that enter, px; 0: the network's input size.", minimum=0
@@ -61,7 +65,7 @@ class Sizes:
                     f"photo size: expected at least {LEAST_SIZE} px a side, received {side}."
                 )
 
-    def of(self, network: CRNet) -> "Sizes":
+    def of(self, config: Config) -> "Sizes":
         """The same with the network's input size where none was chosen."""
-        size = network.config.image_size
+        size = config.image_size
         return Sizes(self.photo_height or size, self.photo_width or size)

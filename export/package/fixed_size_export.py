@@ -6,8 +6,6 @@ import dataclasses
 import os
 import pathlib
 
-from absl import flags
-
 from crnet_tf.common import fields, files
 from crnet_tf.common.errors import InputError
 from crnet_tf.data import labelled_folder, records
@@ -70,7 +68,7 @@ def export(
     """
     photos, options = photos or Photos(), Options(refine_steps=refine_steps)
     with new_export(checkpoint, out, settings or Settings(), version) as new:
-        network, sizes = new.network, (sizes or Sizes()).of(new.network)
+        network, sizes = new.network, (sizes or Sizes()).of(new.network.config)
         episodes = None
         if photos.records_dir or any(kind.calibrated for kind in formats):
             episodes = representative(network, photos, shot)
@@ -126,19 +124,8 @@ def compared_on(
     if photos.supports:
         return photos.supports, photos.queries
     if episodes:
-        return episodes[0][0], [query for _, query in episodes[: parity.MOST_QUERIES]]
+        return episodes[0][0], [query for _, query in episodes[: inputs.MOST_QUERIES]]
     return parity.drawn_photos()
-
-
-def define_flags():
-    inputs.define_common_flags()
-    fields.define_flags(Settings, only=["threshold"])  # its bounds are a server's
-    text, number = flags.DEFINE_string, flags.DEFINE_integer
-    text("support_dir", None, "Folder of labelled photos, or of classes, to bake in.")
-    number("shot", 1, "Number of labelled photos that enter together.", 1)
-    text("records", "", "Folder of records to compare and calibrate on.")
-    number("representatives", 100, "Episodes to calibrate on, at most.", 1)
-    fields.define_flags(Sizes)
 
 
 def read_photos(args, formats: list[Format]) -> Photos:

@@ -27,6 +27,7 @@ from export.graph.settings import Settings, Sizes
 from export.graph.signatures import ENCODE, QUERY, WHOLE, FewShot, Signature, save
 from export.graph.taught import TAUGHT, Taught
 from export.package import parity
+from export.package.inputs import MOST_QUERIES
 
 Episode = tuple[list[LabelledPhoto], LabelledPhoto]  # supports, query
 
@@ -56,7 +57,7 @@ class Format(NamedTuple):
 def photos_needed(formats: Iterable[Format], representatives: int) -> int:
     """How many photos to hold in memory: those compared on, or all to calibrate on."""
     calibrated = any(kind.calibrated for kind in formats)
-    return representatives if calibrated else parity.MOST_QUERIES
+    return representatives if calibrated else MOST_QUERIES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,10 +2,14 @@
 
 from absl import flags
 
+from crnet_tf.common import fields
 from crnet_tf.common.errors import InputError
 from crnet_tf.images import photo_folder, photos
 from crnet_tf.images.labelled import LabelledPhoto, read_labelled
-from export.package import parity
+from export.graph.settings import Settings, Sizes
+
+MOST_QUERIES = 3  # photos that an export is compared on
+TFLITE_FORMATS = ("float32", "float16", "dynamic", "int8")
 
 
 def define_common_flags() -> None:
@@ -20,8 +24,20 @@ def define_common_flags() -> None:
     text("query", None, "Photo, or folder of photos, to compare on.")
 
 
+def define_fixed_size_flags() -> None:
+    """Those of `export.tflite` and `export.onnx`."""
+    define_common_flags()
+    fields.define_flags(Settings, only=["threshold"])  # its bounds are a server's
+    text, number = flags.DEFINE_string, flags.DEFINE_integer
+    text("support_dir", None, "Folder of labelled photos, or of classes, to bake in.")
+    number("shot", 1, "Number of labelled photos that enter together.", 1)
+    text("records", "", "Folder of records to compare and calibrate on.")
+    number("representatives", 100, "Episodes to calibrate on, at most.", 1)
+    fields.define_flags(Sizes)
+
+
 def read_examples(
-    args, most: int = parity.MOST_QUERIES
+    args, most: int = MOST_QUERIES
 ) -> tuple[list[LabelledPhoto], list[LabelledPhoto]] | None:
     """Supports and queries of the flags, of these at most `most`; None without.
 
@@ -40,7 +56,7 @@ def read_examples(
     return supports, read_queries(args.query, most)
 
 
-def read_queries(query: str, most: int = parity.MOST_QUERIES) -> list[LabelledPhoto]:
+def read_queries(query: str, most: int = MOST_QUERIES) -> list[LabelledPhoto]:
     """The first photos of a folder, or one photo; default: as many as are compared."""
     paths = photo_folder.query_paths(query)[:most]
     return [LabelledPhoto(photos.read_photo(path), name=str(path)) for path in paths]

@@ -14,6 +14,7 @@ from crnet_tf.fewshot.learner import Learner, Predictor
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.png_files import encode_label, encode_png
 from export.graph.settings import Settings
+from export.package.inputs import MOST_QUERIES
 
 Signatures = Mapping[str, Callable]  # of named tensors or arrays, by name
 
@@ -21,7 +22,6 @@ TOLERANCE = 1e-3  # of a probability
 SURE = 0.1  # distance of a probability from another decision
 PRESENCE_TOLERANCE = 0.05  # of formats of few bits
 ROUNDING = 0.5 / 255  # of a probability in a PNG file
-MOST_QUERIES = 3
 REMEDY = "Check that TensorFlow and Keras have the versions of requirements.txt."
 
 

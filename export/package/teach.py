@@ -65,7 +65,7 @@ def teach(
         )
         batching_file.write(new.work)
         if formats:
-            sizes = (sizes or Sizes()).of(new.network)
+            sizes = (sizes or Sizes()).of(new.network.config)
             graphs = fixed_size_files.taught(exported, sizes, queries)
             episodes = [([], photo) for photo in itertools.chain(*classes.values(), queries)]
             fixed_size_files.write(new.work / metadata.FILE.parent, graphs, formats, episodes)

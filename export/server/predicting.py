@@ -14,7 +14,8 @@ from starlette.responses import Response
 from crnet_tf.common.errors import InputError
 from export.server import batching, tensors
 from export.server.batching import Batcher
-from export.server.limits import Admission, Limits, receive
+from export.server.bodies import Admission, receive
+from export.server.limits import Limits
 from export.server.loading import Loaded
 from export.server.served import Served
 from export.server.telemetry import OTHER, Telemetry

@@ -5,7 +5,8 @@ Where counts of a complete data set are known, those of the records are compared
 
 from collections.abc import Sequence
 
-from crnet_tf.data import folds, records
+from crnet_tf.data import folds
+from crnet_tf.data.index import Index
 
 # Photos of the complete sets: VOC 2012 trainaug and val; PFENet's list of 5,953; the photos of
 # COCO 2014 with annotations (PFENet's README).
@@ -32,7 +33,7 @@ COCO_HSNET_PAIRS = {"train": 170491, "val": 82573}
 _NAMED_CLASSES = 20  # a fold of more is summed up
 
 
-def audit(index: records.Index, list_name: str = "pairs") -> str:
+def audit(index: Index, list_name: str = "pairs") -> str:
     """Table of pairs and photos per split, per fold and per class, as text.
 
     Args:
@@ -52,9 +53,7 @@ def audit(index: records.Index, list_name: str = "pairs") -> str:
     return "\n".join(lines)
 
 
-def compare(
-    index: records.Index, split: str, photos: int, pairs: int, list_name: str = "pairs"
-) -> str:
+def compare(index: Index, split: str, photos: int, pairs: int, list_name: str = "pairs") -> str:
     """How the counts of a split differ from those of the complete data set; "" if unknown."""
     if index.dataset == "pascal5i":
         complete = PASCAL5I_PHOTOS[list_name].get(split)
@@ -92,6 +91,8 @@ def _difference(count, expected):
 
 def _photos_by_class(index, split):
     """{class id: ids of its photos}, read from the streams."""
+    from crnet_tf.data import records  # TensorFlow: builders are commands
+
     there = [c for c in range(1, len(index.class_names) + 1) if index.count(split, c)]
     return {c: [*stream] for c, stream in records.streams(index, split, there).items()}
 

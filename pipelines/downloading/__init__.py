@@ -3,3 +3,5 @@ apart so that nothing leaves its folder.
 
 Which archives there are stands in `pipelines.download`.
 """
+
+RETRIES = 5  # fruitless attempts in a row

@@ -18,8 +18,8 @@ from crnet_tf.common import files
 from crnet_tf.common.disk import check_space, sha256_of
 from crnet_tf.common.locks import locked_beside
 from crnet_tf.common.progress import Progress, megabytes
+from pipelines.downloading import RETRIES
 
-RETRIES = 5
 TIMEOUT = 60.0  # s without a byte
 LONGEST_WAIT = 60.0  # s
 _BLOCK = 1 << 16  # a stalled connection loses at most this

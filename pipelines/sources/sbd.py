@@ -15,7 +15,6 @@ import struct
 import zlib
 
 import numpy as np
-import scipy.io
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.images.photos import PathLike
@@ -44,6 +43,8 @@ def read_segmentation(path: PathLike) -> np.ndarray:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, or holds no GTcls.Segmentation.
     """
+    import scipy.io  # slow, and builders are commands
+
     content = pathlib.Path(path).read_bytes()
     try:
         _check_sums(content)

@@ -6,8 +6,7 @@ from typing import Any
 from absl import flags
 
 from crnet_tf.common.errors import BlockedError, InputError
-from crnet_tf.data.writing.shards import SHARD_MB
-from crnet_tf.data.writing.writer import ON_ERROR
+from crnet_tf.data.writing.choices import ON_ERROR, SHARD_MB
 
 
 def define_flags(on_error: str = "stop") -> None:
@@ -16,19 +15,27 @@ def define_flags(on_error: str = "stop") -> None:
     Args:
         on_error: the default.
     """
-    flags.DEFINE_string("out", None, "Folder of records to make.", required=True)
-    flags.DEFINE_enum("on_error", on_error, ON_ERROR, "Bad photo: stop, or skip and count.")
-    flags.DEFINE_integer("short_side", None, "Store photos no larger, px.", 1)
-    flags.DEFINE_integer("shard_mb", SHARD_MB, "Largest file, MiB.", 1)
-    flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.")
+    topic = {"module_name": "Records"}  # of the help
+    flags.DEFINE_string("out", None, "Folder of records to make.", required=True, **topic)
+    flags.DEFINE_enum(
+        "on_error", on_error, ON_ERROR, "Bad photo: stop, or skip and count.", **topic
+    )
+    flags.DEFINE_integer("short_side", None, "Store photos no larger, px.", 1, **topic)
+    flags.DEFINE_integer("shard_mb", SHARD_MB, "Largest file, MiB.", 1, **topic)
+    flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.", **topic)
+    topic = {"module_name": "Many machines"}
     flags.DEFINE_string(
         "runner",
         None,
         "Apache Beam's: DirectRunner, FlinkRunner, SparkRunner, DataflowRunner. Default: this "
         "process alone.",
+        **topic,
     )
     flags.DEFINE_multi_string(
-        "runner_option", [], "Of --runner, NAME=VALUE as in Beam's manual; again for more."
+        "runner_option",
+        [],
+        "Of --runner, NAME=VALUE as in Beam's manual; again for more.",
+        **topic,
     )
 
 

@@ -8,9 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from crnet_tf.annotations.listing import PhotoFile
-from crnet_tf.data.records import Index
-from crnet_tf.data.writing import writer
-from crnet_tf.data.writing.examples import make_example
+from crnet_tf.data.index import Index
 from crnet_tf.images import photos
 
 
@@ -36,6 +34,8 @@ def write_listed(
         FileNotFoundError, ValueError: a photo or its label is not as it should be.
         FileExistsError, RuntimeError, OSError: see `writer.write_records`.
     """
+    from crnet_tf.data.writing import writer  # TensorFlow: builders are commands
+
     if options.get("on_error", "stop") == "stop":
         _check_files(itertools.chain.from_iterable(splits.values()))
     make_item = functools.partial(
@@ -63,6 +63,8 @@ def _check_files(listed):
 
 
 def _make_item(photo, read_label, filter, num_classes):
+    from crnet_tf.data.writing.examples import make_example
+
     return make_example(
         photo.path,
         read_label(photo),

@@ -41,8 +41,7 @@ def test_answers_stay_and_bytes_halve(network, checkpoint, tmp_path, capsys):
         np.testing.assert_allclose(now, was, atol=1e-3 * max(np.abs(was).max(), 1e-30))
     support, query = photo(1), photo(2).image
     answers = [
-        Segmenter(one, [support.image], [support.mask]).segment(query)
-        for one in (network, loaded)
+        Segmenter(one).fit(support).predict(query).probability for one in (network, loaded)
     ]
     np.testing.assert_allclose(*answers, atol=0.01)
     assert not [path for path in small.parent.iterdir() if path != small]

@@ -23,8 +23,8 @@ from crnet_tf.network import checkpoint as network_checkpoint
 from crnet_tf.network import model
 from crnet_tf.options import Options
 from crnet_tf.reporting import document, pages
-from pipelines.build_episodes import build_episodes
 from pipelines.build_voc import build_voc
+from pipelines.writing.episodes import build_episodes
 
 SIZE = networks.SIZE
 TINY = dataclasses.replace(networks.TINY, fold=1, refine_steps=2, dataset="pascal5i")

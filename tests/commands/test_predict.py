@@ -14,12 +14,12 @@ from PIL import Image
 
 from crnet_tf import predict
 from crnet_tf.common.cli import MISTAKES
-from crnet_tf.fewshot import features
-from crnet_tf.fewshot import segmenter as segmenter_module
+from crnet_tf.fewshot import engine, features
+from crnet_tf.fewshot.learner import Learner, Predictor
+from crnet_tf.fewshot.segmenter import Segmenter
 from crnet_tf.images import label_files, photos, png_files
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network import model
-from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.options import Options
 
 SIZE = networks.SIZE
@@ -61,9 +61,9 @@ class ColourLearner:
 
 @pytest.fixture
 def colours(monkeypatch):
-    monkeypatch.setattr(segmenter_module, "Learner", ColourLearner)
+    monkeypatch.setattr(engine, "Learner", ColourLearner)
     monkeypatch.setattr(ColourLearner, "learnt", 0)
-    monkeypatch.setattr(predict, "load_checkpoint", lambda path: None)
+    monkeypatch.setattr(engine, "load_checkpoint", lambda path: None)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def network():
 
 @pytest.fixture
 def loaded(network, monkeypatch):
-    monkeypatch.setattr(predict, "load_checkpoint", lambda path: network)
+    monkeypatch.setattr(engine, "load_checkpoint", lambda path: network)
     return network
 
 
@@ -88,7 +88,7 @@ def loaded(network, monkeypatch):
 def test_what_is_wrong_with_the_files_is_said_before_a_network_is_loaded(
     folder, monkeypatch, capsys
 ):
-    monkeypatch.setattr(predict, "load_checkpoint", lambda path: pytest.fail("loaded"))
+    monkeypatch.setattr(engine, "load_checkpoint", lambda path: pytest.fail("loaded"))
     with pytest.raises(OSError, match="out: expected a folder.*received a file"):
         (folder / "out").write_text("")
         command(folder)
@@ -215,64 +215,35 @@ def test_a_single_query_that_is_no_photo_is_an_error(folder, colours):
 # === The network ===
 
 
+def fitted(network, *examples, **options):
+    """What answers after some (image, mask)."""
+    supports = [LabelledPhoto(image, mask) for image, mask in examples]
+    return Learner(network, Options(**options)).fit(supports)
+
+
 @pytest.mark.parametrize("size", [(20, 90), (90, 20), (SIZE, SIZE), (1, 1)])
 def test_probability_has_the_size_of_the_photo(network, size):
-    segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))
-    steps = segmenter.steps(photo(RED, *size)[0])
+    query = LabelledPhoto(photo(RED, *size)[0])
+    steps = fitted(network, photo(RED)).steps(query)
     assert steps.shape == (2, *size) and steps.dtype == np.float32
     assert 0 <= steps.min() and steps.max() <= 1
-    np.testing.assert_array_equal(segmenter.segment(photo(RED, *size)[0]), steps[-1])
+    found = Segmenter(network).fit(*photo(RED)).predict(query)
+    np.testing.assert_array_equal(found.probability, steps[-1])
+    assert found.steps.shape == (2, *size)
+
+
+def test_steps_of_a_large_photo_are_small(network):
+    found = Segmenter(network).fit(*photo(RED)).predict(photo(RED, 300, 640)[0])
+    assert found.steps.shape == (2, 150, 320) and found.probability.shape == (300, 640)
 
 
 def test_fusion_is_the_mean_of_the_one_shot_probabilities(network):
     supports = [photo(RED), photo(BLUE, 30, 30), photo(GREEN)]
-    query = photo(RED, 50, 50)[0]
-    single = [predict.Segmenter(network, [i], [m]).steps(query) for i, m in supports]
-    fused = predict.Segmenter(network, *zip(*supports, strict=True)).steps(query)
+    query = LabelledPhoto(photo(RED, 50, 50)[0])
+    single = [fitted(network, one).steps(query) for one in supports]
+    fused = fitted(network, *supports).steps(query)
     np.testing.assert_allclose(fused, np.mean(single, axis=0), atol=1e-6)
     assert np.abs(single[0] - single[1]).max() > 0.01
-
-
-def test_the_same_support_twice_is_refused(network):
-    """It would only count double; another mask of the photo is another support."""
-    image, mask = photo(RED)
-    for names in (None, ["a", "b", "c"], ["same"] * 3):
-        with pytest.raises(ValueError, match="different supports, received the photo and mask"):
-            predict.Segmenter(network, [image, photo(BLUE)[0], image], [mask] * 3, names)
-    predict.Segmenter(network, [image] * 2, [mask, np.roll(mask, 5, axis=1)])
-
-
-def unusable():
-    image, mask = photo(RED, 400, 600)
-    dot = np.zeros_like(mask)
-    dot[1, 1] = 1
-    return {
-        "photo's size": (image, mask[:-1]),
-        "Turn it": (image, mask.T),
-        "empty": (image, 0 * mask),
-        "none of which is left": (image, dot),
-        "uint8": (image / 255, mask),
-    }
-
-
-@pytest.mark.parametrize("message", unusable())
-def test_unusable_supports_are_errors_with_their_name(network, message):
-    image, mask = unusable()[message]
-    with pytest.raises(ValueError, match=f"(?s)^support 2: .*{message}"):
-        predict.Segmenter(network, [photo(RED)[0], image], [photo(RED)[1], mask])
-
-
-def test_segmenter_needs_a_mask_for_each_photo(network):
-    with pytest.raises(ValueError, match="one mask for each"):
-        predict.Segmenter(network, [photo(RED)[0]], [])
-    with pytest.raises(ValueError, match="one or more"):
-        predict.Segmenter(network, [], [])
-
-
-def test_a_query_that_is_no_photo_is_an_error(network):
-    segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))
-    with pytest.raises(ValueError, match="query: expected a photo uint8"):
-        segmenter.segment(photo(RED)[0] / 255)
 
 
 def probability(folder, out):
@@ -304,29 +275,6 @@ def test_fine_tuning_through_the_command(folder, loaded):
         command(folder, "--kshot=finetune", *flags)
 
 
-def test_the_segmenter_takes_options(network):
-    image, mask = photo(RED)
-    query = photo(BLUE, 51, 47)[0]
-    one = predict.Segmenter(network, [image], [mask], options=Options(refine_steps=1))
-    two = predict.Segmenter(network, [image], [mask])
-    assert one.steps(query).shape == (1, 51, 47)
-    np.testing.assert_allclose(one.segment(query), two.steps(query)[0], atol=1e-6)
-
-
-def test_the_answer_is_the_last_step(network):
-    segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))
-    query = photo(BLUE, 51, 47)[0]
-    np.testing.assert_array_equal(segmenter.segment(query), segmenter.steps(query)[-1])
-    probability, steps = segmenter.segment_and_steps(query, 20)
-    np.testing.assert_array_equal(probability, segmenter.segment(query))
-    assert max(steps.shape[1:]) == 20 and len(steps) == len(segmenter.steps(query))
-    _, whole = segmenter.segment_and_steps(query, 1000)
-    np.testing.assert_array_equal(whole, segmenter.steps(query))
-    shared = LabelledPhoto(query)
-    np.testing.assert_array_equal(segmenter.segment(shared), segmenter.segment(query))
-    assert segmenter.presence(shared) == segmenter.presence(query)
-
-
 def test_a_query_is_encoded_once_for_all_classes(folder, loaded, monkeypatch):
     encoded, encode = [], features.PhotoEncoder._kept
 
@@ -341,53 +289,32 @@ def test_a_query_is_encoded_once_for_all_classes(folder, loaded, monkeypatch):
 
 def test_a_saved_network_segments_alike(network, tmp_path):
     network.save(tmp_path / "best.keras")
-    image, mask = photo(RED)
-    segmenters = [
-        predict.Segmenter(net, [image], [mask])
-        for net in (network, load_checkpoint(tmp_path / "best.keras"))
-    ]
-    before, after = (segmenter.segment(photo(BLUE, 51, 47)[0]) for segmenter in segmenters)
+    before, after = (
+        Segmenter(one).fit(*photo(RED)).predict(photo(BLUE, 51, 47)[0]).probability
+        for one in (network, tmp_path / "best.keras")
+    )
     np.testing.assert_allclose(before, after, atol=1e-6)
 
 
-def test_memory_does_not_grow_with_the_number_of_photos(network, tmp_path):
-    for i in range(5):
-        png_files.write_png(tmp_path / f"{i}.png", photo((20 * i, 90, 200))[0])
-    paths, held = sorted(tmp_path.glob("*.png")), []
-    for queries in (paths[:1], paths):
-        segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))
-        predict.predict(segmenter, LabelledPhoto(*photo(RED)), queries, tmp_path / "out")
-        held.append(segmenter.learner.cache.bytes)
-        predict.predict_classes({"red": segmenter}, queries, tmp_path / "out")
-        held.append(segmenter.learner.cache.bytes)
-    assert len(set(held)) == 1 and held[0] > 0  # the support's
-
-
-def test_a_forgotten_photo_is_answered_as_before(network):
-    segmenter = predict.Segmenter(network, *([value] for value in photo(RED)))
-    query, cache = photo(BLUE)[0], segmenter.learner.cache
-    answer, score, before = segmenter.segment(query), segmenter.presence(query), cache.bytes
-    segmenter.forget(query)
-    assert cache.bytes < before
-    np.testing.assert_array_equal(segmenter.segment(query), answer)
-    assert segmenter.presence(query) == score
-
-
 @pytest.mark.parametrize("several", [False, True])
-def test_scores_of_what_was_answered_survive_an_interruption(folder, network, several):
-    class Interrupted(predict.Segmenter):
-        def presence(self, image):
-            if image.name == "b":
-                raise KeyboardInterrupt
-            return super().presence(image)
+def test_scores_of_what_was_answered_survive_an_interruption(
+    folder, network, several, monkeypatch
+):
+    presence = Predictor.presence
 
-    segmenter = Interrupted(network, *([value] for value in photo(RED)))
+    def interrupted(self, query):
+        if query.name.endswith("b.png"):
+            raise KeyboardInterrupt
+        return presence(self, query)
+
+    examples = {"red": LabelledPhoto(*photo(RED)), "blue": LabelledPhoto(*photo(BLUE))}
+    if not several:
+        del examples["blue"]
+    segmenter = Segmenter(network).fit(examples)
+    monkeypatch.setattr(Predictor, "presence", interrupted)
     paths, out = predict.query_paths(folder / "queries"), folder / "out"
     with pytest.raises(KeyboardInterrupt):
-        if several:
-            predict.predict_classes({"red": segmenter}, paths, out)
-        else:
-            predict.predict(segmenter, LabelledPhoto(*photo(RED)), paths, out)
+        predict.predict(segmenter, paths, out)
     with open(out / "photos.csv", newline="") as file:
         assert [row[0] for row in csv.reader(file)] == ["photo", "a.jpg", "a.png"]
     assert (out / "classes.json").exists() == several

@@ -24,6 +24,7 @@ from crnet_tf.images import label_files, output_files, photos
 from crnet_tf.images.png_files import encode_png, write_png
 from export.client import __main__, errors, over_rest
 from export.client.errors import TOO_LARGE, RemoteError
+from export.client.folder import upright_file
 from export.client.segmenter import RemoteSegmenter
 from export.client.server import Server
 from export.client.target import Target
@@ -153,8 +154,8 @@ def test_a_folder_gets_the_files_that_predict_writes(
 
 def test_photos_are_sent_upright_and_large_files_are_compressed_fast(folder):
     wide, turned = folder / "queries" / "wide.jpg", folder / "queries" / "turned.jpg"
-    assert __main__.upright_file(wide) == wide.read_bytes()
-    content = __main__.upright_file(turned)
+    assert upright_file(wide) == wide.read_bytes()
+    content = upright_file(turned)
     np.testing.assert_array_equal(Image.open(io.BytesIO(content)), photos.read_photo(turned))
     assert deflated_fast(content)
     image, mask = photo(5).image, (photo(5).mask == 1).astype(np.uint8)

@@ -9,7 +9,6 @@ import json
 import math
 import os
 import pathlib
-import runpy
 import shutil
 import signal
 import socket
@@ -27,9 +26,10 @@ from helpers.live_server import b64, serving, until, write_sums
 from prometheus_client.parser import text_string_to_metric_families
 from tensorflow_serving.apis import prediction_log_pb2
 
+from crnet_tf.common.errors import BlockedError
 from export import serve
 from export.package import warmup
-from export.server import loading
+from export.server import loading, starting
 from export.server.guard import Guard
 from export.server.limits import Limits
 from export.server.served import Served
@@ -331,8 +331,8 @@ class Recording:
 
 
 def test_a_chosen_version_serves_and_several_models_do(sums):
-    models = serve.served_models([f"old={sums}"], 1)
-    (other,) = serve.served_models([str(sums)])
+    models = starting.served_models([f"old={sums}"], 1)
+    (other,) = starting.served_models([str(sums)])
     with serving([*models, other]) as server:
         versions = [
             server.predict({"inputs": PAIR}, name).json()["outputs"]["version"][0]
@@ -354,12 +354,12 @@ def test_a_chosen_version_serves_and_several_models_do(sums):
 )
 def test_wrong_models_are_explained(sums, models, version, error):
     with pytest.raises((FileNotFoundError, ValueError), match=error):
-        serve.served_models([text.format(folder=sums) for text in models], version)
+        starting.served_models([text.format(folder=sums) for text in models], version)
 
 
 def test_a_folder_may_have_a_name_with_an_equals_sign(tmp_path):
     write_sums(tmp_path / "lr=3", 1)
-    (model,) = serve.served_models([f"sum={tmp_path}/lr=3"])
+    (model,) = starting.served_models([f"sum={tmp_path}/lr=3"])
     assert (model.name, model.versions()) == ("sum", [1])
 
 
@@ -367,7 +367,7 @@ def test_a_folder_of_several_models_names_them(tmp_path):
     for name in ("cups", "mugs"):
         write_sums(tmp_path / name, 1)
     with pytest.raises(FileNotFoundError, match=f"--model={tmp_path}/cups,{tmp_path}/mugs"):
-        serve.served_models([str(tmp_path)])
+        starting.served_models([str(tmp_path)])
 
 
 def test_a_taken_port_is_said_before_a_model_is_loaded():
@@ -379,7 +379,7 @@ def test_a_taken_port_is_said_before_a_model_is_loaded():
 
 def test_an_empty_host_does_not_open_the_server_to_others():
     with pytest.raises(ValueError, match="--host: expected an address"):
-        serve.bound_socket("", 0).close()
+        starting.bound_socket("", 0).close()
 
 
 def test_until_a_version_is_loaded_the_server_is_live_but_not_ready(tmp_path):
@@ -541,6 +541,7 @@ def test_a_stopped_server_answers_what_it_received_and_ends_well(sums, tmp_path)
 import pathlib, sys, time
 from absl import flags
 from crnet_tf.common import cli
+from crnet_tf.common.errors import BlockedError
 from export import serve
 from export.server import tensors
 
@@ -552,8 +553,7 @@ def slow(self, inputs):
     return call(self, inputs)
 
 tensors.Signature.call = slow
-serve.define_flags()
-cli.run(serve.main)
+cli.run(serve.main, serve.define_flags)
 """
     (tmp_path / "program.py").write_text(program)
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -624,9 +624,10 @@ def test_tensorflow_forgets_a_version_that_is_unloaded(tmp_path):
 
 def test_without_its_packages_the_command_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)  # importing it fails
-    monkeypatch.delitem(sys.modules, "export.serve")
-    with pytest.raises(SystemExit, match=r"pip install -e '\.\[serve\]'"):
-        runpy.run_module("export.serve", run_name="__main__")
+    monkeypatch.delitem(sys.modules, "export.server.starting")
+    monkeypatch.delattr("export.server.starting")
+    with pytest.raises(BlockedError, match=r"pip install -e '\.\[serve\]'"):
+        commands.run(serve, "--model=models/crnet")
 
 
 def test_other_files_of_the_same_number_take_over(tmp_path):

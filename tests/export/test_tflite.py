@@ -19,7 +19,7 @@ from export import teach as teach_command
 from export import tflite as tflite_command
 from export.graph import taught
 from export.graph.settings import Settings, Sizes
-from export.package import fixed_size_export, fixed_size_files, parity, tflite
+from export.package import fixed_size_export, fixed_size_files, inputs, parity, tflite
 from export.package.fixed_size_export import Photos
 
 SIZES = Sizes(photo_height=40, photo_width=52)  # of SUPPORTS and QUERIES
@@ -59,6 +59,10 @@ def check(answer, wanted, tolerance):
 
 
 # === The files ===
+
+
+def test_the_flags_know_the_formats():
+    assert list(tflite.FORMATS) == list(inputs.TFLITE_FORMATS)
 
 
 @pytest.mark.parametrize("kind", tflite.FORMATS)
@@ -319,7 +323,7 @@ def test_photos_of_a_command_line(tmp_path, name, most):
         """A command that only reads its flags."""
 
         __name__ = "reads"
-        define_flags = staticmethod(fixed_size_export.define_flags)
+        define_flags = staticmethod(inputs.define_fixed_size_flags)
 
         @staticmethod
         def main():

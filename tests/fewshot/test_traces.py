@@ -37,11 +37,9 @@ def most_traces(graphs):
 
 def test_fifty_photos_of_five_sizes_are_one_graph(network, graphs):
     support = photo(1)
-    segmenter = Segmenter(network, [support.image], [support.mask])
+    segmenter = Segmenter(network).fit(support)
     for seed in range(50):
-        query = photo(seed, *SIZES[seed % 5]).image
-        segmenter.segment(query)
-        segmenter.presence(query)
+        segmenter.predict(photo(seed, *SIZES[seed % 5]).image)
     assert most_traces(graphs) == 1
 
 

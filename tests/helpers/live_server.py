@@ -12,8 +12,7 @@ import time
 import requests
 import tensorflow as tf
 
-from export import serve
-from export.server import app
+from export.server import app, starting
 from export.server.limits import Limits
 
 QUICK = {"poll_s": 0.02, "batch_wait_ms": 0.0}
@@ -28,7 +27,7 @@ class Server:
         listening = socket.create_server(("127.0.0.1", 0))
         self.port = listening.getsockname()[1]
         self.url, self.session = f"http://127.0.0.1:{self.port}", requests.Session()
-        self.uvicorn = serve.server(application, "127.0.0.1", self.port, limits)
+        self.uvicorn = starting.server(application, "127.0.0.1", self.port, limits)
         run = self.uvicorn.serve([listening])
         self.thread = threading.Thread(target=lambda: asyncio.run(run), daemon=True)
         self.thread.start()

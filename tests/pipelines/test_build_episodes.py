@@ -17,7 +17,7 @@ from crnet_tf.data import records, resizing
 from crnet_tf.evaluation import episode_records, manifest, protocols
 from crnet_tf.evaluation.episode_records import episodes_from_tfrecords
 from pipelines import build_episodes as command
-from pipelines.build_episodes import build_episodes
+from pipelines.writing.episodes import build_episodes
 
 ROOT = pathlib.Path(__file__).parents[2]
 

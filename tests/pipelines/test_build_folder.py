@@ -332,12 +332,9 @@ def test_names_that_are_no_text_can_be_told(tmp_path, monkeypatch):
         pytest.skip("this file system takes UTF-8 names only")
     screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii")  # that knows no "é"
     monkeypatch.setattr(sys, "stdout", screen)
-    monkeypatch.setattr(cli.app, "run", lambda main: main(["build_folder"]))
-    cli.run(
-        lambda: commands.run(
-            build_folder, f"--source={source}", "--on_error=skip", f"--out={tmp_path / 'out'}"
-        )
-    )
+    monkeypatch.setattr(sys, "argv", ["build_folder"])
+    arguments = f"--source={source}", "--on_error=skip", f"--out={tmp_path / 'out'}"
+    cli.run(lambda: commands.run(build_folder, *arguments), lambda: None)
     screen.seek(0)
     said = screen.read()
     assert r"caf\udce9.jpg: expected a mask" in said and r"\xe9lan" in said

@@ -6,6 +6,7 @@ import zipfile
 import pytest
 
 from pipelines import download
+from pipelines.downloading import fetch as fetching
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def asked(monkeypatch):
         path.write_bytes(published[urls[-1]])
         return sha256 or "digest"
 
-    monkeypatch.setattr(download.fetch, "fetch", fetch)
+    monkeypatch.setattr(fetching, "fetch", fetch)
     return addresses, published
 
 
@@ -41,7 +42,7 @@ def test_download_unpacks(asked, tmp_path, capsys):
 
 def test_a_known_name_must_be_the_published_file(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(download.fetch, "fetch", lambda *given: seen.append(given) or "")
+    monkeypatch.setattr(fetching, "fetch", lambda *given: seen.append(given) or "")
     download.download("coco2017", tmp_path, urls=["https://mine/val2017.zip"])
     published = download.DATASETS["coco2017"][1]
     assert seen[0][0] == ["https://mine/val2017.zip"]

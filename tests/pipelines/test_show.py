@@ -8,9 +8,9 @@ from PIL import Image
 
 from crnet_tf.data import records
 from crnet_tf.images.drawing import PAPER
-from pipelines import show as show_lib
 from pipelines.build_voc import build_voc
-from pipelines.show import show
+from pipelines.checking import contact_sheet as show_lib
+from pipelines.checking.contact_sheet import show
 
 CELL = 64
 

@@ -19,7 +19,7 @@ from pipelines.checking import leakage
 from pipelines.checking.findings import Report
 from pipelines.checking.inspect_record import Fingerprint
 from pipelines.checking.perceptual_hash import near_pairs, perceptual_hash
-from pipelines.verify import verify
+from pipelines.checking.verifying import verify
 
 ROOT = pathlib.Path(__file__).parents[2]
 

@@ -52,8 +52,7 @@ import sys, tensorflow as tf
 tf.config.run_functions_eagerly(True)
 from crnet_tf.common import cli
 from crnet_tf import train
-train.define_flags()
-cli.run(train.main)
+cli.run(train.main, train.define_flags)
 """
 ON_TWO_DEVICES = """
 import tensorflow as tf

@@ -16,8 +16,6 @@ from crnet_tf.common.progress import with_progress
 from crnet_tf.data import folds
 from crnet_tf.data.demo import scenes
 from crnet_tf.data.index import Index
-from crnet_tf.data.writing import writer
-from crnet_tf.data.writing.examples import make_example
 from crnet_tf.images import photos, png_files
 
 DATASET = "demo"
@@ -49,6 +47,8 @@ def build_demo(
         FileExistsError: `out` holds a set of other settings, or other things.
         RuntimeError: another process is building it.
     """
+    from crnet_tf.data.writing import writer
+
     _check_numbers(seed, train_photos, val_photos)
     out = pathlib.Path(out)
     counts = {"train": train_photos, "val": val_photos}
@@ -85,6 +85,8 @@ def _names(split, count):
 
 
 def _make_item(pair, num_classes):
+    from crnet_tf.data.writing.examples import make_example
+
     return make_example(*pair, filter="none", num_classes=num_classes)
 
 

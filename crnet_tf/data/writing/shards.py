@@ -15,8 +15,8 @@ import tensorflow as tf
 from crnet_tf.common import files
 from crnet_tf.common.disk import no_room, sha256_of
 from crnet_tf.common.threads import futures_of
+from crnet_tf.data.writing.choices import SHARD_MB
 
-SHARD_MB = 512
 MAX_OPEN = 512  # files; more classes than that, and the one not written longest is closed
 OTHER_FILES = 128  # that a builder may have open besides
 FRAME_BYTES = 16  # length and checksums around a record

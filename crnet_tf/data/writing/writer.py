@@ -21,10 +21,10 @@ from crnet_tf.common.progress import with_progress
 from crnet_tf.data.writing.examples import Item, MakeRecord, make_record
 from crnet_tf.data.writing.finished import check_complete, check_names, holds_records, input_sha256
 from crnet_tf.common.folders import locked, replaced
-from crnet_tf.data.writing.shards import SHARD_MB, ShardWriter
+from crnet_tf.data.writing.choices import ON_ERROR, SHARD_MB
+from crnet_tf.data.writing.shards import ShardWriter
 from crnet_tf.common.threads import futures_of
 
-ON_ERROR = ("stop", "skip")
 Classes = Sequence[int]
 # See `write_streams` below.
 WriteStreams = Callable[..., tuple[dict, list[str]]]

@@ -1,0 +1,32 @@
+"""What a `Segmenter` computes with: the network in Keras."""
+
+import os
+
+import numpy as np
+
+from crnet_tf.fewshot.learner import Learner, Predictor
+from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.network.checkpoint import START, load_checkpoint
+from crnet_tf.network.model import CRNet
+from crnet_tf.options import Options
+
+
+class KerasEngine:
+    """A network, loaded or still a checkpoint, and how it is applied."""
+
+    def __init__(self, checkpoint: CRNet | str | os.PathLike | None, options: Options):
+        is_network = isinstance(checkpoint, CRNet)
+        network = checkpoint if is_network else load_checkpoint(checkpoint or START)
+        self.learner = Learner(network, options, keep_features=True)
+
+    def fit(self, supports: list[LabelledPhoto]) -> Predictor:
+        """What answers after the example of k supports."""
+        return self.learner.fit(supports)
+
+    def restore(self, maps: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+        """`Predictor.maps` -> float32 [T,H,W] at (H, W)."""
+        return self.learner.restore(maps, size)
+
+    def forget(self, photo: LabelledPhoto) -> None:
+        """Lets go of a photo's features."""
+        self.learner.cache.forget(photo)

@@ -1,0 +1,130 @@
+"""What a `Segmenter` has learnt, as one file, a ZIP:
+
+    learnt.json        classes, options, threshold, path and sha256 of the checkpoint
+    0.png, 0_mask.png  the examples and, without masks, the negatives
+
+The examples are all that fitting needs, and fitting is repeatable: the answers are the same.
+"""
+
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import zipfile
+
+import numpy as np
+from PIL import Image
+
+from crnet_tf.common import files
+from crnet_tf.common.disk import sha256_of
+from crnet_tf.common.errors import InputError
+from crnet_tf.images import png_files
+from crnet_tf.images.labelled import LabelledPhoto
+
+CONTENT, FORMAT = "learnt.json", 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Learnt:
+    """What a file holds; see `Segmenter`."""
+
+    checkpoint: pathlib.Path | None
+    options: dict
+    threshold: float
+    classes: dict[str, list[LabelledPhoto]]
+    negatives: list[LabelledPhoto]
+
+
+def write(path: str | os.PathLike, segmenter) -> None:
+    """Writes what a `Segmenter` has learnt, whole or not at all.
+
+    Raises:
+        ValueError: it has learnt nothing. OSError: it cannot be written.
+    """
+    if not segmenter.classes:
+        raise InputError(
+            "save: expected a Segmenter that has learnt something. Call fit first."
+        )
+    content, buffer = {"format": FORMAT, "threshold": segmenter.threshold}, io.BytesIO()
+    content["options"] = dataclasses.asdict(segmenter.options)
+    if segmenter.checkpoint is not None:
+        if not isinstance(segmenter.checkpoint, str | os.PathLike):
+            raise InputError(
+                "save: expected a Segmenter of a checkpoint's file, received one of a network. "
+                "Save the network as NAME.keras, and give that to Segmenter."
+            )
+        checkpoint = pathlib.Path(segmenter.checkpoint).absolute()
+        content |= {"checkpoint": str(checkpoint), "sha256": sha256_of(checkpoint)}
+    with zipfile.ZipFile(buffer, "w") as archive:
+        groups = [*segmenter.classes.items(), (None, segmenter.negatives)]
+        content["photos"] = [_put(archive, *one) for one in _numbered(groups)]
+        archive.writestr(CONTENT, json.dumps(content, indent=1))
+    files.write_bytes(path, buffer.getvalue())
+
+
+def read(path: str | os.PathLike, checkpoint: str | os.PathLike | None = None) -> Learnt:
+    """What `write` wrote; see `Segmenter.load`."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No {str(path)!r}: expected a file written by Segmenter.save.")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = json.loads(archive.read(CONTENT))
+            photos = [
+                _got(archive, number, one) for number, one in enumerate(content["photos"])
+            ]
+            known = content["format"] == FORMAT
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise InputError(
+            f"{path}: expected a file written by Segmenter.save, received another one or a "
+            f"damaged one ({error})."
+        ) from error
+    if not known:
+        raise InputError(
+            f"{path}: expected format {FORMAT}, received {content['format']}: it was written "
+            "by another version of crnet_tf. Use that version, or call fit again."
+        )
+    classes = {}
+    for one, photo in zip(content["photos"], photos, strict=True):
+        classes.setdefault(one["class"], []).append(photo)
+    negatives = classes.pop(None, [])
+    there = _checked(checkpoint, content)
+    return Learnt(there, content["options"], content["threshold"], classes, negatives)
+
+
+def _checked(checkpoint, content):
+    """The checkpoint that it was learnt with, None for the one that comes along."""
+    if "checkpoint" not in content:
+        return checkpoint
+    there = pathlib.Path(checkpoint or content["checkpoint"])
+    if there.is_file() and sha256_of(there) != content["sha256"]:
+        raise InputError(
+            f"{there}: expected the checkpoint that it was learnt with, received another one. "
+            "Give load(path, checkpoint=...) that file, or call fit again."
+        )
+    return there  # load_checkpoint says what is wrong where there is none
+
+
+def _numbered(groups):
+    number = 0
+    for name, photos in groups:
+        for photo in photos:
+            yield number, name, photo
+            number += 1
+
+
+def _put(archive, number, name, photo):
+    archive.writestr(f"{number}.png", png_files.encode_png(photo.image, png_files.FAST))
+    if photo.mask is not None:
+        archive.writestr(f"{number}_mask.png", png_files.encode_label(photo.mask))
+    return {"class": name, "name": photo.name}
+
+
+def _got(archive, number, one):
+    def pixels(name):
+        with Image.open(io.BytesIO(archive.read(name))) as image:
+            return np.array(image)
+
+    mask = None if one["class"] is None else pixels(f"{number}_mask.png")
+    return LabelledPhoto(pixels(f"{number}.png"), mask, one["name"])
