@@ -18,7 +18,7 @@ DEMO_QUERIES := demo_val_0025 demo_val_0045 demo_val_0065 demo_val_0085
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test docs lint clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ demo: $(READY)  ## build the demo set, train on it, evaluate, predict (8 to 21 m
 
 test: $(READY)  ## run the tests
 	$(RUN) -m pytest -n auto --dist=loadfile
+
+docs: $(READY)  ## build the documents' site into build/site
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 lint: $(READY)  ## check the style
 	$(RUN) -m ruff check .

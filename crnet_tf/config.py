@@ -72,13 +72,13 @@ class Config:
     backbone_preprocessing: str = field(
         "auto",
         "What the weights were trained on. auto: torch for VGG-16 in .npz, caffe otherwise "
-        "(BUILD.md, Pretrained weights).",
+        "(docs/guides/train.md).",
         choices=("auto", "caffe", "torch"),
     )
     backbone_stride: str = field(
         "auto",
         "Convolution that strides in a ResNet stage's first block. auto: as an .npz file says, "
-        "1x1 otherwise (BUILD.md, Pretrained weights).",
+        "1x1 otherwise (docs/guides/train.md).",
         choices=("auto", "1x1", "3x3"),
     )
     train_backbone: bool = field(False, "Train the backbone too; CANet freezes it.")
@@ -153,7 +153,7 @@ class Config:
     prototype_weight: float = field(
         0.0,
         "Weight of the similarity to the supports' prototypes in frozen features (PANet's), "
-        "which is added to the trained network's logits (BUILD.md 4; ours); 0: off.",
+        "which is added to the trained network's logits (docs/guides/train.md; ours); 0: off.",
         minimum=0,
     )
     prototype_levels: str = field(
@@ -218,7 +218,7 @@ class Config:
     calibrate: bool = field(
         True,
         "Give the best checkpoint the threshold that held-out photos of base classes speak for "
-        "(BUILD.md 4; ours); off: it is cut at a half, as in the paper.",
+        "(docs/guides/train.md; ours); off: it is cut at a half, as in the paper.",
     )
     seed: int = field(
         0, "Seed of initial weights, episodes and augmentation.", minimum=0, below=2**32

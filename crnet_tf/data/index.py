@@ -122,7 +122,7 @@ class Index:
             if not path.exists():
                 raise FileNotFoundError(
                     f"{path} is listed in {self.directory / INDEX_NAME} but missing. "
-                    "Build the records again (BUILD.md, Data)."
+                    "Build the records again (docs/guides/data.md)."
                 )
         return [str(path) for path in paths]
 

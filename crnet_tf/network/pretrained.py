@@ -64,7 +64,7 @@ def load_weights(trunk: keras.Model, name: str, weights: str) -> None:
     if not path.exists():
         raise FileNotFoundError(
             f"backbone_weights: no file {weights!r}. Expected 'imagenet', 'none', or the path "
-            "of a .npz, .h5 or .weights.h5 file (BUILD.md, Pretrained weights)."
+            "of a .npz, .h5 or .weights.h5 file (docs/guides/train.md)."
         )
     if path.suffix == ".npz":
         _load_npz(trunk, path)
@@ -88,7 +88,7 @@ def _imagenet_weights(name):
     except Exception as error:
         raise ConnectionError(
             f"The ImageNet weights of {name} could not be downloaded ({error}). Give a file "
-            "instead: --backbone_weights=path/to/weights.npz (BUILD.md, Pretrained weights), "
+            "instead: --backbone_weights=path/to/weights.npz (docs/guides/train.md), "
             "or train from scratch: --backbone_weights=none --train_backbone."
         ) from error
 

@@ -28,7 +28,7 @@ def find_year(root: pathlib.Path, year: str | None = None) -> str:
         wanted = _annotations(root, f"train{year or YEARS[0]}")
         raise FileNotFoundError(
             f"--coco_dir: expected {wanted}, received none. Unpack the annotations and the "
-            "photos of one release side by side; BUILD.md, Data, says where to get them."
+            "photos of one release side by side; docs/guides/data.md says where to get them."
         )
     return year or found[0]
 

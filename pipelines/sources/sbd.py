@@ -31,8 +31,8 @@ def find_sbd(sbd_dir: PathLike) -> pathlib.Path:
     raise FileNotFoundError(
         f"--sbd_dir: expected SBD's benchmark_RELEASE (dataset/cls, dataset/train.txt), "
         f"received {str(given)!r}, which "
-        f"{'does not hold them' if given.is_dir() else 'is not there'}. BUILD.md, Data, says "
-        "where to get it."
+        f"{'does not hold them' if given.is_dir() else 'is not there'}. docs/guides/data.md "
+        "says where to get it."
     )
 
 

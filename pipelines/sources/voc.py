@@ -24,7 +24,7 @@ def find_voc(voc_dir: str | os.PathLike) -> pathlib.Path:
     if not given.is_dir():
         raise FileNotFoundError(
             f"--voc_dir: expected a folder (VOC2012, VOCdevkit or its parent), received "
-            f"{str(given)!r}, which is not there. BUILD.md, Data, says where to get it."
+            f"{str(given)!r}, which is not there. docs/guides/data.md says where to get it."
         )
     below = sorted([*given.glob("VOC*"), *given.glob("VOCdevkit/VOC*")])
     found = [f for f in (given, *below) if (f / "ImageSets" / "Segmentation").is_dir()]

@@ -81,7 +81,7 @@ def test_lists_of_paths_are_understood(small_voc):
             "7 of 8 files; missing: .*2007_train_001.jpg.*--on_er",
         ),
         ("SegmentationClassAug/2007_val_000.png", "missing: .*2007_val_000.png"),
-        (".", "expected a folder .*which is not there. BUILD.md"),
+        (".", "expected a folder .*which is not there. docs/guides/data.md"),
     ],
 )
 def test_missing_parts(small_voc, gone, message):
