@@ -27,6 +27,7 @@ from crnet_tf.annotations.listing import (
     match_labels,
 )
 from crnet_tf.common.errors import InputError
+from crnet_tf.common.folders import some_files
 from crnet_tf.common.progress import with_progress
 from crnet_tf.common.threads import futures_of
 from crnet_tf.images import label_files
@@ -68,6 +69,15 @@ def list_photos(images: pathlib.Path, labels: pathlib.Path, colours: pathlib.Pat
         )
     paths, problems = files_by_name(images, PHOTO_SUFFIXES)
     maps, twice = files_by_name(labels, LABEL_SUFFIXES)
+    for flag, folder, found, suffixes in (
+        ("images", images, paths, PHOTO_SUFFIXES),
+        ("labels", labels, maps, LABEL_SUFFIXES),
+    ):
+        if not found:
+            raise FileNotFoundError(
+                f"--{flag}: expected files of the kinds {', '.join(suffixes)} in {folder}, "
+                f"found none.{some_files(folder)}"
+            )
     matched, unmatched = match_labels(paths, maps, labels, "label map")
     problems += twice + unmatched
     pairs = {name: (matched[name], paths[name]) for name in sorted(matched)}

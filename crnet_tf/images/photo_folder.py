@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Callable, Iterator
 
 from crnet_tf.common.errors import InputError
+from crnet_tf.common.folders import some_files
 from crnet_tf.common.progress import with_progress
 from crnet_tf.images.opening import PathLike
 from crnet_tf.images.output_files import output_names
@@ -24,10 +25,15 @@ def query_paths(query: PathLike) -> list[pathlib.Path]:
     if query.is_file():
         return [query]
     if not query.is_dir():
-        raise FileNotFoundError(f"No {str(query)!r}: expected a photo or a folder of photos.")
+        raise FileNotFoundError(
+            f"No {str(query)!r}: expected a photo or a folder of photos."
+            f"{some_files(query.parent)}"
+        )
     paths = sorted(p for p in query.iterdir() if p.is_file() and not p.name.startswith("."))
     if not paths:
-        raise FileNotFoundError(f"{str(query)!r}: expected a folder of photos, received none.")
+        raise FileNotFoundError(
+            f"{str(query)!r}: expected a folder of photos, received none.{some_files(query)}"
+        )
     return paths
 
 

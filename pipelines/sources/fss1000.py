@@ -9,13 +9,16 @@ import pathlib
 
 import numpy as np
 
+from crnet_tf.annotations import listing
 from crnet_tf.annotations.listing import PhotoFile, read_lines
 from crnet_tf.common.errors import InputError
+from crnet_tf.common.folders import some_files
 from crnet_tf.images import mask_files
 from crnet_tf.images.mask_values import FOREGROUND, label_value
 
 NUM_VALIDATION = 240
-PHOTO_SUFFIXES, MASK_SUFFIX = (".jpg", ".jpeg"), ".png"  # in any case of letters
+MASK_SUFFIX = ".png"  # in any case of letters
+PHOTO_SUFFIXES = tuple(s for s in listing.PHOTO_SUFFIXES if s != MASK_SUFFIX)
 
 
 def list_classes(root: pathlib.Path) -> list[str]:
@@ -29,6 +32,7 @@ def list_classes(root: pathlib.Path) -> list[str]:
         raise FileNotFoundError(
             f"--fss_dir: expected class folders with 1.jpg, 1.png ..., received none in "
             f"{str(root)!r}. Point it to the folder that holds abacus, ab_wheel ..."
+            f"{some_files(root)}"
         )
     return names
 

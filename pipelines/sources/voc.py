@@ -66,12 +66,8 @@ def list_photos(
     labels = "SegmentationClassAug" if augmented else "SegmentationClass"
     _check_folders(root, labels)
     names = _read_lists(root, "trainaug.txt" if augmented else "train.txt")
-    return {
-        split: [
-            _photo(n, root / "JPEGImages" / f"{n}.jpg", root / labels / f"{n}.png") for n in ids
-        ]
-        for split, ids in names.items()
-    }
+    photos, maps = _by_name(root / "JPEGImages", ".jpg"), _by_name(root / labels, ".png")
+    return {split: [_photo(n, photos(n), maps(n)) for n in ids] for split, ids in names.items()}
 
 
 def _merged(root, sbd_root, list_name):
@@ -82,16 +78,29 @@ def _merged(root, sbd_root, list_name):
     if list_name == "pairs":
         extra |= set(_read_list(sbd_root / "val.txt"))
     own = {*voc["train"], *voc["val"]}
+    photos = _by_name(root / "JPEGImages", ".jpg")
+    maps = _by_name(root / "SegmentationClass", ".png")
 
     def files(name):
-        photo = root / "JPEGImages" / f"{name}.jpg"
+        photo = photos(name)
         if name in own:
-            return _photo(name, photo, root / "SegmentationClass" / f"{name}.png")
+            return _photo(name, photo, maps(name))
         photo = photo if photo.is_file() else sbd_root / "img" / f"{name}.jpg"
         return _photo(name, photo, sbd_root / "cls" / f"{name}.mat")
 
     train = sorted({*voc["train"], *extra} - {*voc["val"]})
     return {"train": [*map(files, train)], "val": [*map(files, voc["val"])]}
+
+
+def _by_name(folder, suffix):
+    """The file of each name; where there are several, or none, the one with this suffix."""
+    found = {path.stem: path for path in folder.iterdir() if path.name[0] != "."}
+
+    def file(name):
+        usual = folder / f"{name}{suffix}"
+        return usual if usual.is_file() else found.get(name, usual)
+
+    return file
 
 
 def _check_folders(root, labels):

@@ -15,6 +15,17 @@ from crnet_tf.annotations import label_maps
 from crnet_tf.images import png_files
 
 
+@pytest.mark.parametrize("flag, folder", [("images", "photos"), ("labels", "maps")])
+def test_found_none_says_what_it_looked_for_and_what_is_there(tmp_path, flag, folder):
+    paths = write_label_maps(tmp_path, in_colour=False)
+    for path in list((tmp_path / folder).iterdir()):
+        path.rename(path.with_suffix(".raw"))
+    with pytest.raises(
+        FileNotFoundError, match=f"--{flag}: .*.png.*found none.*p0.raw, p1.raw"
+    ):
+        label_maps.list_photos(*paths)
+
+
 def test_palettes_that_number_colours_otherwise_are_told(tmp_path):
     """A program that makes PNGs smaller numbers each file's own colours."""
     paths = write_label_maps(tmp_path, in_colour=False)

@@ -132,6 +132,20 @@ def test_what_is_given_in_vain_or_by_mistake_is_said(folder, colours, capsys):
     assert "red_mask.png: everything is marked." in said and "single support" in said
 
 
+def test_a_mask_of_two_colours_needs_the_colour_of_the_object(folder, colours):
+    command(folder)
+    mask = label_files.read_label(folder / "red_mask.png")
+    in_colours = np.array([BLUE, GREEN], np.uint8)[(mask > 0).astype(int)]
+    png_files.write_png(folder / "red_mask.png", in_colours)
+    with pytest.raises(ValueError, match="red_mask.png: expected a mask .*--foreground_colour"):
+        command(folder, out="none")
+    shown = ",".join(map(str, GREEN))
+    command(folder, f"--foreground_colour={shown}", out="found")
+    for name in ("b_mask.png", "b_probability.png"):
+        one, other = ((folder / out / name).read_bytes() for out in ("out", "found"))
+        assert one == other
+
+
 def test_every_support_is_learnt_from(folder, colours):
     command(folder, supports=("red", "blue"))
     assert label_files.read_label(folder / "out" / "a.png_mask.png").any()

@@ -131,6 +131,13 @@ def damaged(path):
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def test_names_in_capitals_are_found(small_voc):
+    for folder, suffix in (("JPEGImages", ".JPG"), ("SegmentationClassAug", ".PNG")):
+        for path in list((small_voc / folder).iterdir()):
+            path.rename(path.with_suffix(suffix))
+    assert build(small_voc).splits["train"]["photos"] == 3
+
+
 def label_maps(index):
     found = {}
     for split, stream in index.splits.items():
