@@ -30,7 +30,7 @@ demo: $(READY)  ## build the demo set, train on it, evaluate, predict (8 to 21 m
 	  --records=$(DEMO_DATA)/records --out=$(DEMO_RUN)/evaluation
 	@mkdir -p $(DEMO_RUN)/queries
 	cp $(foreach photo,$(DEMO_QUERIES),$(DEMO_VOC)/JPEGImages/$(photo).jpg) $(DEMO_RUN)/queries
-	$(RUN) -m crnet_tf.predict --checkpoint=$(DEMO_RUN)/best.keras \
+	$(RUN) -m crnet_tf.predict --checkpoint=$(DEMO_RUN)/best.keras --engine=keras \
 	  --support=$(DEMO_VOC)/JPEGImages/$(DEMO_SUPPORT).jpg --class_id=$(DEMO_CLASS) \
 	  --support_mask=$(DEMO_VOC)/SegmentationClassAug/$(DEMO_SUPPORT).png \
 	  --query=$(DEMO_RUN)/queries --out=$(DEMO_RUN)/predictions

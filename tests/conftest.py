@@ -14,6 +14,14 @@ SHARED = pathlib.Path(__file__).parents[2] / "shared"
 TRAIN_PHOTOS, VAL_PHOTOS = 40, 20  # 4 and 2 records of each of the 20 classes
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_its_own(tmp_path_factory):
+    """Files that are kept for later runs are not those of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def voc_dir(tmp_path_factory):
     return write_voc(tmp_path_factory.mktemp("voc") / "VOC2012", TRAIN_PHOTOS, VAL_PHOTOS)

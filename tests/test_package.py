@@ -76,6 +76,7 @@ def test_a_photo_is_searched_in_an_empty_folder(command, tmp_path):
         f"--support_mask={folder / 'a_mask.png'}",
         f"--query={folder / 'photos'}",
         "--out=found",
+        "--engine=keras",
         cwd=elsewhere,
     )
     assert answer.returncode == 0

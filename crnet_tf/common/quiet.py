@@ -17,6 +17,7 @@ LEVELS = {"TF_CPP_MIN_LOG_LEVEL": "2", "GRPC_VERBOSITY": "ERROR"}
 START_UP = re.compile(
     r"All log messages before absl::InitializeLog|cudart_stub|cpu_feature_guard|util/port\.cc"
     r"|enable the following instructions|Unable to register cu|computation_placer|TF-TRT"
+    r"|XNNPACK delegate for CPU"
 )
 NO_GPU = re.compile(r"failed call to cuInit|cuda_diagnostics|Cannot dlopen some GPU libraries")
 NVIDIA = pathlib.Path("/proc/driver/nvidia")  # where a driver is, its failures are real

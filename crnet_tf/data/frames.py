@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.config import LEAST_SIZE
-from crnet_tf.images.mask_values import FOREGROUND, VOID
+from crnet_tf.images import labelled
+from crnet_tf.images.mask_values import VOID
 from crnet_tf.data.resizing import bilinear, resize_image, resize_mask
 
 
@@ -84,11 +85,4 @@ class Frame:
 
 def check_visible(mask: np.ndarray, frame: Frame, name: str) -> None:
     """Raises ValueError when nothing of the foreground is left at the network's input size."""
-    if not np.any(frame.mask(mask).numpy() == FOREGROUND):
-        raise InputError(
-            f"{name}: expected an object that can still be seen at the network's input size, "
-            f"{frame.size}x{frame.size}, received {np.sum(mask == FOREGROUND)} foreground "
-            f"pixels in {mask.shape[1]}x{mask.shape[0]} (width x height), none of which is "
-            "left. Crop the photo around the object, or leave it out (records: build them with "
-            "a --filter for small objects)."
-        )
+    labelled.check_visible(mask, frame.mask(mask).numpy(), name)

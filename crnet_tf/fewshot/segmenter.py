@@ -1,17 +1,20 @@
 """The class for Python and notebooks: it is shown a thing, and finds it in other photos."""
 
 import os
+import pathlib
 from collections.abc import Iterator
 
 import numpy as np
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.progress import with_progress
-from crnet_tf.fewshot import examples, learnt_files
+from crnet_tf.fewshot import examples, learnt_files, lite_engine
 from crnet_tf.fewshot.found import Found
 from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.network.checkpoint import START, check_file
 from crnet_tf.options import Options
 
+ENGINES = ("auto", "keras", "litert")
 STEPS_LONGEST = 320  # px, longer side of `Found.steps`
 
 
@@ -27,6 +30,8 @@ class Segmenter:
         kshot: how several examples become one answer, of `options.KSHOT`: "mean", "fusion",
             or after fine-tuning.
         threshold: foreground is what is more probable.
+        engine: of `ENGINES`. "keras": TensorFlow; "litert": LiteRT, which starts ten times as
+            fast from a file that is written once and kept; "auto": that, where it was written.
         options: other fields of `Options`, by name: test_scales, leave_one_out ...
 
     Raises:
@@ -38,11 +43,14 @@ class Segmenter:
         checkpoint: str | os.PathLike | None = None,
         kshot: str = "mean",
         threshold: float = 0.5,
+        engine: str = "auto",
         **options,
     ):
         if not 0 <= threshold <= 1:
             raise InputError(f"threshold: expected from 0 to 1, received {threshold}.")
-        self.checkpoint, self.threshold = checkpoint, threshold
+        if engine not in ENGINES:
+            raise InputError(f"engine: expected one of {ENGINES}, received {engine!r}.")
+        self.checkpoint, self.threshold, self.engine = checkpoint, threshold, engine
         self.options = Options(kshot=kshot, **options)
         self.classes: dict[str, list[LabelledPhoto]] = {}
         self.negatives: list[LabelledPhoto] = []
@@ -69,9 +77,7 @@ class Segmenter:
         classes = examples.by_class(photos, masks)
         negatives = [examples.as_photo(one) for one in examples.as_list(negatives)]
         if self._engine is None:  # after the photos were read, because it takes long
-            from crnet_tf.fewshot.engine import KerasEngine
-
-            self._engine = KerasEngine(self.checkpoint, self.options)
+            self._engine = self._start()
         self._predictors = {name: self._engine.fit(few) for name, few in classes.items()}
         self.classes, self.negatives = classes, negatives
         self._absent = {
@@ -104,6 +110,22 @@ class Segmenter:
             return self._stream(examples.as_list(photos), skipped)
         return self._answer(examples.as_photo(photos))
 
+    def prepare(self) -> bool:
+        """Writes the file by which this checkpoint starts in a second from now on, where LiteRT
+        is installed and knows the options; takes half a minute, once.
+
+        Returns:
+            Whether it was written now.
+        """
+        place = self._lite_place()
+        if place is None or place.exists():
+            return False
+        from crnet_tf.fewshot import engine, lite_writing
+
+        started = self._engine or engine.KerasEngine(self.checkpoint, self.options)
+        lite_writing.write(started.learner, place)
+        return True
+
     def save(self, path: str | os.PathLike) -> None:
         """Keeps what was learnt in one file: the examples and options (`learnt_files.py`)."""
         learnt_files.write(path, self)
@@ -123,6 +145,33 @@ class Segmenter:
         learnt = learnt_files.read(path, checkpoint)
         segmenter = cls(learnt.checkpoint, threshold=learnt.threshold, **learnt.options)
         return segmenter.fit(learnt.classes, negatives=learnt.negatives)
+
+    def _start(self):
+        """What is computed with."""
+        place = None if self.engine == "keras" else self._lite_place()
+        if self.engine == "litert":
+            if place is None:
+                raise InputError(
+                    "engine: expected a checkpoint's file, the package ai-edge-litert, no GPU "
+                    "and options that LiteRT knows (one scale, no fine-tuning), received "
+                    "others. Use auto or keras."
+                )
+            self.prepare()
+        if place is not None and place.exists():
+            from crnet_tf.fewshot.lite_engine import LiteEngine
+
+            return LiteEngine(place, self.options)
+        from crnet_tf.fewshot.engine import KerasEngine
+
+        return KerasEngine(self.checkpoint, self.options)
+
+    def _lite_place(self):
+        """Where the file of LiteRT is or would be; None where it would not do."""
+        path = START if self.checkpoint is None else self.checkpoint
+        if not isinstance(path, examples.FILES) or not lite_engine.usable(self.options):
+            return None
+        check_file(pathlib.Path(path))
+        return lite_engine.place(path)
 
     def _stream(self, photos, skipped):
         for number, given in enumerate(with_progress(photos, "photos", len(photos)), 1):

@@ -106,6 +106,20 @@ def check_labelled(image: np.ndarray, mask: np.ndarray, name: str) -> None:
     check_foreground(mask, name)
 
 
+def check_visible(mask: np.ndarray, small: np.ndarray, name: str) -> None:
+    """Raises InputError when nothing of the foreground of `mask` is left in `small`, which is
+    the same mask at the network's input size."""
+    if not np.any(small == FOREGROUND):
+        side = small.shape[0]
+        raise InputError(
+            f"{name}: expected an object that can still be seen at the network's input size, "
+            f"{side}x{side}, received {np.sum(mask == FOREGROUND)} foreground "
+            f"pixels in {mask.shape[1]}x{mask.shape[0]} (width x height), none of which is "
+            "left. Crop the photo around the object, or leave it out (records: build them with "
+            "a --filter for small objects)."
+        )
+
+
 def check_photo(image: np.ndarray, name: str) -> None:
     """Raises InputError unless `image` is a photo uint8 [H,W,3]."""
     is_array = hasattr(image, "ndim")  # no Pillow image, no list

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from crnet_tf.fewshot import answers
+from crnet_tf.fewshot import answers, saved_graphs
 from crnet_tf.network.model import CRNet
 from crnet_tf.network.parts import SupportState, branch_input
 from export.graph import decode, encode, framing
@@ -207,14 +207,7 @@ def files_spec(name: str) -> tf.TensorSpec:
 
 
 def save(signatures: list[Signature], metadata: str, folder: str | os.PathLike) -> None:
-    """Writes a SavedModel, with the signature `metadata` besides. Each function is traced once,
-    where `keras.export.ExportArchive` would trace it twice."""
+    """Writes a SavedModel, with the signature `metadata` besides."""
     said = Signature("metadata", lambda: {"metadata": tf.constant(metadata)}, [])
-    traced = {
-        name: tf.function(function, autograph=False).get_concrete_function(*inputs)
-        for name, function, inputs in (*signatures, said)
-    }
-    root = tf.Module()
-    # What the root does not hold is lost on the way to TFLite.
-    root.kept = list({id(v): v for one in traced.values() for v in one.variables}.values())
-    tf.saved_model.save(root, str(folder), traced)
+    functions = {name: (function, inputs) for name, function, inputs in (*signatures, said)}
+    saved_graphs.save(functions, folder)

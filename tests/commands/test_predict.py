@@ -14,6 +14,7 @@ from PIL import Image
 
 from crnet_tf import predict
 from crnet_tf.common.cli import MISTAKES
+from crnet_tf.common.errors import BlockedError
 from crnet_tf.fewshot import engine, features
 from crnet_tf.fewshot.learner import Learner, Predictor
 from crnet_tf.fewshot.segmenter import Segmenter
@@ -332,3 +333,30 @@ def test_scores_of_what_was_answered_survive_an_interruption(
     with open(out / "photos.csv", newline="") as file:
         assert [row[0] for row in csv.reader(file)] == ["photo", "a.jpg", "a.png"]
     assert (out / "classes.json").exists() == several
+
+
+def test_a_faster_start_is_prepared_once_the_work_is_done(folder, network, tmp_path, capsys):
+    network.save(tmp_path / "best.keras")
+    arguments = [f"--checkpoint={tmp_path / 'best.keras'}", "--engine=auto"]
+    said = []
+    for out in ("first", "second"):
+        command(folder, *arguments, query="queries/b.png", out=out)
+        said.append("starts ten times as fast" in capsys.readouterr().out)
+    assert said == [True, False]
+    first, second = (probability(folder, out) for out in ("first", "second"))
+    np.testing.assert_allclose(first, second, atol=1.01)
+
+
+def test_a_start_that_cannot_be_prepared_is_no_error(monkeypatch, capsys):
+    segmenter = Segmenter()
+    for error in (BlockedError("it answers otherwise"), OSError("disk full")):
+        monkeypatch.setattr(segmenter, "prepare", raising(error))
+        predict.prepare(segmenter)
+        assert f"starts no faster: {error}" in capsys.readouterr().out
+
+
+def raising(error):
+    def fail():
+        raise error
+
+    return fail

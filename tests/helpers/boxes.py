@@ -40,6 +40,7 @@ def command(folder, *arguments, supports=("red",), out="out", query="queries"):
     images = ",".join(f"{folder}/{name}.png" for name in supports)
     masks = ",".join(f"{folder}/{name}_mask.png" for name in supports)
     run(
-        predict, "--checkpoint=any.keras", f"--support={images}", f"--support_mask={masks}",
+        predict, "--checkpoint=any.keras", "--engine=keras",
+        f"--support={images}", f"--support_mask={masks}",
         f"--query={folder / query}", f"--out={folder / out}", *arguments,
     )  # fmt: skip

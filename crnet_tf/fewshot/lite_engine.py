@@ -1,0 +1,137 @@
+"""What a `Segmenter` computes with where it can: LiteRT, which starts in a second.
+
+TensorFlow takes ten times as long to start. The file is written once for each checkpoint
+(`lite_writing.py`) and answers the usual questions: one scale, no fine-tuning.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import pathlib
+
+import numpy as np
+
+from crnet_tf.common import quiet
+from crnet_tf.common.disk import sha256_of
+from crnet_tf.images.aligned import bilinear, nearest
+from crnet_tf.images.labelled import LabelledPhoto, check_visible
+from crnet_tf.options import Options
+
+PACKAGE = "ai_edge_litert"
+PLAIN = ("weighted_fusion", "leave_one_out", "refine_steps", "feature_cache")  # when not set
+
+
+def usable(options: Options) -> bool:
+    """Whether LiteRT is there, is not slower than a GPU, and knows what is asked for."""
+    plain = not any(getattr(options, name) for name in PLAIN)
+    plain &= options.scales == (1,) and not options.finetunes
+    return plain and importlib.util.find_spec(PACKAGE) is not None and not quiet.NVIDIA.exists()
+
+
+def place(checkpoint: str | os.PathLike) -> pathlib.Path:
+    """Where the file of a checkpoint is kept: by its content and the code it is made with."""
+    digest = hashlib.sha256(sha256_of(checkpoint).encode())
+    digest.update(importlib.metadata.version(PACKAGE.replace("_", "-")).encode())
+    here = pathlib.Path(__file__)
+    for source in sorted([*here.parent.glob("*.py"), *here.parents[1].glob("network/*.py")]):
+        digest.update(source.read_bytes())
+    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(cache) / "crnet-tf" / f"{digest.hexdigest()[:32]}.tflite"
+
+
+class LiteEngine:
+    """A network in a file of LiteRT.
+
+    Args:
+        file: its path, or its content.
+    """
+
+    def __init__(self, file: str | os.PathLike | bytes, options: Options):
+        from ai_edge_litert.interpreter import Interpreter
+
+        name, self.options = "model_content", options
+        if not isinstance(file, bytes):
+            name, file = "model_path", str(file)
+        self._interpreter = Interpreter(**{name: file}, num_threads=os.cpu_count())
+        self._runners = {}
+        with quiet.start_up_lines_hidden():  # the first call tells what computes
+            ask = self.runner("presence")
+            given = ask.get_input_details().items()
+            ask(**{name: np.zeros(one["shape"], one["dtype"]) for name, one in given})
+        self.size = self.runner("encode").get_input_details()["image"]["shape"][1]
+        self._photos = {}  # what was computed of a photo, by its hash
+
+    def runner(self, name: str):
+        """A graph of the file as a function of named arrays."""
+        if name not in self._runners:
+            self._runners[name] = self._interpreter.get_signature_runner(name)
+        return self._runners[name]
+
+    def fit(self, supports: list[LabelledPhoto]) -> "LitePredictor":
+        """What answers after the example of k supports.
+
+        Raises:
+            ValueError: a support of which no foreground is left at the network's size.
+        """
+        return LitePredictor(self, [self._state(photo) for photo in supports])
+
+    def photo(self, query: LabelledPhoto) -> dict:
+        """What answers need of a photo, computed once."""
+        if query.key not in self._photos:
+            features = self._encode(self._framed(query))
+            self._photos[query.key] = self.runner("photo")(features=features)
+        return self._photos[query.key]
+
+    def restore(self, maps: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+        """Maps of the only scale -> float32 [T,H,W] at (H, W)."""
+        large = bilinear(maps[0][..., None], size)[..., 0]
+        return np.clip(large, 0, 1)
+
+    def forget(self, photo: LabelledPhoto) -> None:
+        """Lets go of what was computed of a photo."""
+        self._photos.pop(photo.key, None)
+
+    def _state(self, support):
+        mask = nearest(support.mask, self.size)
+        check_visible(support.mask, mask, support.name)
+        mask, image = mask[None, ..., None], self._framed(support)
+        hidden = self.runner("hide")(image=image, mask=mask)["image"]
+        given = {"features": self._encode(image), "category": self._encode(hidden)}
+        return self.runner("support")(**given, mask=mask)
+
+    def _framed(self, photo):
+        return bilinear(photo.image[None].astype(np.float32), (self.size, self.size))
+
+    def _encode(self, image):
+        return self.runner("encode")(image=image)["features"].copy()
+
+
+class LitePredictor:
+    """k supports that a `LiteEngine` was shown."""
+
+    def __init__(self, engine: LiteEngine, states: list[dict]):
+        self.engine = engine
+        self.prototypes = [state.pop("prototype") for state in states]
+        self.states, self.shots = states, 1.0
+        if engine.options.averages:
+            mean = {name: np.mean([one[name] for one in states], axis=0) for name in states[0]}
+            self.states, self.shots = [mean], float(len(states))
+
+    def maps(self, query: LabelledPhoto) -> list[np.ndarray]:
+        """Probabilities float32 [T,S,S] after each refinement step, of the only scale."""
+        photo = dict(self.engine.photo(query))
+        del photo["last_level"]
+        answer = self.engine.runner("answer")
+        given = {**photo, "shots": np.float32(self.shots)}
+        found = [answer(**given, **state)["maps"].copy() for state in self.states]
+        return [np.mean(found, axis=0)]
+
+    def presence(self, query: LabelledPhoto) -> float:
+        """As `Predictor.presence`."""
+        last_level = self.engine.photo(query)["last_level"]
+        ask = self.engine.runner("presence")
+        sure = [
+            ask(prototype=one, last_level=last_level)["presence"] for one in self.prototypes
+        ]
+        return float(np.mean(sure))

@@ -1,0 +1,115 @@
+"""A network -> the file that `lite_engine.py` answers with."""
+
+import os
+import pathlib
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+
+from crnet_tf.common import files
+from crnet_tf.common.errors import BlockedError
+from crnet_tf.fewshot import answers, saved_graphs
+from crnet_tf.fewshot.learner import Learner
+from crnet_tf.fewshot.lite_engine import LiteEngine
+from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.network.model import CRNet, in_float32
+from crnet_tf.network.parts import SupportState, branch_input, branch_logits, state_of_features
+from crnet_tf.options import Options
+
+TOLERANCE = 1e-3  # of a probability, between the file and the network
+MOST_FILES = 8  # kept; one of ResNet-50 takes 52 MB
+
+
+def write(learner: Learner, path: str | os.PathLike) -> None:
+    """Writes the file of a learner's network, once it answers as that does; of many in a folder
+    the oldest go.
+
+    Raises:
+        RuntimeError: it answers otherwise; nothing is written then.
+    """
+    path = pathlib.Path(path)
+    files.make_folder(path.parent)
+    with tempfile.TemporaryDirectory() as work:
+        saved_graphs.save(functions(in_float32(learner.network)), work)
+        converter = tf.lite.TFLiteConverter.from_saved_model(work)
+        content = converter.convert()
+    check(LiteEngine(content, Options(kshot="mean")), learner)
+    files.write_bytes(path, content)
+    newest = sorted(path.parent.glob(f"*{path.suffix}"), key=lambda one: -one.stat().st_mtime)
+    for old in newest[MOST_FILES:]:
+        old.unlink()
+
+
+def functions(network: CRNet) -> dict:
+    """The network in pieces, {name: (function, inputs)}: all of one photo or one support."""
+    parts, config = network.parts.exported(), network.config
+    size = config.image_size
+    image = tf.TensorSpec([1, size, size, 3], tf.float32, "image")
+    mask = tf.TensorSpec([1, size, size, 1], tf.uint8, "mask")
+
+    def encode(image):
+        return {"features": parts.encoder(image, training=False)}
+
+    def hide(image, mask):
+        return {"image": parts.mask_background(image, mask)}
+
+    def support(features, category, mask):
+        named = {"support": features, "category": category}
+        return state_of_features(parts, named, mask).tensors()
+
+    def photo(features):
+        last_level, cells = parts.prototypes.levels(features)
+        return {"last_level": last_level, **branch_input(parts, features, cells)}
+
+    features = _specs(encode, image)["features"]
+    category = tf.TensorSpec(features.shape, features.dtype, "category")
+    state = _specs(support, features, category, mask)
+    needed = _specs(photo, features)
+    prototype, last_level = state.pop("prototype"), needed.pop("last_level")
+    shots = tf.TensorSpec([], tf.float32, "shots")
+
+    def answer(shots, *given):
+        named = dict(zip([*needed, *state], given, strict=True))
+        own = {name: named.pop(name) for name in needed}
+        logits = branch_logits(
+            parts, SupportState(**named), own, config.refine_steps, shots=shots
+        )
+        return {"maps": answers.foreground(logits, size)[0]}
+
+    def presence(prototype, last_level):
+        return {"presence": answers.presence(parts, prototype, last_level)}
+
+    return {
+        "encode": (encode, [image]),
+        "hide": (hide, [image, mask]),
+        "support": (support, [features, category, mask]),
+        "photo": (photo, [features]),
+        "answer": (answer, [shots, *needed.values(), *state.values()]),
+        "presence": (presence, [prototype, last_level]),
+    }
+
+
+def _specs(function, *inputs):
+    """{name: TensorSpec} of what a function gives."""
+    traced = tf.function(function, autograph=False).get_concrete_function(*inputs)
+    shapes = traced.structured_outputs
+    return {name: tf.TensorSpec(one.shape, one.dtype, name) for name, one in shapes.items()}
+
+
+def check(engine: LiteEngine, learner: Learner) -> None:
+    """Raises BlockedError where an engine answers otherwise than a learner, on drawn photos."""
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, 256, (3, 8, 10, 3)).repeat(20, axis=1).repeat(20, axis=2)
+    support, other, query = (LabelledPhoto(np.uint8(image)) for image in drawn)
+    mask = np.zeros(support.image.shape[:2], np.uint8)
+    mask[40:120, 60:160] = 1
+    supports = [LabelledPhoto(one.image, mask) for one in (support, other)]
+    expected, found = learner.fit(supports[:1]), engine.fit(supports[:1])
+    difference = np.abs(expected.maps(query)[0] - found.maps(query)[0]).max()
+    sure = abs(expected.presence(query) - found.presence(query))
+    if not max(difference, sure) < TOLERANCE:
+        raise BlockedError(
+            f"engine: expected LiteRT to answer within {TOLERANCE} of the network, received a "
+            f"difference of {max(difference, sure):.2g}. Use --engine=keras."
+        )

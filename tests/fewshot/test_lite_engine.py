@@ -1,0 +1,136 @@
+"""LiteRT answers what the network answers, and is used where it can be."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers.networks import photo
+
+from crnet_tf import Segmenter
+from crnet_tf.common.errors import BlockedError, InputError
+from crnet_tf.fewshot import engine, lite_engine, lite_writing
+from crnet_tf.fewshot.engine import KerasEngine
+from crnet_tf.fewshot.lite_engine import LiteEngine
+from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.options import Options
+
+pytest.importorskip("ai_edge_litert")
+CUP, MUG, OTHER, QUERY = photo(1), photo(2), photo(4, 70, 90), photo(3, 60, 45)
+
+
+@pytest.fixture(scope="module")
+def written(checkpoint):
+    """A checkpoint whose file is there."""
+    assert Segmenter(checkpoint).prepare()
+    return checkpoint
+
+
+def both(checkpoint, *examples, **options):
+    """What Keras and LiteRT find in a photo."""
+    return [
+        Segmenter(checkpoint, engine=name, **options).fit(*examples).predict(QUERY.image)
+        for name in ("keras", "litert")
+    ]
+
+
+@pytest.mark.parametrize("kshot", ["mean", "fusion"])
+def test_it_answers_as_the_network_does(written, kshot):
+    keras, lite = both(written, [CUP, MUG, OTHER], kshot=kshot)
+    np.testing.assert_allclose(lite.probability, keras.probability, atol=1e-3)
+    np.testing.assert_allclose(lite.steps, keras.steps, atol=1e-3)
+    assert lite.presence == pytest.approx(keras.presence, abs=1e-3)
+    assert np.ptp(keras.probability) > 0.05  # not the same everywhere
+
+
+def test_it_tells_classes_apart(written):
+    keras, lite = both(written, {"cup": CUP, "mug": [MUG, OTHER]})
+    np.testing.assert_allclose(lite.probabilities, keras.probabilities, atol=1e-3)
+    assert lite.class_names == keras.class_names
+
+
+def test_it_is_taken_once_it_is_written(written, monkeypatch):
+    assert isinstance(Segmenter(written).fit(CUP)._engine, LiteEngine)
+    assert not Segmenter(written).prepare()
+    assert isinstance(Segmenter(written, engine="keras").fit(CUP)._engine, KerasEngine)
+    scaled = Segmenter(written, test_scales="1,1.5").fit(CUP)
+    assert isinstance(scaled._engine, KerasEngine)
+
+
+def test_another_checkpoint_has_another_file(written, tmp_path):
+    other = tmp_path / "other.keras"
+    other.write_bytes(written.read_bytes() + b" ")
+    assert lite_engine.place(other) != lite_engine.place(written)
+    assert not lite_engine.place(other).exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "known"),
+    [
+        ({}, True),
+        ({"kshot": "mean"}, True),
+        ({"kshot": "finetune+mean"}, False),
+        ({"test_scales": "0.75,1"}, False),
+        ({"weighted_fusion": True}, False),
+        ({"leave_one_out": True}, False),
+        ({"refine_steps": 2}, False),
+    ],
+    ids=str,
+)
+def test_what_it_does_not_know_is_left_to_the_network(options, known, monkeypatch, tmp_path):
+    monkeypatch.setattr(lite_engine.quiet, "NVIDIA", tmp_path / "no driver")
+    assert lite_engine.usable(Options(**options)) == known
+
+
+def test_a_gpu_is_faster(monkeypatch, tmp_path):
+    monkeypatch.setattr(lite_engine.quiet, "NVIDIA", tmp_path)
+    assert not lite_engine.usable(Options())
+
+
+def test_asked_for_in_vain_it_says_why(network, checkpoint):
+    for segmenter in (
+        Segmenter(network, engine="litert"),
+        Segmenter(checkpoint, engine="litert", leave_one_out=True),
+    ):
+        with pytest.raises(InputError, match="options that LiteRT knows"):
+            segmenter.fit(CUP)
+    with pytest.raises(InputError, match="engine: expected one of .*received 'tpu'"):
+        Segmenter(engine="tpu")
+    with pytest.raises(FileNotFoundError, match="No checkpoint 'nowhere.keras'"):
+        Segmenter("nowhere.keras").fit(CUP)
+
+
+def test_a_support_that_vanishes_is_an_error(written):
+    dot = np.zeros((400, 600), np.uint8)
+    dot[1, 1] = 1
+    image = photo(1, 400, 600).image
+    for name in ("keras", "litert"):
+        with pytest.raises(InputError, match="photo 1: .*none of which is left"):
+            Segmenter(written, engine=name).fit(image, dot)
+
+
+def test_a_file_that_answers_otherwise_is_not_kept(network, checkpoint, tmp_path, monkeypatch):
+    learner = KerasEngine(network, Options()).learner
+    monkeypatch.setattr(engine.Predictor, "presence", lambda *_: 0.1234)
+    monkeypatch.setattr(lite_writing.files, "write_bytes", lambda *_: pytest.fail("kept"))
+    kept = LiteEngine(lite_engine.place(checkpoint), Options())
+    with pytest.raises(BlockedError, match="expected LiteRT to answer within 0.001"):
+        lite_writing.check(kept, learner)
+
+
+def test_tensorflow_is_not_loaded(written, tmp_path):
+    code = (
+        "import sys; from crnet_tf import Segmenter; import numpy as np; "
+        "image = np.zeros((40, 50, 3), np.uint8); image[9:30, 9:30] = 200; "
+        "mask = image[..., 0] > 0; "
+        f"found = Segmenter({str(written)!r}).fit(image, mask).predict(image[::-1].copy()); "
+        "print(found.mask.shape, {'tensorflow', 'keras'} & {*sys.modules})"
+    )
+    asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (asked.stdout, asked.stderr) == ("(40, 50) set()\n", "")
+
+
+def test_a_forgotten_photo_is_no_longer_held(written):
+    predicting = Segmenter(written).fit(CUP)
+    predicting.predict(LabelledPhoto(QUERY.image))
+    assert not predicting._engine._photos
