@@ -29,6 +29,7 @@ setup(
     extras_require={
         "dev": requirements("requirements-dev.txt"),
         "coco": ["pycocotools==2.0.11"],  # annotations in COCO's format
+        "heic": ["pillow-heif>=0.22"],  # photos of phones in HEIC
         "tflite": ["ai-edge-litert==2.3.0"],  # export.tflite
         "onnx": [  # export.onnx
             "onnx==1.23.2",
