@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from absl import flags
 
-from crnet_tf.annotations import class_folders, coco_json, label_maps, labelme
+from crnet_tf.annotations import class_folders, coco_content, coco_json, label_maps, labelme
 from crnet_tf.annotations.listing import Listing, PhotoFile
 from crnet_tf.common import cli
 from crnet_tf.common.errors import InputError
@@ -205,9 +205,9 @@ def define_flags() -> None:
     text("source", None, "folders: the class folders; labelme: photos with JSON files.")
     text("annotations", None, "coco: the JSON file.")
     text("images", None, "coco, labelmaps: folder of the photos.")
-    flags.DEFINE_enum("crowds", "void", coco_json.CROWDS, "coco: what iscrowd=1 means.")
+    flags.DEFINE_enum("crowds", "void", coco_content.CROWDS, "coco: what iscrowd=1 means.")
     flags.DEFINE_enum(
-        "background", None, coco_json.BACKGROUND, "coco: what a category background means."
+        "background", None, coco_content.BACKGROUND, "coco: what a category background means."
     )
     flags.DEFINE_bool("instances", True, "labelme: cup-1, cup-2 are instances of cup.")
     text("labels", None, "labelmaps: folder of the label maps.")

@@ -4,33 +4,28 @@ Drawn as in COCO itself: smaller objects stand before larger ones, a crowd (`isc
 nowhere except where an object of its own is. Needs pycocotools.
 """
 
-import contextlib
 import pathlib
-from typing import NamedTuple
 
 import numpy as np
 
 from crnet_tf.annotations import coco, finding
+from crnet_tf.annotations.coco_content import CROWDS, read_content
 from crnet_tf.annotations.coco_masks import pycocotools_mask
-from crnet_tf.annotations.coco_objects import Beyond, Given, Unusable, usable
+from crnet_tf.annotations.coco_objects import Beyond, Unusable, usable
 from crnet_tf.annotations.listing import (
-    MALFORMED,
     Listing,
     PhotoFile,
-    check_file,
     photo_name,
-    read_json,
     second_of_name,
-    text_in,
 )
 from crnet_tf.annotations.tally import Tally
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.folders import some_files
+from crnet_tf.common.progress import with_progress
 from crnet_tf.images.label_files import check_size
 from crnet_tf.images.mask_values import label_value
 from crnet_tf.images.orientation import upright_size
 
-CROWDS, BACKGROUND = ("void", "objects"), ("class", "none")
 CROWD_NOTE = (
     "objects are crowds (iscrowd=1), void: they count nowhere. Some editors mark all that was "
     "painted so; --crowds=objects takes them as objects"
@@ -39,15 +34,6 @@ _ODD_BOX = (
     "objects whose bbox or area is not that of their mask. Its rows and columns may be "
     "exchanged, or it was made for another size of the photo: look at it (pipelines.show)"
 )
-_BACKGROUNDS = {"background", "bg"}
-
-
-class _Content(NamedTuple):
-    """A file, of which the ids were made alike."""
-
-    images: dict  # id -> (file name, height or None, width or None)
-    categories: dict  # id -> name
-    objects: dict  # image id -> [Given]
 
 
 def list_photos(
@@ -72,10 +58,10 @@ def list_photos(
     if not images.is_dir():
         raise FileNotFoundError(f"--images: expected a folder of photos, received {images}.")
     tally = Tally()
-    content = _read(annotations, crowds, background, tally)
+    content = read_content(annotations, crowds, background, tally)
     files, problems = _files(content, annotations, images, tally)
     drawn = {}
-    for name, (image_id, path) in files.items():
+    for name, (image_id, path) in with_progress(files.items(), "photos listed", len(files)):
         try:
             found = _drawn(path, content.images[image_id], content.objects[image_id], tally)
         except (OSError, InputError) as error:
@@ -192,105 +178,3 @@ def _files(content, annotations, images, tally):
         if first_id != image_id:
             problems.append(second_of_name(path, first))
     return files, problems
-
-
-# === The JSON file ===
-
-
-def _read(path, crowds, background, tally):
-    """The `_Content` of a file; what is orphaned is counted."""
-    check_file(path, "a JSON file in COCO's format")
-    with _format_of(path):
-        content = read_json(path, object_hook=_packed)
-        for key in ("images", "categories"):
-            for entry in content[key]:
-                entry["id"] = _number(entry["id"])
-        images = {i["id"]: _image(i) for i in content["images"]}
-        categories = {c["id"]: text_in(c, "name") for c in content["categories"]}
-        kinds = {type(category_id).__name__ for category_id in categories}
-        if len(kinds) > 1:
-            raise TypeError(f"category ids of the types {', '.join(sorted(kinds))}")
-    for key in ("id", "file_name"):
-        coco.check_once(content["images"], key, "photo", path)
-    coco.check_once(content["categories"], "id", "category", path)
-    with _format_of(path):
-        found = _Content(images, categories, {})
-        for number, given in enumerate(content["annotations"]):
-            _add(found, given, number, crowds, tally)
-    return _without_background(found, background, path)
-
-
-def _image(entry):
-    name = text_in(entry, "file_name").replace("\\", "/")  # as Windows writes it
-    # None where a tool left it out.
-    return name, *(int(entry.get(key) or 0) or None for key in ("height", "width"))
-
-
-def _add(content, entry, number, crowds, tally):
-    image_id, category = _number(entry["image_id"]), _number(entry["category_id"])
-    where = f"annotation {entry.get('id', number)}"
-    if image_id not in content.images:
-        tally.add("annotations of photos that the file does not list; left out", where)
-    elif category not in content.categories:
-        tally.add("annotations of categories that the file does not list; left out", where)
-    else:
-        crowd = bool(int(entry.get("iscrowd") or 0)) and crowds == "void"  # some write text
-        given = Given(
-            entry.get("id", number),
-            category,
-            entry.get("segmentation"),
-            crowd,
-            entry.get("bbox"),
-            entry.get("area"),
-        )
-        content.objects.setdefault(image_id, []).append(given)
-
-
-def _without_background(content, background, path):
-    """Without the objects of categories called background, where they are to be none."""
-    ids = {i for i, n in content.categories.items() if n.strip("_ ").lower() in _BACKGROUNDS}
-    used = {o.category_id for objects in content.objects.values() for o in objects} & ids
-    if not used or background == "class":
-        return content
-    if background is None:
-        raise InputError(
-            f"{path}: expected categories of things, received "
-            f"{content.categories[min(used)]!r} "
-            "with objects. Is it a class? --background=class takes it as one, "
-            "--background=none leaves its objects out."
-        )
-    kept = {
-        image: [o for o in objects if o.category_id not in ids]
-        for image, objects in content.objects.items()
-    }
-    return content._replace(objects={image: found for image, found in kept.items() if found})
-
-
-def _number(value):
-    """An id; of text or a fraction the whole number that it shows."""
-    if isinstance(value, str) and value.strip().removeprefix("-").isdecimal():
-        return int(value)
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _packed(given):
-    """As `coco.packed`, and the box is kept."""
-    box = given.get("bbox")
-    given = coco.packed(given)
-    if box is not None:
-        given["bbox"] = box
-    return given
-
-
-@contextlib.contextmanager
-def _format_of(path):
-    """Errors in the block say that the file is not in COCO's format."""
-    try:
-        yield
-    except MALFORMED as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path}: expected COCO's JSON format (images, annotations with segmentations, "
-            f"categories), received another ({type(error).__name__}: {error}). Export it again."
-        ) from error
