@@ -96,9 +96,11 @@ class LiteEngine:
         mask = nearest(support.mask, self.size)
         check_visible(support.mask, mask, support.name)
         mask, image = mask[None, ..., None], self._framed(support)
-        hidden = self.runner("hide")(image=image, mask=mask)["image"]
-        given = {"features": self._encode(image), "category": self._encode(hidden)}
-        return self.runner("support")(**given, mask=mask)
+        given = {"features": self._encode(image), "mask": mask}
+        if "hide" in self._interpreter.get_signature_list():
+            hidden = self.runner("hide")(image=image, mask=mask)["image"]
+            given["category"] = self._encode(hidden)
+        return self.runner("support")(**given)
 
     def _framed(self, photo):
         return bilinear(photo.image[None].astype(np.float32), (self.size, self.size))

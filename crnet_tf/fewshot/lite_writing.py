@@ -54,8 +54,8 @@ def functions(network: CRNet) -> dict:
     def hide(image, mask):
         return {"image": parts.mask_background(image, mask)}
 
-    def support(features, category, mask):
-        named = {"support": features, "category": category}
+    def support(features, mask, category=None):
+        named = {"support": features} | ({} if category is None else {"category": category})
         return state_of_features(parts, named, mask).tensors()
 
     def photo(features):
@@ -63,8 +63,10 @@ def functions(network: CRNet) -> dict:
         return {"last_level": last_level, **branch_input(parts, features, cells)}
 
     features = _specs(encode, image)["features"]
-    category = tf.TensorSpec(features.shape, features.dtype, "category")
-    state = _specs(support, features, category, mask)
+    supports = [features, mask]
+    if parts.masks_image:
+        supports.append(tf.TensorSpec(features.shape, features.dtype, "category"))
+    state = _specs(support, *supports)
     needed = _specs(photo, features)
     prototype, last_level = state.pop("prototype"), needed.pop("last_level")
     shots = tf.TensorSpec([], tf.float32, "shots")
@@ -82,8 +84,8 @@ def functions(network: CRNet) -> dict:
 
     return {
         "encode": (encode, [image]),
-        "hide": (hide, [image, mask]),
-        "support": (support, [features, category, mask]),
+        **({"hide": (hide, [image, mask])} if parts.masks_image else {}),
+        "support": (support, supports),
         "photo": (photo, [features]),
         "answer": (answer, [shots, *needed.values(), *state.values()]),
         "presence": (presence, [prototype, last_level]),

@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers.networks import photo
+from helpers.networks import lively, photo
 
 from crnet_tf import Segmenter
 from crnet_tf.common.errors import BlockedError, InputError
@@ -41,6 +41,17 @@ def test_it_answers_as_the_network_does(written, kshot):
     np.testing.assert_allclose(lite.steps, keras.steps, atol=1e-3)
     assert lite.presence == pytest.approx(keras.presence, abs=1e-3)
     assert np.ptp(keras.probability) > 0.05  # not the same everywhere
+
+
+def test_a_network_that_encodes_supports_once_is_answered_for_too(tmp_path):
+    network = lively(
+        feature_levels="reduced", level_channels="6,6,6", similarity=True, gate="residual",
+        mask_image=False,
+    )  # fmt: skip
+    network.save(tmp_path / "best.keras")
+    assert Segmenter(tmp_path / "best.keras").prepare()
+    keras, lite = both(tmp_path / "best.keras", [CUP, MUG], kshot="mean")
+    np.testing.assert_allclose(lite.probability, keras.probability, atol=1e-3)
 
 
 def test_it_tells_classes_apart(written):
