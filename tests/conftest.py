@@ -18,7 +18,7 @@ TRAIN_PHOTOS, VAL_PHOTOS = 40, 20  # 4 and 2 records of each of the 20 classes
 def cache_of_its_own(tmp_path_factory):
     """Files that are kept for later runs are not those of whoever runs the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("CRNET_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

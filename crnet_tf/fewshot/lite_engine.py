@@ -36,8 +36,8 @@ def place(checkpoint: str | os.PathLike) -> pathlib.Path:
     here = pathlib.Path(__file__)
     for source in sorted([*here.parent.glob("*.py"), *here.parents[1].glob("network/*.py")]):
         digest.update(source.read_bytes())
-    cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(cache) / "crnet-tf" / f"{digest.hexdigest()[:32]}.tflite"
+    cache = os.environ.get("CRNET_CACHE") or pathlib.Path.home() / ".cache" / "crnet-tf"
+    return pathlib.Path(cache) / f"{digest.hexdigest()[:32]}.tflite"
 
 
 class LiteEngine:
