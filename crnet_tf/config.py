@@ -7,8 +7,6 @@ text says whose choice was taken; README.md, "Choices", gives the reasons.
 import dataclasses
 import re
 
-from absl import flags
-
 from crnet_tf.common import fields
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.fields import field
@@ -242,9 +240,7 @@ class Config:
                 "because the levels' principal components are measured once, received one of "
                 "--train_backbone and --nomulti_level beside it. Leave one of them out."
             )
-        check_numbers(
-            "level_channels", self.level_channels, "channels of the levels, 96,160,160"
-        )
+        check_numbers("level_channels", self.level_channels, "channels such as 96,160,160")
         if self.calibration_fold == self.fold:
             raise InputError(
                 f"calibration_fold: expected another fold than --fold, received "
@@ -255,14 +251,8 @@ class Config:
                 "prototype_levels: expected own with --train_backbone, because the last stage "
                 "would be left behind by those before it, received deep. Leave one of them out."
             )
-        check_numbers("aspp_rates", self.aspp_rates, "dilations such as 6,12,18, each once")
         # Two of one rate would have one name, by which `calibrate` knows weights.
-        rates = self.aspp_rates.split(",")
-        if len({*rates}) < len(rates):
-            raise InputError(
-                "aspp_rates: expected dilations such as 6,12,18, each once, received "
-                f"{self.aspp_rates!r}."
-            )
+        check_numbers("aspp_rates", self.aspp_rates, "dilations such as 6,12,18", once=True)
         if not 0 < self.calibrated_threshold < 1:
             raise InputError(
                 "calibrated_threshold: expected a number between 0 and 1, received "
@@ -298,68 +288,11 @@ class Config:
         return cls(**values)
 
 
-def check_numbers(name: str, values: str, expected: str) -> None:
-    """Raises ValueError where a text is not whole numbers from 1 on, joined by commas."""
-    if not all(re.fullmatch(r"[1-9]\d*", value) for value in values.split(",")):
-        raise InputError(f"{name}: expected {expected}, received {values!r}.")
-
-
-# Departures from the defaults, by name. Flags given on the command line win over a preset.
-PRESETS = {
-    "paper": {"calibrate": False},
-    "ours": {
-        "image_size": 225,
-        "feature_levels": "reduced",
-        "similarity": True,
-        "gate": "residual",
-        "mask_image": False,
-        "channels": 128,
-        "support_weight": 0.0,
-        "corrupted_cache": 0.5,
-        "without_common_class": 0.2,
-        "drop_novel_images": True,
-        "augment": "none",
-        "feature_views": 1,
-        "mirror_features": True,
-        "optimizer": "adamw",
-        "learning_rate": 7e-4,
-        "schedule": "cosine",
-        "warmup_steps": 30,
-        "clip_norm": 1.0,
-        "ema": 0.99,
-        "steps": 900,
-        "steps_per_epoch": 150,
-        "val_episodes": 60,
-    },
-    "canet": {"feature_levels": "canet", "dropout": 0.5},
-    "demo": {
-        "backbone": "tiny",
-        "backbone_weights": "none",
-        "train_backbone": True,
-        "image_size": 97,
-        "channels": 48,
-        "augment": "symmetric",
-        "colour_rotation": True,
-        "optimizer": "adamw",
-        "learning_rate": 1e-3,
-        "schedule": "cosine",
-        "warmup_steps": 50,
-        "batch_size": 8,
-        "steps": 2000,
-        "steps_per_epoch": 200,
-    },
-}
-
-
-def define_flags(values: flags.FlagValues = flags.FLAGS) -> None:
-    """One absl flag per field, and --preset. Call once, in a main module."""
-    flags.DEFINE_enum(
-        "preset", None, list(PRESETS), "Named set of defaults; see config.PRESETS.", values
-    )
-    fields.define_flags(Config, values)
-
-
-def from_flags(default_preset: str = "", values: flags.FlagValues = flags.FLAGS) -> Config:
-    """Config from the command line: preset first, explicitly given flags over it."""
-    preset = values.preset or default_preset
-    return fields.from_flags(Config, PRESETS[preset] if preset else {}, values)
+def check_numbers(name: str, text: str, expected: str, once: bool = False) -> None:
+    """Raises ValueError where a text is not whole numbers from 1 on (each once), joined by
+    commas."""
+    values = text.split(",")
+    twice = once and len({*values}) < len(values)
+    if twice or not all(re.fullmatch(r"[1-9]\d*", value) for value in values):
+        said = ", each once" if once else ""
+        raise InputError(f"{name}: expected {expected}{said}, received {text!r}.")

@@ -13,7 +13,7 @@ import pathlib
 
 from absl import flags
 
-from crnet_tf import config
+from crnet_tf import presets
 from crnet_tf.common import cli
 from crnet_tf.common.errors import InputError
 from crnet_tf.data.demo.build import build_demo
@@ -38,7 +38,7 @@ def demo_records() -> pathlib.Path:
 
 
 def define_flags():
-    config.define_flags()
+    presets.define_flags()
     text = flags.DEFINE_string
     text("records", None, "Folder of records with index.json; default: the demo set.")
     text("out", None, "Run directory; default: runs/DATASET-foldN.")
@@ -59,7 +59,7 @@ def main():
     if not args.records:
         notice = DEMO_NOTICE
         print(notice, flush=True)
-    settings = config.from_flags("" if args.records else "demo")
+    settings = presets.from_flags("" if args.records else "demo")
     if args.feature_store and not settings.feature_views:
         raise InputError(
             "feature_store: expected --feature_views beside it, which says how many views of "

@@ -13,13 +13,13 @@ import json
 
 from absl import flags
 
-from crnet_tf import config
+from crnet_tf import presets
 from crnet_tf.common import cli
 from crnet_tf.training import runs
 
 
 def define_flags():
-    config.define_flags()
+    presets.define_flags()
     flags.DEFINE_string("pack", None, "Folder written by pipelines.pack_photos.", required=True)
     flags.DEFINE_string("init", None, runs.INIT_HELP)
     flags.DEFINE_string("out", None, "Run directory; default: runs/DATASET-foldN.")
@@ -30,7 +30,7 @@ def main():
     from crnet_tf.training import jax_loop
 
     args = flags.FLAGS
-    settings = config.from_flags()
+    settings = presets.from_flags()
     pack = photo_pack.read(args.pack)
     settings = dataclasses.replace(settings, dataset=pack.index.dataset)
     out = runs.directory(args.out, settings)

@@ -17,8 +17,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 # crnet_tf. The last floor holds the commands.
 FLOORS = {
     "crnet_tf": (
-        "common", "config options", "images", "annotations", "data", "network", "fewshot",
-        "evaluation", "reporting", "training", "paper",
+        "common", "config options", "presets", "images", "annotations", "data", "network",
+        "fewshot", "evaluation", "reporting", "training", "paper",
         "calibrate compact evaluate predict probe reduce report reproduce train train_jax",
     ),
     "pipelines": (

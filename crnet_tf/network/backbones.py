@@ -12,9 +12,9 @@ import numpy as np
 from keras import layers, ops
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.network.layers import conv, register, unit
+from crnet_tf.network.layers import conv, register
 from crnet_tf.network.pretrained import load_weights, preprocessing_of, stride_of
-from crnet_tf.network.resizing import between
+from crnet_tf.network.reduction import ReduceLevels
 
 # Last layers of stages at 1/8 resolution; presets as in `Config.feature_levels`.
 FEATURE_LEVELS = {
@@ -82,50 +82,6 @@ class Normalize(layers.Layer):
         return {**super().get_config(), "preprocessing": self.preprocessing}
 
 
-@register
-class ReduceLevels(layers.Layer):
-    """Levels [B,h,w,F] of a frozen backbone -> their principal components [B,h,w,sum C].
-
-    Every cell of a level gets length 1, so that no level drowns the others, loses the mean of
-    all photos' cells, which tells nothing from anything, and keeps the C directions in which
-    photos differ most, at a variance of about 1. `mean` and `basis` of each level come from
-    unlabelled photos (`reduction.py`); before that they are 0 and random. A last level of every
-    other cell is resized to the others' grid.
-    """
-
-    def __init__(self, channels, **kwargs):
-        super().__init__(**kwargs)
-        self.channels = tuple(channels)
-
-    def build(self, shapes):
-        self.means, self.bases = [], []
-        for number, (shape, channels) in enumerate(zip(shapes, self.channels, strict=True)):
-            fixed = {"trainable": False, "dtype": "float32"}
-            self.means.append(
-                self.add_weight(shape[-1:], "zeros", name=f"mean{number}", **fixed)
-            )
-            directions = keras.initializers.Orthogonal(seed=number)
-            self.bases.append(
-                self.add_weight(
-                    (shape[-1], channels), directions, name=f"basis{number}", **fixed
-                )
-            )
-
-    def compute_output_spec(self, levels):
-        shape = (*levels[0].shape[:-1], sum(self.channels))
-        return keras.KerasTensor(shape, self.compute_dtype)
-
-    def call(self, levels):
-        size, reduced = levels[0].shape[1:3], []
-        for level, mean, basis in zip(levels, self.means, self.bases, strict=True):
-            level = ops.matmul(unit(level) - mean, basis)
-            reduced.append(level if level.shape[1:3] == size else between(level, size))
-        return ops.cast(ops.concatenate(reduced, axis=-1), self.compute_dtype)
-
-    def get_config(self):
-        return {**super().get_config(), "channels": self.channels}
-
-
 def build_backbone(
     name: str,
     input_shape: tuple[int, int, int],
@@ -176,13 +132,11 @@ def build_backbone(
     image = keras.Input(input_shape, name="image")
     normalized = Normalize(preprocessing, name="normalize")(image)
     if level_channels:
-        features = ReduceLevels(level_channels, name="reduce")(
-            _levels_apart(trunk, name, feature_levels, normalized)
-        )
+        levels = _levels_apart(trunk, name, feature_levels, normalized)
+        features = ReduceLevels(level_channels, name="reduce")(levels)
     else:
-        levels = [trunk.get_layer(level).output for level in feature_levels]
-        found = keras.Model(trunk.input, levels, name=name)(normalized)
-        features = layers.Concatenate(name="levels")(found) if len(levels) > 1 else found[0]
+        levels = _cut(trunk, name, feature_levels)(normalized)
+        features = layers.Concatenate(name="levels")(levels) if len(levels) > 1 else levels[0]
     encoder = keras.Model(image, features, name="encoder")
     encoder.trainable = trainable
     if not last_stage or feature_levels[-1] == deepest:
@@ -190,16 +144,19 @@ def build_backbone(
     return Backbone(encoder, _rest(trunk, feature_levels[-1], deepest, features.shape[-1]))
 
 
+def _cut(trunk, name, levels):
+    """A backbone as far as some of its levels, which it gives as a list."""
+    outputs = [trunk.get_layer(level).output for level in levels]
+    return keras.Model(trunk.input, outputs, name=name)
+
+
 def _levels_apart(trunk, name, feature_levels, image):
     """Levels of a photo one by one; the last, where all its stage is dilated, at every other
     cell: a quarter of the operations, and the very values that it has there."""
+    if name == "tiny":
+        return _cut(trunk, name, feature_levels)(image)
     *upper, last = feature_levels
-    if name == "tiny":
-        upper = feature_levels
-    outputs = [trunk.get_layer(level).output for level in upper]
-    found = keras.Model(trunk.input, outputs, name=name)(image)
-    if name == "tiny":
-        return found
+    found = _cut(trunk, name, upper)(image)
     rest = _rest(trunk, upper[-1], last, found[-1].shape[-1])
     return [*found, rest(found[-1])]
 

@@ -15,6 +15,7 @@ from keras import ops
 
 from crnet_tf.config import Config
 from crnet_tf.network import losses, pretrained
+from crnet_tf.network.building import build_parts
 from crnet_tf.network.layers import Unread, register
 from crnet_tf.network.parts import (
     BRANCHES,
@@ -22,7 +23,6 @@ from crnet_tf.network.parts import (
     SupportState,
     branch_input,
     branch_logits,
-    build_parts,
     encode,
     logits_of_both,
     state_of_features,

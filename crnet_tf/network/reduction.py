@@ -1,5 +1,5 @@
-"""Principal components of an encoder's levels, for `backbones.ReduceLevels`: measured on
-photos, kept in a file, put into an encoder."""
+"""Levels reduced to their principal components: the layer, and how components are measured on
+photos, kept in a file, and put into an encoder."""
 
 import io
 import os
@@ -8,11 +8,58 @@ from collections.abc import Iterable
 
 import keras
 import numpy as np
+from keras import layers, ops
 
 from crnet_tf.common import files
 from crnet_tf.common.errors import InputError
+from crnet_tf.network.layers import register, unit
+from crnet_tf.network.resizing import between
 
 CELLS = 100  # of each photo, at random
+
+
+@register
+class ReduceLevels(layers.Layer):
+    """Levels [B,h,w,F] of a frozen backbone -> their principal components [B,h,w,sum C].
+
+    Every cell of a level gets length 1, so that no level drowns the others, loses the mean of
+    all photos' cells, which tells nothing from anything, and keeps the C directions in which
+    photos differ most, at a variance of about 1. `mean` and `basis` of each level come from
+    unlabelled photos (`measure`); before that they are 0 and random. A last level of every
+    other cell is resized to the others' grid.
+    """
+
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = tuple(channels)
+
+    def build(self, shapes):
+        self.means, self.bases = [], []
+        for number, (shape, channels) in enumerate(zip(shapes, self.channels, strict=True)):
+            fixed = {"trainable": False, "dtype": "float32"}
+            self.means.append(
+                self.add_weight(shape[-1:], "zeros", name=f"mean{number}", **fixed)
+            )
+            directions = keras.initializers.Orthogonal(seed=number)
+            self.bases.append(
+                self.add_weight(
+                    (shape[-1], channels), directions, name=f"basis{number}", **fixed
+                )
+            )
+
+    def compute_output_spec(self, levels):
+        shape = (*levels[0].shape[:-1], sum(self.channels))
+        return keras.KerasTensor(shape, self.compute_dtype)
+
+    def call(self, levels):
+        size, reduced = levels[0].shape[1:3], []
+        for level, mean, basis in zip(levels, self.means, self.bases, strict=True):
+            level = ops.matmul(unit(level) - mean, basis)
+            reduced.append(level if level.shape[1:3] == size else between(level, size))
+        return ops.cast(ops.concatenate(reduced, axis=-1), self.compute_dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}
 
 
 def measure(encoder: keras.Model, photos: Iterable, seed: int = 0) -> dict[str, np.ndarray]:

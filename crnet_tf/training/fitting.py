@@ -3,19 +3,25 @@
 `jax_loop` is the other one, for a machine without TensorFlow.
 """
 
+import math
 import pathlib
 import sys
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from crnet_tf.common.errors import InputError
+from crnet_tf.common.progress import with_progress
 from crnet_tf.config import Config
 from crnet_tf.data import episodes, records
+from crnet_tf.data.resizing import resize_image
 from crnet_tf.evaluation import manifest
-from crnet_tf.network import model
+from crnet_tf.network import model, reduction
 from crnet_tf.training import callbacks, feature_store, runs, starting
 from crnet_tf.training.corrupted_masks import with_query_caches
+
+MEASURED_PHOTOS = 200  # for principal components
 
 
 def train(
@@ -44,7 +50,7 @@ def train(
     with strategy(settings).scope():
         network, done = starting.begin(settings, out, init)
         if settings.feature_levels == "reduced" and not (done or init or settings.reduction):
-            starting.measure_levels(network, index)
+            measure_levels(network, index)
         steps_done = done * settings.steps_per_epoch
         trained, dataset = training_data(
             network, index, steps_done, feature_dir or out / "features", feature_gb
@@ -67,6 +73,23 @@ def train(
             verbose=1 if sys.stdout.isatty() else 2,  # a bar would fill a log file
         )
     return network
+
+
+def measure_levels(network: model.CRNet, index: records.Index) -> None:
+    """Measures the principal components of reduced levels on the photos that the network is
+    going to be trained on; their label maps are not looked at."""
+    settings = network.config
+    classes = index.train_classes(*settings.unseen_folds)
+    of_each = math.ceil(MEASURED_PHOTOS / len(classes))
+    random, chosen = np.random.default_rng(settings.seed), {}
+    for stream in records.streams(index, "train", classes).values():
+        names = sorted(stream)
+        for number in random.permutation(len(names))[:of_each]:
+            chosen[names[number]] = stream[names[number]]
+    size = settings.image_size
+    photos = (resize_image(records.parse(one)["image"], size) for one in chosen.values())
+    photos = with_progress(photos, "photos for the reduction", len(chosen))
+    reduction.put(network.parts.encoder, reduction.measure(network.parts.encoder, photos))
 
 
 def training_data(

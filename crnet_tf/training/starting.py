@@ -1,23 +1,17 @@
 """The network a training starts from: new, of another run (`--init`), or of its last epoch."""
 
 import dataclasses
-import math
 import os
 import pathlib
 
 import keras
-import numpy as np
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.common.progress import with_progress
 from crnet_tf.config import Config
-from crnet_tf.data import records
-from crnet_tf.data.resizing import resize_image
-from crnet_tf.network import model, reduction
+from crnet_tf.network import model
 from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.training import checkpoints, optimizers, runs
 
-MEASURED_PHOTOS = 200
 OF_WEIGHTS = ("backbone_preprocessing", "backbone_stride")  # no shape shows them
 
 
@@ -42,23 +36,6 @@ def begin(
         network.load_weights(last)
         print(f"Resuming {out} after epoch {done}.", flush=True)
     return network, done
-
-
-def measure_levels(network: model.CRNet, index: records.Index) -> None:
-    """Measures the principal components of reduced levels on the photos that the network is
-    going to be trained on; their label maps are not looked at."""
-    settings = network.config
-    classes = index.train_classes(*settings.unseen_folds)
-    of_each = math.ceil(MEASURED_PHOTOS / len(classes))
-    random, chosen = np.random.default_rng(settings.seed), {}
-    for stream in records.streams(index, "train", classes).values():
-        names = sorted(stream)
-        for number in random.permutation(len(names))[:of_each]:
-            chosen[names[number]] = stream[names[number]]
-    size = settings.image_size
-    photos = (resize_image(records.parse(one)["image"], size) for one in chosen.values())
-    photos = with_progress(photos, "photos for the reduction", len(chosen))
-    reduction.put(network.parts.encoder, reduction.measure(network.parts.encoder, photos))
 
 
 def network_from(settings: Config, checkpoint: str | os.PathLike) -> model.CRNet:

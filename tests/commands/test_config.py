@@ -8,16 +8,17 @@ import sys
 import pytest
 from absl import flags
 
-from crnet_tf import config
-from crnet_tf.config import PRESETS, Config
+from crnet_tf import presets
+from crnet_tf.config import Config
+from crnet_tf.presets import PRESETS
 
 
 def parsed(*arguments, default=""):
     """Config of a command line, in a flag registry of its own."""
     values = flags.FlagValues()
-    config.define_flags(values)
+    presets.define_flags(values)
     values(["program", *arguments])
-    return config.from_flags(default, values)
+    return presets.from_flags(default, values)
 
 
 def test_every_field_is_a_flag_with_its_default():
@@ -84,4 +85,4 @@ def test_a_misspelt_flag_is_refused():
         [sys.executable, "-m", "crnet_tf.train", "--fould=1"], capture_output=True, text=True
     )
     assert run.returncode != 0
-    assert "Unknown command line flag 'fould'" in run.stderr
+    assert "received --fould. Did you mean --fold?" in run.stderr

@@ -397,7 +397,7 @@ def test_mistakes_are_named_at_once(loaded, records_dir, tmp_path, arguments, me
 def begun(loaded, monkeypatch):
     """Combinations that a command tried out, and began to compute; it stops there."""
     seen = types.SimpleNamespace(tried=[], begun=False)
-    combinations = evaluate.Run.combinations
+    combinations = evaluation_run.Run.combinations
 
     def tried(self):
         seen.tried = [
@@ -409,8 +409,8 @@ def begun(loaded, monkeypatch):
         seen.begun = True
         raise InterruptedError
 
-    monkeypatch.setattr(evaluate.Run, "combinations", tried)
-    monkeypatch.setattr(evaluate.Run, "score", score)
+    monkeypatch.setattr(evaluation_run.Run, "combinations", tried)
+    monkeypatch.setattr(evaluation_run.Run, "score", score)
     return seen
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from crnet_tf.network import layers, refinement, resizing
+from crnet_tf.network import cross_reference, layers, refinement, resizing
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +87,7 @@ def test_masked_average_of_an_empty_mask_is_zero():
 
 
 def test_swapping_the_images_swaps_the_reinforced_maps():
-    layer = layers.CrossReference(8, ratio=2, rates=(1, 2))
+    layer = cross_reference.CrossReference(8, ratio=2, rates=(1, 2))
     a, b = noise(2, 5, 5, 8, seed=1), noise(2, 5, 5, 8, seed=2)
     support, query = layer(a, b)
     swapped_support, swapped_query = layer(b, a)
@@ -96,7 +96,7 @@ def test_swapping_the_images_swaps_the_reinforced_maps():
 
 
 def test_both_maps_are_weighted_by_the_same_channels_between_0_and_1():
-    layer = layers.CrossReference(8, ratio=2, rates=(1, 2))
+    layer = cross_reference.CrossReference(8, ratio=2, rates=(1, 2))
     a, b = noise(1, 5, 5, 8, seed=1), noise(1, 5, 5, 8, seed=2)
     support, query = (ops.convert_to_numpy(x) for x in layer(a, b))
     weight = (support / a)[0, 0, 0]
@@ -106,7 +106,7 @@ def test_both_maps_are_weighted_by_the_same_channels_between_0_and_1():
 
 
 def test_a_residual_gate_strengthens_and_does_not_see_how_bright_a_photo_is():
-    layer = layers.CrossReference(8, ratio=2, rates=(1, 2), gate="residual")
+    layer = cross_reference.CrossReference(8, ratio=2, rates=(1, 2), gate="residual")
     a, b = noise(1, 5, 5, 8, seed=1), noise(1, 5, 5, 8, seed=2)
     support, query = (ops.convert_to_numpy(x) for x in layer(a, b))
     weight = (support / a)[0, 0, 0]
@@ -114,7 +114,7 @@ def test_a_residual_gate_strengthens_and_does_not_see_how_bright_a_photo_is():
     np.testing.assert_allclose(query, b * weight, rtol=1e-4)
     bright, brighter = layer.importance(50 * a), layer.importance(150 * a + 5)
     np.testing.assert_allclose(bright, brighter, atol=1e-3)
-    plain = layers.CrossReference(8, ratio=2, rates=(1, 2))
+    plain = cross_reference.CrossReference(8, ratio=2, rates=(1, 2))
     plain(a, b)
     assert np.abs(plain.importance(a) - plain.importance(3 * a + 5)).max() > 1e-2
 
@@ -129,7 +129,7 @@ def test_condition_depends_on_the_category():
 
 
 def test_aspp_keeps_the_size_and_has_a_wide_field_of_view():
-    layer = layers.ASPP(4, rates=(2, 4))
+    layer = cross_reference.ASPP(4, rates=(2, 4))
     features = np.zeros((1, 11, 11, 3), "float32")
     touched = features.copy()
     touched[0, 0, 0] = 1
@@ -203,8 +203,11 @@ def test_without_the_cache_branch_there_is_one_step():
     [
         (layers.ResizeAlignCorners((7, 9)), [(1, 5, 5, 2)]),
         (layers.MaskBackground((1, 2, 3)), [(1, 5, 5, 3), (1, 5, 5, 1)]),
-        (layers.CrossReference(4, ratio=2, rates=(1, 2)), [(1, 5, 5, 4), (1, 5, 5, 4)]),
-        (layers.CooccurrenceHead(4, rates=(1, 2)), [(1, 5, 5, 4)]),
+        (
+            cross_reference.CrossReference(4, ratio=2, rates=(1, 2)),
+            [(1, 5, 5, 4), (1, 5, 5, 4)],
+        ),
+        (cross_reference.CooccurrenceHead(4, rates=(1, 2)), [(1, 5, 5, 4)]),
         (layers.Condition(4), [(1, 5, 5, 4), (1, 1, 1, 4)]),
         (refinement.GlobalConvolution(4, kernel=3), [(1, 5, 5, 4)]),
     ],

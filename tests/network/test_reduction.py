@@ -6,7 +6,7 @@ from helpers.networks import TINY, build, eager  # noqa: F401
 
 from crnet_tf.config import Config
 from crnet_tf.network import reduction
-from crnet_tf.network.backbones import ReduceLevels
+from crnet_tf.network.reduction import ReduceLevels
 
 LEVELS = {"feature_levels": "reduced", "level_channels": "6,5,4"}
 

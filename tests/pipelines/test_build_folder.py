@@ -28,7 +28,8 @@ from crnet_tf.annotations.listing import PhotoFile
 from crnet_tf.common import cli
 from crnet_tf.data import records
 from crnet_tf.images import png_files
-from pipelines import build_folder, verify
+from pipelines import build_folder
+from pipelines.checking import verifying
 from pipelines.sources import own_splits
 
 
@@ -178,7 +179,7 @@ def test_a_single_class_can_be_evaluated_on(tmp_path):
     assert (index.count("train", 1), index.count("val", 1)) == (0, len(listing.photos))
     assert index.test_classes(0) == (1,) and index.train_classes(0) == ()
     assert build_folder.table(index).splitlines()[-1] == "fold 0 tests on cat"
-    assert not verify.verify(tmp_path / "out").faults
+    assert not verifying.verify(tmp_path / "out").faults
 
 
 def test_photos_without_labels_and_labels_without_photos(tmp_path, capsys):

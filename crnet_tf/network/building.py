@@ -1,0 +1,80 @@
+"""The layers of a network, as its `Config` wants them."""
+
+import keras
+from keras import layers
+
+from crnet_tf.config import Config
+from crnet_tf.network import backbones, reduction
+from crnet_tf.network.cross_reference import CrossReference
+from crnet_tf.network.layers import (
+    Condition,
+    MaskBackground,
+    MaskedAverage,
+    ResizeAlignCorners,
+    conv,
+)
+from crnet_tf.network.parts import Parts
+from crnet_tf.network.prototypes import Centre, Prototypes
+from crnet_tf.network.refinement import MaskRefinement, Threshold
+
+
+def build_parts(config: Config, load_backbone: bool) -> Parts:
+    """Layers of the network; see `Parts`."""
+    size, channels = config.image_size, config.channels
+    levels = backbones.FEATURE_LEVELS[config.backbone][config.feature_levels]
+    reduced = ()
+    if config.feature_levels == "reduced":
+        reduced = tuple(int(channels) for channels in config.level_channels.split(","))
+    encoder, last_stage = backbones.build_backbone(
+        config.backbone,
+        (None, None, 3),  # multi-scale tests come in other sizes
+        levels if config.multi_level else levels[-1:],
+        config.backbone_weights if load_backbone else "none",
+        config.backbone_preprocessing,
+        trainable=config.train_backbone,
+        stride=config.backbone_stride,
+        last_stage=config.prototype_weight > 0 and config.prototype_levels == "deep",
+        level_channels=reduced,
+    )
+    if reduced and load_backbone and config.reduction:
+        reduction.load(encoder, config.reduction)
+    rates = tuple(int(rate) for rate in config.aspp_rates.split(","))
+    cross_reference = CrossReference(
+        channels, config.fc_ratio, rates, config.gate, name="cross_reference"
+    )
+    compared = reduced or [
+        encoder.get_layer(config.backbone).get_layer(levels[-1]).output.shape[-1]
+    ]
+    prototypes = Prototypes(config.prototype_weight, compared, last_stage, name="prototypes")
+    masked = MaskBackground(
+        backbones.PREPROCESSING[config.backbone_preprocessing][0], name="mask_background"
+    )
+    return Parts(
+        encoder=encoder,
+        mask_background=masked if config.mask_image else None,
+        projection=keras.Sequential(
+            [
+                keras.Input(encoder.output_shape[1:]),
+                conv(channels, rate=2, name="project"),
+                layers.SpatialDropout2D(config.dropout, seed=config.seed, name="dropout"),
+            ],
+            name="projection",
+        ),
+        category=MaskedAverage(name="category_vector"),
+        cross_reference=cross_reference if config.cross_reference else None,
+        condition=Condition(channels, name="condition") if config.condition else None,
+        concatenate=layers.Concatenate(name="condition_and_features"),
+        refinement=MaskRefinement(
+            channels,
+            config.global_kernel,
+            with_cache=config.mask_refinement,
+            cache_gradient=config.cache_gradient,
+            widths=prototypes.widths if config.similarity else (),
+            name="refinement",
+        ),
+        to_image=ResizeAlignCorners((size, size), name="to_image", dtype="float32"),
+        prototypes=prototypes,
+        centre=Centre(prototypes.widths[-1], name="centre"),
+        threshold=Threshold(config.calibrated_threshold, name="threshold"),
+        similarity=config.similarity,
+    )
