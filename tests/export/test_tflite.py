@@ -14,7 +14,6 @@ from helpers.networks import eager, lively, photo  # noqa: F401
 from crnet_tf.fewshot import answers
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.png_files import write_png
-from crnet_tf.options import Options
 from export import teach as teach_command
 from export import tflite as tflite_command
 from export.graph import taught
@@ -74,23 +73,6 @@ def test_every_format_answers_as_the_checkpoint_does(folder, network, kind):
         image = one.image[None]
         check(whole(query_image=image, **supports()), wanted, CLOSE[kind])
         check(query(query_image=image, **state), wanted, CLOSE[kind])
-
-
-def test_reduced_levels_and_similarity_maps_come_along(tmp_path):
-    network = lively(
-        feature_levels="reduced", level_channels="6,6,6", similarity=True, gate="residual",
-        mask_image=False,
-    )  # fmt: skip
-    network.save(tmp_path / "best.keras")
-    folder = fixed_size_export.export(
-        tmp_path / "best.keras", tmp_path / "out", tflite.named(["float32"]), photos=PHOTOS,
-        sizes=SIZES, shot=SHOT, refine_steps=2,
-    )  # fmt: skip
-    encode, query = (load(folder, graph, "float32") for graph in ("encode_support", "query"))
-    state = encode(**supports())
-    assert {*state} == {"importance", "category", "foreground", "background", "prototype"}
-    wanted = expected(network, SUPPORTS[:SHOT], QUERIES[0], Options(refine_steps=2))
-    check(query(query_image=QUERIES[0].image[None], **state), wanted, CLOSE["float32"])
 
 
 def test_formats_of_fewer_bits_are_smaller(folder):
