@@ -139,6 +139,17 @@ def list_photos(given) -> tuple[Listing, str]:
 
 def _format_options(given):
     """Arguments of the format's `list_photos` that flags stand for."""
+    changed = {
+        "crowds": ("coco", given.crowds != "void"),
+        "background": ("coco", given.background is not None),
+        "noinstances": ("labelme", not given.instances),
+    }
+    for name, (kind, is_given) in changed.items():
+        if is_given and given.format != kind:
+            raise InputError(
+                f"--{name}: expected --format={kind}, which it is for, received "
+                f"--format={given.format}. Leave it out."
+            )
     if given.format == "coco":
         return {"crowds": given.crowds, "background": given.background}
     return {"join_instances": given.instances} if given.format == "labelme" else {}

@@ -91,3 +91,14 @@ def test_photos_without_any_size_in_coco(tmp_path):
     path.write_text(json.dumps(content))
     index = build(tmp_path, "--format=coco", f"--annotations={path}", f"--images={images}")
     assert index.splits["val"]["photos"] == 6 and scene(0).any()
+
+
+@pytest.mark.parametrize(
+    ("flag", "kind"),
+    [("--crowds=objects", "coco"), ("--background=none", "coco"), ("--noinstances", "labelme")],
+)
+def test_a_flag_of_another_format_is_refused(tmp_path, flag, kind):
+    source = write_folders(tmp_path / "in")
+    with pytest.raises(ValueError, match=f"{flag.split('=')[0]}: expected --format={kind}"):
+        build(tmp_path, f"--source={source}", flag)
+    assert not (tmp_path / "out").exists()
