@@ -11,7 +11,6 @@ from keras import ops
 
 from crnet_tf.images.mask_values import FOREGROUND, class_mask
 
-
 MAX_SCALE = 1.5  # CANet resizes the support to 1..1.5 times the crop
 
 

@@ -17,11 +17,11 @@ import tensorflow as tf
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.progress import with_progress
-from crnet_tf.images.mask_values import class_mask, label_value
 from crnet_tf.data import records
 from crnet_tf.data.augmentation import flip_scale_crop, rotate_colours
 from crnet_tf.data.record_places import Place
 from crnet_tf.data.resizing import resize_image, resize_mask
+from crnet_tf.images.mask_values import class_mask, label_value
 
 # Added to the seed of what is drawn of an episode; `to_episode` adds less for each photo.
 _CLASS, _PHOTOS, _OTHER = 1 << 60, 1 << 61, 3 << 60
@@ -44,8 +44,8 @@ def episodes(
 ) -> tf.data.Dataset:
     """Endless batches of training episodes; the same arguments give the same batches.
 
-    Episode n depends on the seed and n alone: its class is drawn uniformly, then shot+1 distinct
-    photos of that. Only files of `classes` are opened, and only what is drawn is read.
+    Episode n depends on the seed and n alone: its class is drawn uniformly, then shot+1
+    distinct photos of that. Only files of `classes` are opened, and only what is drawn is read.
 
     Args:
         records_dir: folder with index.json, or a `records.Index`.
@@ -123,11 +123,11 @@ def check_remaining(index: records.Index, left: dict[int, int], shot: int) -> No
             )
 
 
-def showing(
-    index: records.Index, streams: Mapping[int, records.Stream], classes
-) -> set[str]:
+def showing(index: records.Index, streams: Mapping[int, records.Stream], classes) -> set[str]:
     """Ids of the photos, of those in `streams`, whose label map shows one of `classes`."""
-    places = {name: place for stream in streams.values() for name, place in stream.places.items()}
+    places = {
+        name: place for stream in streams.values() for name, place in stream.places.items()
+    }
     values = tf.constant([label_value(c) for c in classes], tf.uint8)
 
     def shows(path, start, length):
@@ -159,10 +159,14 @@ def drawing(
         photos = firsts[chosen] + tf.cast(tf.math.top_k(order, shot + 1).indices, tf.int64)
         photos = tf.unstack(photos)
         if without_common_class:
-            other, which, photo = tf.unstack(tf.random.stateless_uniform([3], seed + [_OTHER, 0]))
+            other, which, photo = tf.unstack(
+                tf.random.stateless_uniform([3], seed + [_OTHER, 0])
+            )
             which = chosen + 1 + tf.cast(which * (len(class_ids) - 1), tf.int32)
             which = which % len(class_ids)
-            photo = firsts[which] + tf.cast(photo * tf.cast(counts[which], tf.float32), tf.int64)
+            photo = firsts[which] + tf.cast(
+                photo * tf.cast(counts[which], tf.float32), tf.int64
+            )
             photos[-1] = tf.where(other < without_common_class, photo, photos[-1])
         read = [records.record_at(paths[row], starts[row], lengths[row]) for row in photos]
         return {"records": tf.stack(read), "class_id": class_ids[chosen]}

@@ -8,10 +8,9 @@ import tensorflow as tf
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.config import LEAST_SIZE
+from crnet_tf.data.resizing import resize_image, resize_mask
 from crnet_tf.images import labelled
 from crnet_tf.images.mask_values import VOID
-from crnet_tf.data.resizing import bilinear, resize_image, resize_mask
-
 
 
 @dataclasses.dataclass(frozen=True)

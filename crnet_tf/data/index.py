@@ -9,8 +9,8 @@ import json
 import pathlib
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.images.mask_values import VOID
 from crnet_tf.data import folds
+from crnet_tf.images.mask_values import VOID
 
 FORMAT_VERSION = 1
 INDEX_NAME = "index.json"

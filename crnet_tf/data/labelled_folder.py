@@ -13,9 +13,9 @@ import pathlib
 from crnet_tf.annotations.listing import LABEL_SUFFIXES, PHOTO_SUFFIXES, text_of_name
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.folders import some_files
+from crnet_tf.images.labelled import LabelledPhoto, read_labelled
 from crnet_tf.images.mask_values import VOID
 from crnet_tf.images.opening import PathLike
-from crnet_tf.images.labelled import LabelledPhoto, read_labelled
 
 IMAGES, MASKS, MASK_END = "images", "masks", "_mask"
 LAYOUT = f"NAME.jpg or NAME.png, with NAME{MASK_END}.png beside it or in {MASKS}/NAME.png"
@@ -83,9 +83,7 @@ def read_class(
         _put(named, path.stem, path)
     masks = _by_photo(named, masks)
     _check_pairs(named, masks)
-    return [
-        read_labelled(path, masks[name], colour=colour) for name, path in named.items()
-    ]
+    return [read_labelled(path, masks[name], colour=colour) for name, path in named.items()]
 
 
 def _check_lossless(masks):

@@ -19,10 +19,10 @@ from collections.abc import Iterable
 import numpy as np
 from PIL import Image
 
-from crnet_tf.common.errors import InputError
-from crnet_tf.images.mask_values import label_value
 from crnet_tf.common import files
+from crnet_tf.common.errors import InputError
 from crnet_tf.data.index import INDEX_NAME, Index, load_index
+from crnet_tf.images.mask_values import label_value
 
 LIST_NAME, PARTS = "photos.json", "part-*.npz"
 

@@ -51,7 +51,7 @@ def places(path: str, key: str) -> Iterator[tuple[str, Place]]:
 
 
 def damaged(source: object, received: str) -> InputError:
-    """What is raised where records in `source`, a file or a folder of several, are not whole."""
+    """What is raised where records in `source`, a file or a folder, are not whole."""
     return InputError(
         f"{source}: expected whole records, received {received}. Copy them again, or build "
         "them again; python -m pipelines.verify names every damaged file."

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 
 def bilinear(images, size):
-    """[B,h,w,C] -> float32 [B,H,W,C]; `size` is (H, W), a tensor where it is known only then."""
+    """[B,h,w,C] -> float32 [B,H,W,C]; `size` is (H, W), a tensor where known only then."""
     return tf.raw_ops.ResizeBilinear(images=images, size=size, align_corners=True)
 
 

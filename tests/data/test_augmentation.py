@@ -90,7 +90,9 @@ def test_flips_scales_and_crops_within_the_photo():
     mask = np.ones((40, 50, 1), np.uint8)
     slopes, starts = [], []
     for seed in range(40):
-        image, _ = augmentation.flip_scale_crop(columns.astype("float32"), mask, SIZE, [seed, 1])
+        image, _ = augmentation.flip_scale_crop(
+            columns.astype("float32"), mask, SIZE, [seed, 1]
+        )
         row = image.numpy()[0, :, 0]
         assert -1e-5 < row.min() and row.max() < 1 + 1e-5
         slopes.append((row[-1] - row[0]) * SIZE / (SIZE - 1))

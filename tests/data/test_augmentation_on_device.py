@@ -46,7 +46,9 @@ def test_pixels_are_those_of_tensorflow(seed):
     photos = canvas(12)
     expected_image, expected_mask, draws = of_tensorflow(photos, seed)
     values = np.full(len(draws), CLASS)
-    image, mask = augmentation_on_device.views(photos, values, draws, SIZE, augment=seed is not None)
+    image, mask = augmentation_on_device.views(
+        photos, values, draws, SIZE, augment=seed is not None
+    )
     assert mask.dtype == tf.uint8 and set(np.unique(mask)) == {0, 1, 255}
     np.testing.assert_allclose(image, expected_image, atol=0.01)
     # A position halfway between two pixels may be rounded either way.

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from crnet_tf.data import folds
-from crnet_tf.images import label_files, png_files
 from crnet_tf.data.demo import scenes, shapes
-from pipelines.build_demo import build_demo
 from crnet_tf.data.writing.filters import VOID
+from crnet_tf.images import label_files, png_files
+from pipelines.build_demo import build_demo
 
 PHOTOS = {"train_photos": 40, "val_photos": 20}
 FEW = {"train_photos": 20, "val_photos": 20}
@@ -30,7 +30,9 @@ def demo(tmp_path_factory):
 
 
 def labels(demo):
-    return [label_files.read_label(p) for p in sorted((demo / "VOC/SegmentationClassAug").iterdir())]
+    return [
+        label_files.read_label(p) for p in sorted((demo / "VOC/SegmentationClassAug").iterdir())
+    ]
 
 
 def test_same_seed_same_bytes(demo, tmp_path):

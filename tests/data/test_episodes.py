@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from crnet_tf.common.errors import InputError
+from crnet_tf.config import Config
 from crnet_tf.data import episodes, folds, records, resizing
 from crnet_tf.evaluation import manifest
 from crnet_tf.network import model
-from crnet_tf.common.errors import InputError
 from crnet_tf.training import fitting
-from crnet_tf.config import Config
 
 SIZE = 33
 BASE = folds.train_classes("pascal5i", 1)
@@ -141,7 +141,9 @@ def test_a_class_without_any_photo_is_named(records_dir):
 def test_a_class_whose_records_are_gone_is_not_skipped(records_dir, tmp_path):
     copy = shutil.copytree(records_dir, tmp_path / "records")
     open(records.load_index(copy).files("train", 2)[0], "wb").close()
-    with pytest.raises(InputError, match="train: .* received 0 of class 2, of which .* lists 4"):
+    with pytest.raises(
+        InputError, match="train: .* received 0 of class 2, of which .* lists 4"
+    ):
         stream(copy)
 
 

@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from crnet_tf.data import frames, resizing
-from crnet_tf.network import metrics
 from crnet_tf.data.frames import Frame
 
 MEAN = (123.0, 117.0, 104.0)

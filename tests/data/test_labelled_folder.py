@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from crnet_tf.images.png_files import write_png
 from crnet_tf.data import labelled_folder
+from crnet_tf.images.png_files import write_png
 
 
 def put(folder, name, mask_path=None, foreground=1):

@@ -8,8 +8,8 @@ import pytest
 from helpers.commands import run
 from PIL import Image
 
-from crnet_tf.evaluation import manifest
 from crnet_tf.data import photo_pack, records
+from crnet_tf.evaluation import manifest
 from pipelines import pack_photos
 
 

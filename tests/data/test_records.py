@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from crnet_tf.images.mask_values import label_value
 from crnet_tf.common.errors import InputError
 from crnet_tf.data import folds, record_places, records
 from crnet_tf.images import png_files
+from crnet_tf.images.mask_values import label_value
 
 
 def example(filename="2007_000032"):
@@ -290,7 +290,11 @@ def test_what_is_written_is_found_by_its_id_and_read(tmp_path, photos):
     path = str(tmp_path / "some.tfrecord")
     written = {
         name: records.serialize(
-            png_files.encode_png(image), "png", png_files.encode_label(label), name, *label.shape
+            png_files.encode_png(image),
+            "png",
+            png_files.encode_label(label),
+            name,
+            *label.shape,
         )
         for name, (image, label) in photos.items()
     }

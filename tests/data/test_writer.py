@@ -12,10 +12,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from crnet_tf.images import label_files, photos, png_files
+from crnet_tf.common import folders
 from crnet_tf.data import records
 from crnet_tf.data.writing import examples, shards, writer
-from crnet_tf.common import folders
+from crnet_tf.images import label_files, photos, png_files
 from pipelines.build_voc import build_voc
 
 ROOT = pathlib.Path(__file__).parents[2]

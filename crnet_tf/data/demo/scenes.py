@@ -3,10 +3,10 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from crnet_tf.images.mask_values import VOID
 from crnet_tf.data import folds
-from crnet_tf.images import label_files
 from crnet_tf.data.demo import shapes
+from crnet_tf.images import label_files
+from crnet_tf.images.mask_values import VOID
 
 MIN_PIXELS = 150  # of every class of a photo that stay visible, void border not counted
 _SIDES = (96, 128)

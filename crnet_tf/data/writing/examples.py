@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.images.mask_values import VOID, label_value
-from crnet_tf.data import folds, records
-from crnet_tf.images import label_files, photos, png_files
+from crnet_tf.data import records
 from crnet_tf.data.writing import filters
+from crnet_tf.images import label_files, photos, png_files
+from crnet_tf.images.mask_values import VOID, label_value
 
 LARGEST_VALUE = VOID - 1
 _JPEG_QUALITY = 90

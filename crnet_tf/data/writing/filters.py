@@ -3,8 +3,8 @@
 import numpy as np
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.images.mask_values import VOID
 from crnet_tf.images import label_files
+from crnet_tf.images.mask_values import VOID
 
 FILTERS = ("oslsm", "area2048", "none")
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from crnet_tf.common import folders
+from crnet_tf.common.disk import sha256_of
 from crnet_tf.common.errors import InputError
 from crnet_tf.data import records
-from crnet_tf.common.disk import sha256_of
 
 
 def holds_records(out: pathlib.Path) -> bool:

@@ -15,15 +15,20 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.images import photos
-from crnet_tf.data import records
-from crnet_tf.common.progress import with_progress
-from crnet_tf.data.writing.examples import Item, MakeRecord, make_record
-from crnet_tf.data.writing.finished import check_complete, check_names, holds_records, input_sha256
 from crnet_tf.common.folders import locked, replaced
-from crnet_tf.data.writing.choices import ON_ERROR, SHARD_MB
-from crnet_tf.data.writing.shards import ShardWriter
+from crnet_tf.common.progress import with_progress
 from crnet_tf.common.threads import futures_of
+from crnet_tf.data import records
+from crnet_tf.data.writing.choices import ON_ERROR, SHARD_MB
+from crnet_tf.data.writing.examples import Item, MakeRecord, make_record
+from crnet_tf.data.writing.finished import (
+    check_complete,
+    check_names,
+    holds_records,
+    input_sha256,
+)
+from crnet_tf.data.writing.shards import ShardWriter
+from crnet_tf.images import photos
 
 Classes = Sequence[int]
 # See `write_streams` below.
@@ -90,7 +95,7 @@ def write_records(
         dataset, source, filter, class_names: written to index.json.
         on_error: `stop` at a bad item, or `skip` it: counted in index.json and named.
         overwrite: rebuild a folder of records; other folders are never touched.
-        folds: class ids each fold tests on; None where `crnet_tf.data.folds` knows the data set.
+        folds: class ids each fold tests on; None where `data.folds` knows the data set.
         validation_folds: class ids each fold selects checkpoints on, if of their own.
         short_side: store photos with the shorter side at most so many px.
         shard_mb: cut a class' stream into files of at most so many MiB.
