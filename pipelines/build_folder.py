@@ -140,7 +140,7 @@ def list_photos(given) -> tuple[Listing, str]:
 def _format_options(given):
     """Arguments of the format's `list_photos` that flags stand for."""
     changed = {
-        "crowds": ("coco", given.crowds != "void"),
+        "crowds": ("coco", given.crowds != coco_content.CROWDS[0]),
         "background": ("coco", given.background is not None),
         "noinstances": ("labelme", not given.instances),
     }
@@ -216,7 +216,8 @@ def define_flags() -> None:
     text("source", None, "folders: the class folders; labelme: photos with JSON files.")
     text("annotations", None, "coco: the JSON file.")
     text("images", None, "coco, labelmaps: folder of the photos.")
-    flags.DEFINE_enum("crowds", "void", coco_content.CROWDS, "coco: what iscrowd=1 means.")
+    crowds = coco_content.CROWDS
+    flags.DEFINE_enum("crowds", crowds[0], crowds, "coco: what iscrowd=1 means.")
     flags.DEFINE_enum(
         "background", None, coco_content.BACKGROUND, "coco: what a category background means."
     )

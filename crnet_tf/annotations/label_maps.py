@@ -31,6 +31,7 @@ from crnet_tf.common.folders import some_files
 from crnet_tf.common.progress import with_progress
 from crnet_tf.common.threads import futures_of
 from crnet_tf.images import label_files
+from crnet_tf.images.label_pictures import colour_keys
 from crnet_tf.images.mask_values import VOID, label_value
 
 SPECIAL = {"background": 0, "void": VOID}
@@ -176,8 +177,7 @@ def _runs(path, photo, in_colour):
     """A label map as `Runs`, and {id: colour} of its palette, where ids are read from one."""
     colours = {}
     if in_colour:
-        pixels = label_files.read_colours(path, photo).astype(np.int32)
-        pixels = pixels @ np.array([65536, 256, 1], np.int32)
+        pixels = colour_keys(label_files.read_colours(path, photo))
     else:
         pixels, colours = label_files.read_numbered(path, photo)
     keys, lengths = label_files.runs(pixels)

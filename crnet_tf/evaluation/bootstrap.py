@@ -30,6 +30,11 @@ class Difference:
         """Whether the interval leaves out 0."""
         return self.low > 0 or self.high < 0
 
+    def __str__(self):
+        """In percent, with its interval."""
+        said = (100 * value for value in (self.value, self.low, self.high))
+        return "{:+.1f} ({:+.1f} to {:+.1f})".format(*said)
+
 
 def mean_iou_difference(
     class_ids: np.ndarray,

@@ -108,10 +108,5 @@ def _episode(line):
 
 def _row(name, chosen, class_ids, areas):
     ids, pair = class_ids[chosen], [one[chosen] for one in areas]
-    scores = [
-        metrics.mean_iou({c: one[ids == c].sum(axis=0) for c in np.unique(ids)}) for one in pair
-    ]
-    found = mean_iou_difference(ids, *pair)
-    said = [100 * value for value in (found.value, found.low, found.high)]
-    shown = [f"{100 * score:.1f}" for score in scores]
-    return [name, len(ids), *shown, "{:+.1f} ({:+.1f} to {:+.1f})".format(*said)]
+    scores = [f"{100 * metrics.mean_iou_of(ids, one):.1f}" for one in pair]
+    return [name, len(ids), *scores, mean_iou_difference(ids, *pair)]

@@ -78,8 +78,7 @@ class Probed:
 
     def mean_iou(self, name: str, threshold: int) -> float:
         """mIoU at a threshold, by its number."""
-        found, ids = self.areas[name][:, threshold], self.class_ids
-        return metrics.mean_iou({c: found[ids == c].sum(axis=0) for c in np.unique(ids)})
+        return metrics.mean_iou_of(self.class_ids, self.areas[name][:, threshold])
 
     def best(self, name: str) -> int:
         """Number of the threshold with the highest mIoU."""
@@ -241,6 +240,6 @@ def _row(name, of_each_kind):
     cells = [name, "" if itself else compared_with]
     for found in of_each_kind:
         cells += [f"{100 * found[key]:.1f}" for key in ("mean_iou", "mean_iou_at_a_half")]
-        difference = [100 * found[key] for key in ("value", "low", "high")]
-        cells.append("" if itself else "{:+.1f} ({:+.1f} to {:+.1f})".format(*difference))
+        difference = Difference(*(found[key] for key in ("value", "low", "high")))
+        cells.append("" if itself else difference)
     return cells

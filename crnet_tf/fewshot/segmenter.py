@@ -1,5 +1,6 @@
 """The class for Python and notebooks: it is shown a thing, and finds it in other photos."""
 
+import functools
 import os
 import pathlib
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from crnet_tf.common.progress import with_progress
 from crnet_tf.fewshot import examples, learnt_files, lite_engine
 from crnet_tf.fewshot.found import Found
 from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.images.photo_folder import check_some_left
 from crnet_tf.network.checkpoint import START, check_file
 from crnet_tf.options import Options
 
@@ -117,7 +119,7 @@ class Segmenter:
         Returns:
             Whether it was written now.
         """
-        place = self._lite_place()
+        place = self._lite_place
         if place is None or place.exists():
             return False
         from crnet_tf.fewshot import engine, lite_writing
@@ -148,7 +150,7 @@ class Segmenter:
 
     def _start(self):
         """What is computed with."""
-        place = None if self.engine == "keras" else self._lite_place()
+        place = None if self.engine == "keras" else self._lite_place
         if self.engine == "litert":
             if place is None:
                 raise InputError(
@@ -165,6 +167,7 @@ class Segmenter:
 
         return KerasEngine(self.checkpoint, self.options)
 
+    @functools.cached_property  # it reads the whole checkpoint
     def _lite_place(self):
         """Where the file of LiteRT is or would be; None where it would not do."""
         path = START if self.checkpoint is None else self.checkpoint
@@ -183,11 +186,8 @@ class Segmenter:
                 skipped.append(str(error))
             else:
                 yield self._answer(photo)
-        if skipped is not None and len(skipped) == len(photos):
-            reasons = "\n".join(skipped[:5])
-            raise InputError(
-                f"Expected at least one photo to segment, received none.\n{reasons}"
-            )
+        if skipped is not None:
+            check_some_left(skipped, len(photos))
 
     def _answer(self, photo) -> Found:
         predictors, engine = self._predictors, self._engine

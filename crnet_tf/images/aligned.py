@@ -19,11 +19,14 @@ def bilinear(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def nearest(mask: np.ndarray, size: int) -> np.ndarray:
     """[h,w] -> [S,S] of the nearest pixels, without new values."""
-    rows, columns = (
-        np.int32(np.arange(size, dtype=np.float32) * np.float32((old - 1) / (size - 1)) + 0.5)
-        for old in mask.shape
-    )
+    rows, columns = (nearest_pixels(old, size) for old in mask.shape)
     return mask[rows][:, columns]
+
+
+def nearest_pixels(old: int, new: int) -> np.ndarray:
+    """int32 [new]: which of the old pixels of a side each new one is nearest to."""
+    step = np.float32(old - 1) / np.float32(max(new - 1, 1))
+    return np.int32(np.arange(new, dtype=np.float32) * step + np.float32(0.5))
 
 
 def _neighbours(old, new):

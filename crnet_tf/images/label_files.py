@@ -11,7 +11,9 @@ import numpy as np
 from crnet_tf.common.errors import InputError
 from crnet_tf.images.label_pictures import (
     LabelPicture,
+    colour_keys,
     colours_of,
+    colours_of_keys,
     near,
     no_label,
     read_picture,
@@ -71,8 +73,8 @@ def read_voc_label(path: PathLike, photo: PathLike | None = None) -> np.ndarray:
     """
     picture = read_picture(path, photo)
     if picture.is_coloured and picture.format not in JPEGS:
-        keys, inverse = np.unique(_keys(picture.pixels), return_inverse=True)
-        ids = voc_ids(np.stack([keys >> 16, keys >> 8 & 255, keys & 255], axis=-1))
+        keys, inverse = np.unique(colour_keys(picture.pixels), return_inverse=True)
+        ids = voc_ids(colours_of_keys(keys))
         if (ids >= 0).all():
             ids = ids.astype(np.uint8)[inverse].reshape(picture.pixels.shape[:2])
             return _checked_ids(ids, picture, path)
@@ -115,7 +117,7 @@ def check_lossless(
 
 def voc_ids(colours: np.ndarray) -> np.ndarray:
     """int [N]: the ids that PASCAL VOC's colours uint8 [N,3] stand for, -1 for any other."""
-    return np.array([_voc_table().get(key, -1) for key in _keys(colours).tolist()], int)
+    return np.array([_voc_table().get(key, -1) for key in colour_keys(colours).tolist()], int)
 
 
 def check_size(photo: PathLike, size: tuple[int, int]) -> None:
@@ -203,14 +205,10 @@ def _transparent(path):
     )
 
 
-def _keys(colours):
-    return colours.astype(np.int64) @ np.array([65536, 256, 1])
-
-
 @functools.cache
 def _voc_table():
     palette = np.frombuffer(voc_palette(), np.uint8).reshape(256, 3)
-    return {key: number for number, key in enumerate(_keys(palette).tolist())}
+    return {key: number for number, key in enumerate(colour_keys(palette).tolist())}
 
 
 def _listed(values):

@@ -83,6 +83,16 @@ def colours_of(picture: LabelPicture) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
+def colour_keys(colours: np.ndarray) -> np.ndarray:
+    """int32 [...]: each colour of uint8 [...,3] as one number, R * 65536 + G * 256 + B."""
+    return colours.astype(np.int32) @ np.array([65536, 256, 1], np.int32)
+
+
+def colours_of_keys(keys: np.ndarray) -> np.ndarray:
+    """uint8 [...,3]: the colours that `colour_keys` made numbers of."""
+    return np.stack([keys >> 16, keys >> 8 & 255, keys & 255], axis=-1).astype(np.uint8)
+
+
 def near(colours: np.ndarray, grey: int) -> np.ndarray:
     """bool [...]: which of the colours uint8 [...,3] are next to black (0) or white (255)."""
     if grey:

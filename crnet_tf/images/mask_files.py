@@ -9,7 +9,14 @@ from PIL import Image, ImageColor
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.images import label_files
-from crnet_tf.images.label_pictures import LabelPicture, colours_of, near, read_picture
+from crnet_tf.images.label_pictures import (
+    LabelPicture,
+    colour_keys,
+    colours_of,
+    colours_of_keys,
+    near,
+    read_picture,
+)
 from crnet_tf.images.mask_values import FOREGROUND, MASK_VALUES, VOID, class_mask
 from crnet_tf.images.opening import JPEGS, PathLike
 
@@ -253,8 +260,7 @@ def _shown_colours(picture):
     colours = colours_of(picture)
     if picture.visible is not None:
         colours = colours[picture.visible]
-    keys = colours.reshape(-1, 3).astype(np.int64) @ np.array([65536, 256, 1])
-    found, counts = np.unique(keys, return_counts=True)
+    found, counts = np.unique(colour_keys(colours.reshape(-1, 3)), return_counts=True)
     first = found[np.argsort(-counts, kind="stable")[:5]]
-    shown = [str((int(k) >> 16, int(k) >> 8 & 255, int(k) & 255)) for k in first]
+    shown = [str(tuple(colour)) for colour in colours_of_keys(first).tolist()]
     return ", ".join(shown) + (f" and {len(found) - 5:,} more" if len(found) > 5 else "")

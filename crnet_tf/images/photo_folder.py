@@ -59,7 +59,12 @@ def each_photo(
             skipped.append(str(error))
         else:
             yield path, name, result
-    if len(skipped) == len(paths):
+    check_some_left(skipped, len(paths))
+
+
+def check_some_left(skipped: list[str], count: int) -> None:
+    """Raises InputError where all of so many photos were skipped."""
+    if len(skipped) == count:
         reasons = "\n".join(skipped[:5])
         raise InputError(f"Expected at least one photo to segment, received none.\n{reasons}")
 

@@ -60,6 +60,11 @@ def mean_iou(totals_by_class: dict[int, np.ndarray]) -> float:
     return float(np.mean([class_iou(totals) for totals in totals_by_class.values()]))
 
 
+def mean_iou_of(class_ids: np.ndarray, areas: np.ndarray) -> float:
+    """`mean_iou` of episodes: their classes int [E] and areas [E,2,2]."""
+    return mean_iou({c: areas[class_ids == c].sum(axis=0) for c in np.unique(class_ids)})
+
+
 def fb_iou(totals_by_class: dict[int, np.ndarray]) -> float:
     """Mean of foreground and background IoU, classes ignored (Sec. 6.2, "IoU")."""
     totals = sum(totals_by_class.values())

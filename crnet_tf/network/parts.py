@@ -118,10 +118,10 @@ def condition(parts: Parts, reinforced, category, cells=None, averages=None):
     """
     if parts.condition is None:
         return reinforced
-    if not parts.similarity:
-        return parts.concatenate([parts.condition(reinforced, category), reinforced])
-    maps = maps_against_support(cells, averages, parts.prototypes.widths)
-    return parts.concatenate([parts.condition(reinforced, category, maps), reinforced])
+    maps = {}
+    if parts.similarity:
+        maps["maps"] = maps_against_support(cells, averages, parts.prototypes.widths)
+    return parts.concatenate([parts.condition(reinforced, category, **maps), reinforced])
 
 
 def refine(parts: Parts, compared, steps, first_cache=None, cells=None, averages=None):

@@ -9,6 +9,8 @@ bilinear, nearest                   of TensorFlow, which JAX runs do not load: a
 import numpy as np
 from keras import ops
 
+from crnet_tf.images.aligned import nearest_pixels
+
 
 def interpolation_matrix(size: int, new_size: int) -> np.ndarray:
     """Bilinear weights float32 [new_size, size] of one axis, corners on corners.
@@ -83,9 +85,7 @@ def nearest(masks, size):
     for axis, new in zip((1, 2), size, strict=True):
         old = masks.shape[axis]
         if old != new:  # no runtime but TensorFlow has such an operation for uint8
-            scale = np.float32(old - 1) / np.float32(new - 1)
-            pixels = np.floor(np.arange(new, dtype=np.float32) * scale + np.float32(0.5))
-            masks = tf.gather(masks, pixels.astype(np.int32), axis=axis)
+            masks = tf.gather(masks, nearest_pixels(old, new), axis=axis)
     return masks
 
 
