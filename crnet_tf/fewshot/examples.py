@@ -13,7 +13,12 @@ from PIL import Image
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.data import labelled_folder
-from crnet_tf.images.labelled import LabelledPhoto, check_labelled, check_photo
+from crnet_tf.images.labelled import (
+    LabelledPhoto,
+    check_labelled,
+    check_photo,
+    read_labelled,
+)
 from crnet_tf.images.mask_files import read_mask
 from crnet_tf.images.photo_folder import query_paths
 from crnet_tf.images.photos import read_photo
@@ -71,8 +76,8 @@ def of_class(photos, masks) -> list[LabelledPhoto]:
             "fit: expected one mask for each of one or more photos, received "
             f"{len(photos)} photos and {len(masks)} masks."
         )
-    named = [as_photo(photo, f"photo {n}") for n, photo in enumerate(photos, 1)]
-    return [_labelled(photo, mask) for photo, mask in zip(named, masks, strict=True)]
+    pairs = enumerate(zip(photos, masks, strict=True), 1)
+    return [_labelled(photo, mask, f"photo {n}") for n, (photo, mask) in pairs]
 
 
 def as_photo(given, name: str = "photo") -> LabelledPhoto:
@@ -111,7 +116,10 @@ def check_distinct(examples: list[LabelledPhoto]) -> None:
             )
 
 
-def _labelled(photo, mask):
+def _labelled(photo, mask, name):
+    if isinstance(photo, FILES) and isinstance(mask, FILES):
+        return read_labelled(photo, mask)  # which also looks whether both are turned alike
+    photo = as_photo(photo, name)
     if isinstance(mask, FILES):
         mask = read_mask(mask)
     elif isinstance(mask, Image.Image):

@@ -48,6 +48,9 @@ def _check(settings):
     refused = {
         "feature_views": settings.feature_views > 0,
         "colour_rotation": settings.colour_rotation,
+        "feature_levels=reduced without --reduction": (
+            settings.feature_levels == "reduced" and not settings.reduction
+        ),
         "corrupted_cache": settings.corrupted_cache > 0,
         "without_common_class": settings.without_common_class > 0,
         "precision=mixed_float16": settings.precision == "mixed_float16",

@@ -180,6 +180,16 @@ def test_unusable_examples_are_named_before_a_network_is_loaded(message, monkeyp
         Segmenter("best.keras").fit(*unusable()[message])
 
 
+def test_a_photo_that_is_turned_otherwise_than_its_mask_is_refused(tmp_path):
+    """As by the command: pairs of files have one reader."""
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    Image.fromarray(photo(1).image).save(tmp_path / "a.jpg", exif=exif)
+    Image.fromarray(255 * (photo(1).mask == 1).astype(np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="a.png: expected a mask that is turned as its photo"):
+        Segmenter().fit(tmp_path / "a.jpg", tmp_path / "a.png")
+
+
 def test_predicting_before_fitting_says_what_to_do():
     with pytest.raises(InputError, match="Call fit"):
         Segmenter().predict("photo.jpg")
