@@ -130,6 +130,11 @@ class Config:
     aspp_rates: str = field("6,12,18", "Dilations of the co-occurrence head's ASPP; CANet.")
     global_kernel: int = field(7, "Long side of the global convolutions (Sec. 4.5).", minimum=1)
     refine_steps: int = field(5, "Refinement steps at test time (Sec. 5.1).", minimum=1)
+    edges: bool = field(
+        True,
+        "Let the edges of an answer follow those of its photo, by a guided filter (He et al., "
+        "ECCV 2010; ours); off: smooth ones, as in the paper.",
+    )
     train_refine_steps: int = field(
         2, "Unrolled refinement steps in training; ours.", minimum=1
     )

@@ -49,6 +49,7 @@ def define_flags():
     text("manifest", None, "Episodes of pipelines.build_episodes, .jsonl or .tfrecord.")
     flags.DEFINE_bool("baselines", True, "Score the baselines on the same episodes.")
     flags.DEFINE_bool("negatives", False, "Also ask for objects that are not there.")
+    flags.DEFINE_bool("boundaries", False, "Also score how well boundaries are met.")
     fields.define_flags(Options)
 
 

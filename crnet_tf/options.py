@@ -41,6 +41,10 @@ class Options:
     refine_steps: int = field(
         0, "Refinement steps; 0: as the network is configured.", minimum=0
     )
+    edges: bool = field(
+        True,
+        "Let edges follow those of the photo, unless the network was trained with --noedges.",
+    )
 
     finetune_steps: int = field(
         10, "Updates on pairs of supports; ours.", minimum=1, topic="Fine-tuning (Sec. 4.6)"

@@ -7,7 +7,7 @@ from crnet_tf.config import Config
 
 # Departures from the defaults, by name. Flags given on the command line win over a preset.
 PRESETS = {
-    "paper": {"calibrate": False},
+    "paper": {"calibrate": False, "edges": False},
     "ours": {
         "image_size": 225,
         "feature_levels": "reduced",

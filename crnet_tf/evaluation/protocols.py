@@ -199,6 +199,7 @@ def answer_deviations(protocol: Protocol, options: Options, config: Config) -> l
         ("{} refinement steps", steps, config.refine_steps),
         ("threshold {}", config.calibrated_threshold, 0.5),
         ("weight {:g} of prototypes", config.prototype_weight, 0),
+        ("edges that follow the photo {}", _on(config.edges and options.edges), "off"),
         ("weighted fusion {}", _on(options.weighted_fusion), "off"),
         ("leave-one-out threshold {}", _on(options.leave_one_out), "off"),
     )

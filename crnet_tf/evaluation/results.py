@@ -105,6 +105,12 @@ def text(evaluation: dict) -> str:
             f"{protocol}: {' and '.join(map(str, counts))} episodes a seed; "
             f"{'; '.join(changes) or 'followed'}."
         )
+    lines += [
+        f"Boundaries of {row['shot']}-shot {row['kshot']}: F-score "
+        f"{100 * row['boundary_f']:.1f}, IoU {100 * row['boundary_iou']:.1f}."
+        for row in rows
+        if "boundary_f" in row
+    ]
     return "\n".join([table(rows, evaluation["class_names"]), *lines])
 
 

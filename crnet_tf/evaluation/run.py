@@ -12,6 +12,7 @@ from crnet_tf.config import LEAST_SIZE
 from crnet_tf.data import records
 from crnet_tf.evaluation import (
     baselines,
+    boundaries,
     manifest,
     presence_scores,
     protocols,
@@ -158,7 +159,11 @@ class Run:
         archive, drawn = self.draws.archive(group[0].split), self.draws.draw(group[0], shot)
         found = {kshot: {} for kshot in kshots}  # {kshot: {seed: scoring.Found}}
         absent = []
-        options = {"scoring": tuple(group), "progress": True}
+        options = {
+            "scoring": tuple(group),
+            "with_boundaries": self.args.boundaries,
+            "progress": True,
+        }
         for seed, entries in drawn.items():
             name = f"manifest-{group[0].name}-{shot}shot-{seed}.jsonl"
             manifest.write(self.out / name, entries)
@@ -198,6 +203,8 @@ class Run:
                 {"protocol": protocol.name, **of_run} | statement.of_row(self, protocol, drawn),
             )
         ]
+        if self.args.boundaries:
+            rows[0] |= boundaries.summary(lines)
         presence = presence_scores.summary(lines, absent) if absent else None
         return results.Scored(rows, lines, presence)
 
@@ -213,9 +220,9 @@ def check_flags(args) -> None:
                 f"--{name}: expected one or several, each once, received "
                 f"{','.join(given) or 'none'}."
             )
-    if args.way > 1 and (args.manifest or args.negatives):
+    if args.way > 1 and (args.manifest or args.negatives or args.boundaries):
         raise InputError(
-            f"--way: expected 1 beside --manifest or --negatives, whose episodes ask for "
+            "--way: expected 1 beside --manifest, --negatives and --boundaries, which ask for "
             f"one class, received {args.way}. Leave one of them off."
         )
     if args.way > 1 and len(args.protocol) > 1:

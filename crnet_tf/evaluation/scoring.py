@@ -9,12 +9,12 @@ import numpy as np
 
 from crnet_tf.common.progress import with_progress
 from crnet_tf.data.frames import check_visible
-from crnet_tf.evaluation import baselines, manifest, protocols
+from crnet_tf.evaluation import baselines, boundaries, manifest, protocols
 from crnet_tf.evaluation.protocols import PROTOCOLS, Protocol
 from crnet_tf.evaluation.results import STEP, THRESHOLDS, above
 from crnet_tf.fewshot import answers
 from crnet_tf.fewshot.learner import Learner
-from crnet_tf.images import drawing
+from crnet_tf.images import aligned, drawing
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.mask_values import VOID
 from crnet_tf.network import metrics
@@ -56,6 +56,7 @@ def evaluate_together(
     scoring: tuple[Protocol, ...] = (PROTOCOLS["crnet"],),
     compared: tuple[str, ...] = (),
     presence: bool = True,
+    with_boundaries: bool = False,
     progress: bool = False,
 ) -> list[Found]:
     """Scores every refinement step of a network, and baselines, on the same episodes.
@@ -68,6 +69,7 @@ def evaluate_together(
         scoring: protocols that score the same answers differently.
         compared: names out of `baselines.BASELINES`.
         presence: also ask how sure it is that the object is there, where features are kept.
+        with_boundaries: also score them, see `boundaries.scores`.
 
     Raises:
         ValueError: see `check_supports`.
@@ -80,7 +82,8 @@ def evaluate_together(
         for learner, result in zip(learners, found, strict=True):
             predictor = learner.fit(supports, adapted)
             adapted = predictor.adapted
-            _score(learner, predictor.maps(query), others, entry, query.mask, scoring, result)
+            maps = predictor.maps(query)
+            _score(learner, maps, others, entry, query, scoring, with_boundaries, result)
             others = {}  # once is enough
             # Without kept features the encoder would run again for it.
             asked = presence and learner.encoder.keep
@@ -88,11 +91,14 @@ def evaluate_together(
     return found
 
 
-def _score(learner, maps, others, entry, mask, scoring, found):
+def _score(learner, maps, others, entry, query, scoring, with_boundaries, found):
     """Adds one episode, whose answers are `maps` and `others`, to `found`."""
     for protocol in scoring:
-        truth = protocols.scored(protocol, mask)
-        answer = learner.restore(maps, truth.shape)
+        truth = protocols.scored(protocol, query.mask)
+        seen = query.image
+        if seen.shape[:2] != truth.shape:
+            seen = aligned.bilinear(seen[None], truth.shape)[0]
+        answer = learner.restore(maps, seen)
         for method, predicted in _methods(answer, others, learner, truth.shape).items():
             area = metrics.areas(predicted, truth)
             found.add(protocol.name, method, entry.class_id, area)
@@ -100,7 +106,10 @@ def _score(learner, maps, others, entry, mask, scoring, found):
         for threshold, area in zip(THRESHOLDS, by_threshold, strict=True):
             found.add(protocol.name, above(threshold), entry.class_id, area)
         if protocol is scoring[0]:
-            found.episodes.append(_line(entry, answer[-1], truth))
+            line = _line(entry, answer[-1], truth)
+            if with_boundaries:
+                line |= boundaries.scores(answer[-1] > 0.5, truth)
+            found.episodes.append(line)
 
 
 def check_supports(

@@ -2,7 +2,8 @@
 
     answered    K supports, B photos -> probabilities of the object, of the frame's size
     presence    is the object there at all?
-    restored    ... at the photos' own size, mean over the test scales
+    restored    ... at the photos' own size, with edges that follow theirs, mean over the test
+                scales
     decided     ... of several classes -> a class a pixel
 
 `Learner` and exported graphs call these functions.
@@ -12,6 +13,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from crnet_tf.fewshot import edges
 from crnet_tf.network.layers import unit
 from crnet_tf.network.parts import Parts, SupportState, branch_logits
 from crnet_tf.network.resizing import bilinear, resize_align_corners
@@ -97,9 +99,43 @@ def at_own_size(maps, size, letterbox: bool = False):
     return bilinear(maps, (max(size), max(size)))[:, :height, :width]
 
 
-def restored(maps, size, letterbox: bool = False):
-    """Mean over the test scales: probabilities [B,s,s,N] of each -> float32 [B,H,W,N]."""
-    large = [at_own_size(value, size, letterbox) for value in maps]
+def following(maps, photo, letterbox: bool = False):
+    """`at_own_size` with edges that follow those of a photo, see `edges`.
+
+    Args:
+        photo: RGB 0..255 [B,H,W,3] of the size that is wanted; [1,H,W,3] for all maps.
+    """
+    photo = tf.cast(photo, tf.float32) / 255
+    height, width = size_of(photo)
+    side, whole = edges.small_side(maps.shape[1]), photo
+    if letterbox:
+        longer = max(height, width)
+        whole = tf.pad(photo, [[0, 0], [0, longer - height], [0, longer - width], [0, 0]])
+    small = bilinear(tf.cast(maps, tf.float32), (side, side))
+    lines = edges.lines(small, bilinear(whole, (side, side)))
+    # One after the other: a colour's slopes take as much memory as the answer.
+    *slopes, offset = (at_own_size(one, (height, width), letterbox) for one in lines)
+    return edges.drawn(slopes, tf.split(photo, 3, axis=-1)) + offset
+
+
+def size_of(images):
+    """Height and width of images [N,H,W,...]: numbers where they are known."""
+    if None not in images.shape[1:3]:
+        return tuple(images.shape[1:3])
+    shape = tf.shape(images)
+    return shape[1], shape[2]
+
+
+def restored(maps, size, letterbox: bool = False, photo=None):
+    """Mean over the test scales: probabilities [B,s,s,N] of each -> float32 [B,H,W,N].
+
+    Args:
+        photo: as of `following`, of `size`; None: edges are smooth.
+    """
+    if photo is None:
+        large = [at_own_size(value, size, letterbox) for value in maps]
+    else:
+        large = [following(value, photo, letterbox) for value in maps]
     return tf.clip_by_value(tf.add_n(large) / len(large), 0, 1)
 
 

@@ -23,9 +23,9 @@ class KerasEngine:
         """What answers after the example of k supports."""
         return self.learner.fit(supports)
 
-    def restore(self, maps: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-        """`Predictor.maps` -> float32 [T,H,W] at (H, W)."""
-        return self.learner.restore(maps, size)
+    def restore(self, maps: list[np.ndarray], photo: np.ndarray) -> np.ndarray:
+        """`Predictor.maps` -> float32 [T,H,W] of a photo uint8 [H,W,3]."""
+        return self.learner.restore(maps, photo)
 
     def forget(self, photo: LabelledPhoto) -> None:
         """Lets go of a photo's features."""

@@ -4,7 +4,7 @@
         the k supports are encoded, and the network is fine-tuned to them where asked
     Predictor.maps(query) -> for each test scale, probabilities after each refinement step
         one answer a support, fused; or one of the mean support
-    Learner.restore(maps, size) -> probabilities [T,H,W] at the photo's own size
+    Learner.restore(maps, photo) -> probabilities [T,H,W] at the photo's own size
 
 Evaluation, prediction and export all go this way. A photo is encoded once (`features.py`);
 what is computed from its features is said in `answers.py`.
@@ -69,6 +69,7 @@ class Learner:
         self.encoder = PhotoEncoder(network, self.cache, files, keep)
         self.tuner = Finetuner(network, options) if options.finetunes else None
         self.steps = options.refine_steps or network.config.refine_steps
+        self.follows_edges = network.config.edges and options.edges
         # Each is traced once a frame, since photos come one by one; see `answers_of_each`.
         parts = network.parts
         self.project = tf.function(lambda features: parts.projection(features, training=False))
@@ -134,10 +135,15 @@ class Learner:
             threshold = self._threshold(answering)
         return Predictor(self, answering, adapted, threshold)
 
-    def restore(self, maps: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-        """Mean over the test scales: `Predictor.maps` -> float32 [T,H,W] at (H, W)."""
-        maps = [value[..., None] for value in maps]
-        return answers.restored(maps, size, self.frame.letterbox)[..., 0].numpy()
+    def restore(self, maps: list[np.ndarray], photo: np.ndarray) -> np.ndarray:
+        """Mean over the test scales: `Predictor.maps` -> float32 [T,H,W].
+
+        Args:
+            photo: uint8 [H,W,3] of the size that is wanted, whose edges the answers follow.
+        """
+        maps, size = [value[..., None] for value in maps], photo.shape[:2]
+        seen = photo[None] if self.follows_edges else None
+        return answers.restored(maps, size, self.frame.letterbox, seen)[..., 0].numpy()
 
     def _threshold(self, supports) -> float:
         """That with which every support is found best in the light of the others."""
@@ -205,12 +211,12 @@ class Predictor:
 
     def steps(self, query: LabelledPhoto) -> np.ndarray:
         """Probabilities float32 [T,H,W] after each refinement step, at the photo's size."""
-        return self.learner.restore(self.maps(query), query.image.shape[:2])
+        return self.learner.restore(self.maps(query), query.image)
 
     def segment(self, query: LabelledPhoto) -> np.ndarray:
         """Probability float32 [H,W] after the last refinement step: `steps`' last map."""
         last = [probabilities[-1:] for probabilities in self.maps(query)]
-        return self.learner.restore(last, query.image.shape[:2])[0]
+        return self.learner.restore(last, query.image)[0]
 
     def presence(self, query: LabelledPhoto) -> float:
         """How sure it is that a query holds the object at all; see `answers.presence`."""

@@ -83,10 +83,25 @@ class LiteEngine:
             self._photos[query.key] = self.runner("photo")(features=features)
         return self._photos[query.key]
 
-    def restore(self, maps: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-        """Maps of the only scale -> float32 [T,H,W] at (H, W)."""
-        large = bilinear(maps[0][..., None], size)[..., 0]
+    def restore(self, maps: list[np.ndarray], photo: np.ndarray) -> np.ndarray:
+        """Maps of the only scale -> float32 [T,H,W] of a photo [H,W,3]."""
+        if "lines" in self._interpreter.get_signature_list() and self.options.edges:
+            large = np.stack([self._following(one, photo) for one in maps[0]])
+        else:
+            large = bilinear(maps[0][..., None], photo.shape[:2])[..., 0]
         return np.clip(large, 0, 1)
+
+    def _following(self, one, photo):
+        """Map [S,S] -> [H,W] with the photo's edges, as `answers.following`."""
+        runner = self.runner("lines")
+        side = runner.get_input_details()["guide"]["shape"][1]
+        colours = photo.astype(np.float32) / 255
+        guide = bilinear(colours[None], (side, side))
+        lines = runner(map=one[None, ..., None], guide=guide)["lines"]
+        *slopes, offset = (
+            bilinear(lines[..., i : i + 1], photo.shape[:2])[0, ..., 0] for i in range(4)
+        )
+        return sum(slope * colours[..., i] for i, slope in enumerate(slopes)) + offset
 
     def forget(self, photo: LabelledPhoto) -> None:
         """Lets go of what was computed of a photo."""

@@ -9,12 +9,13 @@ import tensorflow as tf
 
 from crnet_tf.common import files
 from crnet_tf.common.errors import BlockedError
-from crnet_tf.fewshot import answers, saved_graphs
+from crnet_tf.fewshot import answers, edges, saved_graphs
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.fewshot.lite_engine import LiteEngine
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network.model import CRNet, in_float32
 from crnet_tf.network.parts import SupportState, branch_input, branch_logits, state_of_features
+from crnet_tf.network.resizing import resize_align_corners
 from crnet_tf.options import Options
 
 TOLERANCE = 1e-3  # of a probability, between the file and the network
@@ -82,7 +83,16 @@ def functions(network: CRNet) -> dict:
     def presence(prototype, last_level):
         return {"presence": answers.presence(parts, prototype, last_level)}
 
+    side = edges.small_side(size)
+    map_spec = tf.TensorSpec([1, size, size, 1], tf.float32, "map")
+    guide = tf.TensorSpec([1, side, side, 3], tf.float32, "guide")
+
+    def lines(map, guide):
+        small = resize_align_corners(map, (side, side))
+        return {"lines": tf.concat(edges.lines(small, guide), axis=-1)}
+
     return {
+        **({"lines": (lines, [map_spec, guide])} if config.edges else {}),
         "encode": (encode, [image]),
         **({"hide": (hide, [image, mask])} if parts.masks_image else {}),
         "support": (support, supports),

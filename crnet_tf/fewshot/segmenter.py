@@ -11,6 +11,7 @@ from crnet_tf.common.errors import InputError
 from crnet_tf.common.progress import with_progress
 from crnet_tf.fewshot import examples, learnt_files, lite_engine
 from crnet_tf.fewshot.found import Found
+from crnet_tf.images import aligned
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.photo_folder import check_some_left
 from crnet_tf.network.checkpoint import START, check_file
@@ -197,18 +198,19 @@ class Segmenter:
         size = photo.image.shape[:2]
         scale = min(1, STEPS_LONGEST / max(size))
         small = tuple(max(1, round(scale * side)) for side in size)
+        thumbnail = aligned.bilinear(photo.image[None], small)[0]
         last = [[steps[-1:] for steps in one] for one in maps]
         return Found(
             photo=photo,
             class_names=tuple(predictors),
-            probabilities=np.concatenate([engine.restore(one, size) for one in last]),
+            probabilities=np.concatenate([engine.restore(one, photo.image) for one in last]),
             presences=presences,
             present=tuple(
                 sure > self._absent[name]
                 for name, sure in zip(predictors, presences, strict=True)
             ),
             threshold=self.threshold,
-            steps=engine.restore(maps[0], small),
+            steps=engine.restore(maps[0], thumbnail),
         )
 
     def __repr__(self):

@@ -41,6 +41,15 @@ def resize_align_corners(images, size: tuple[int, int]):
     return _resize(images, size, interpolation_matrix)
 
 
+def mean_around(images, reach: int):
+    """Mean over the pixels of [...,h,w,C] up to `reach` rows and columns away, themselves too."""
+    for axis in (-3, -2):
+        pixels = np.arange(images.shape[axis])
+        near = np.float32(np.abs(pixels[:, None] - pixels) <= reach)
+        images = _along(images, axis, near / near.sum(axis=1, keepdims=True))
+    return images
+
+
 def between(cells, size: tuple[int, int]):
     """Every other cell [B,h',w',F] -> all [B,h,w,F]; the last of an even number repeats the
     one before."""
@@ -54,11 +63,15 @@ def _resize(images, size, matrix):
     """Two matrix products, one an axis."""
     for axis, new in zip((-3, -2), size, strict=True):
         if images.shape[axis] != new:
-            weights = matrix(images.shape[axis], new)
-            weights = ops.convert_to_tensor(weights, dtype=images.dtype)
-            # A plain 2-D product: a batched one (einsum) crashes oneDNN at some sizes.
-            images = ops.moveaxis(ops.tensordot(images, weights, axes=[[axis], [1]]), -1, axis)
+            images = _along(images, axis, matrix(images.shape[axis], new))
     return images
+
+
+def _along(images, axis, weights):
+    """Weights [new,old] applied along an axis of `old` pixels."""
+    weights = ops.convert_to_tensor(weights, dtype=images.dtype)
+    # A plain 2-D product: a batched one (einsum) crashes oneDNN at some sizes.
+    return ops.moveaxis(ops.tensordot(images, weights, axes=[[axis], [1]]), -1, axis)
 
 
 def bilinear(images, size):

@@ -21,14 +21,6 @@ def photos(pixels, size: int):
     return tf.ensure_shape(resized, [None, size, size, 3])
 
 
-def size_of(images):
-    """Height and width of images [N,H,W,...]: numbers where the graph fixes them."""
-    if None not in images.shape[1:3]:
-        return tuple(images.shape[1:3])
-    shape = tf.shape(images)
-    return shape[1], shape[2]
-
-
 def supports(pixels, labels, size: int):
     """Labelled photos, checked and framed.
 

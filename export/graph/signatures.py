@@ -85,7 +85,9 @@ class FewShot:
         """uint8 [B,H,W,3], state -> probability, mask [B,H,W], presence [B]."""
         query_image = self._bounded(query_image, "queries times supports", state)
         maps, presence = self.answer(state, framing.photos(query_image, self.size))
-        probability = answers.restored([maps[..., None]], framing.size_of(query_image))
+        size = answers.size_of(query_image)
+        seen = query_image if self.network.config.edges else None
+        probability = answers.restored([maps[..., None]], size, photo=seen)
         return {
             "probability": probability[..., 0],
             "mask": answers.decided(probability, self.settings.threshold),
@@ -115,7 +117,12 @@ class FewShot:
         )
         maps, presence = self.answer(state, framed[0])
         masks, probabilities = encode.png_files(
-            [maps[..., None]], sizes, self.settings.threshold, MASK_WHITE
+            [maps[..., None]],
+            sizes,
+            self.settings.threshold,
+            MASK_WHITE,
+            query_image_bytes if self.network.config.edges else None,
+            self.settings.max_pixels,
         )
         return {
             "mask_png_bytes": masks,

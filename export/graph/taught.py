@@ -121,6 +121,7 @@ class Taught:
         # Presence looks at scale 1, whatever scales answer.
         self.sizes = tuple(dict.fromkeys((learner.frame.size, *self.scales)))
         self.steps = learner.options.refine_steps or learner.network.config.refine_steps
+        self.follows_edges = learner.follows_edges
 
     def answer(self, framed):
         """Photos [B,S,S,3] of each of `sizes` -> probabilities [B,S,S,N] of each of `scales`,
@@ -152,7 +153,8 @@ class Taught:
         """uint8 [B,H,W,3] -> probability [B,H,W,N], mask [B,H,W] of 0..N, presence [B,N]."""
         image = self._bounded(image)
         maps, presence = self.answer([framing.photos(image, size) for size in self.sizes])
-        probability = answers.restored(maps, framing.size_of(image))
+        seen = image if self.follows_edges else None
+        probability = answers.restored(maps, answers.size_of(image), photo=seen)
         return {
             "probability": probability,
             "mask": answers.decided(probability, self.settings.threshold),
@@ -161,12 +163,12 @@ class Taught:
 
     def segment_encoded(self, image_bytes):
         """Strings [B] -> PNG files of the mask [B] and of probabilities [B,N], presence."""
-        framed, sizes = framing.encoded_photos(
-            self._bounded(image_bytes), self.sizes, self.settings.max_pixels
-        )
+        image_bytes, most = self._bounded(image_bytes), self.settings.max_pixels
+        framed, sizes = framing.encoded_photos(image_bytes, self.sizes, most)
         maps, presence = self.answer(framed)
+        seen = image_bytes if self.follows_edges else None
         masks, probabilities = encode.png_files(
-            maps, sizes, self.settings.threshold, mask_scale=1
+            maps, sizes, self.settings.threshold, 1, seen, most
         )
         return {
             "mask_png_bytes": masks,

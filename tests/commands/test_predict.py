@@ -52,8 +52,9 @@ class ColourLearner:
     def maps(self, query):
         return [self.steps(query)]
 
-    def restore(self, maps, size):
-        large = [Image.fromarray(step).resize(size[::-1]) for step in maps[0]]
+    def restore(self, maps, photo):
+        size = photo.shape[1::-1]
+        large = [Image.fromarray(step).resize(size) for step in maps[0]]
         return np.stack(list(map(np.asarray, large)))
 
     def presence(self, query):

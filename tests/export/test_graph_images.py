@@ -205,9 +205,9 @@ def test_files_of_answers_have_the_size_of_each_photo():
 def test_each_class_is_enlarged_by_itself_and_the_best_one_is_the_answer(monkeypatch):
     numbers, restored = [], encode.restored
 
-    def watched(maps, size):
+    def watched(maps, size, **options):
         numbers.append(maps[0].shape[-1])
-        return restored(maps, size)
+        return restored(maps, size, **options)
 
     monkeypatch.setattr(encode, "restored", watched)
     maps = [probabilities(1, 33, 33, 3), probabilities(1, 41, 41, 3, seed=1)]
