@@ -42,7 +42,7 @@ def resize_align_corners(images, size: tuple[int, int]):
 
 
 def mean_around(images, reach: int):
-    """Mean over the pixels of [...,h,w,C] up to `reach` rows and columns away, themselves too."""
+    """Mean over the pixels up to `reach` rows and columns away, itself too, of [...,h,w,C]."""
     for axis in (-3, -2):
         pixels = np.arange(images.shape[axis])
         near = np.float32(np.abs(pixels[:, None] - pixels) <= reach)
