@@ -18,10 +18,10 @@ DEMO_QUERIES := demo_val_0025 demo_val_0045 demo_val_0065 demo_val_0085
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs lint clean
+.PHONY: help demo test test-all docs lint clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## build the demo set, train on it, evaluate, predict (8 to 21 minutes)
 	$(RUN) -m pipelines.build_demo --out=$(DEMO_DATA)
@@ -43,7 +43,10 @@ demo: $(READY)  ## build the demo set, train on it, evaluate, predict (8 to 21 m
 	@echo "  page of scores $(DEMO_RUN)/evaluation/report.html"
 	@echo "  TensorBoard    $(VENV)/bin/tensorboard --logdir=$(DEMO_RUN)/logs"
 
-test: $(READY)  ## run the tests
+test: $(READY)  ## run the tests but the slow ones
+	$(RUN) -m pytest -n auto --dist=loadfile -m "not slow"
+
+test-all: $(READY)  ## run all tests
 	$(RUN) -m pytest -n auto --dist=loadfile
 
 docs: $(READY)  ## build the documents' site into build/site

@@ -83,6 +83,7 @@ def test_a_photo_is_searched_in_an_empty_folder(command, tmp_path):
     assert re.fullmatch(r"(photos \[.*\n)+", answer.stderr)  # how far it is, nothing else
     mask = np.asarray(Image.open(elsewhere / "found" / "b_mask.png"))
     assert mask.shape == query.image.shape[:2] and set(np.unique(mask)) <= {0, 255}
+    assert "docs/model_card.md" in answer.stdout  # of the model that comes along
     assert answer.stdout.splitlines()[-1].startswith("1 photos segmented, see found.")
 
 

@@ -1,6 +1,7 @@
 """The benchmark's two sides do the same work."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from helpers.voc import write_voc
 
@@ -21,6 +22,7 @@ def content(serialized):
     return sorted(map(str, features.items())), pixels.shape, pixels.tobytes()
 
 
+@pytest.mark.slow
 def test_plain_loop_writes_the_records_of_every_builder(tmp_path):
     voc = write_voc(tmp_path / "VOC2012", train=34, val=1)
     pairs = [(photo.path, photo.label) for photo in voc_source.list_photos(voc)["train"]]

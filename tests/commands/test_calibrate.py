@@ -18,14 +18,18 @@ from crnet_tf.training import checkpoints
 SUPPORT, QUERY = photo(1), photo(9, 45, 37)
 
 
+@pytest.fixture(scope="module")
+def network():
+    return lively()
+
+
 def answers(network):
     """Probabilities [T,S,S] after each refinement step."""
     return Learner(network).fit([SUPPORT]).maps(QUERY)[0]
 
 
-def test_every_step_is_moved_and_no_cache(tmp_path):
+def test_every_step_is_moved_and_no_cache(network, tmp_path):
     """The second step starts from what the first one said before it was moved."""
-    network = lively()
     plain = answers(network)
     checkpoints.save_calibrated(network, tmp_path / "moved.keras", 0.3)
     assert network.config.calibrated_threshold == 0.5
@@ -66,7 +70,7 @@ def test_unseen_classes_get_a_tenth_less_than_those_trained_on(shown, best, weig
 
 
 def test_the_threshold_comes_from_base_classes_and_goes_into_the_checkpoint(
-    records_dir, tmp_path, monkeypatch, capsys
+    network, records_dir, tmp_path, monkeypatch, capsys
 ):
     first = tmp_path / "first.keras"
     lively(fold=1, dataset="pascal5i").save(first)
@@ -77,13 +81,13 @@ def test_the_threshold_comes_from_base_classes_and_goes_into_the_checkpoint(
         return draw(archive, *arguments)
 
     monkeypatch.setattr(manifest, "draw", watched)
-    flags = [f"--records={records_dir}", "--episodes=4"]
+    flags = [f"--records={records_dir}", "--episodes=2"]
     commands.run(calibrate, f"--checkpoint={first}", f"--out={tmp_path}/out.keras", *flags)
     assert asked == [("val", set(range(1, 21)) - set(range(6, 11)))]
     printed = capsys.readouterr().out
     calibrated = load_checkpoint(tmp_path / "out.keras")
     found = calibrated.config.calibrated_threshold
-    assert not np.array_equal(calibrated.parts.centre.mean, lively().parts.centre.mean)
+    assert not np.array_equal(calibrated.parts.centre.mean, network.parts.centre.mean)
     rows = [line.split("|")[1:5] for line in printed.splitlines() if "| 0." in line]
     assert len(rows) == 9
     (chosen,) = [row for row in rows if "for unseen classes" in row[3]]
@@ -100,7 +104,7 @@ def test_the_threshold_comes_from_base_classes_and_goes_into_the_checkpoint(
 
 
 def test_it_is_found_for_the_supports_and_scales_that_will_be_used(
-    records_dir, tmp_path, monkeypatch
+    network, records_dir, tmp_path, monkeypatch
 ):
     first = tmp_path / "first.keras"
     lively(fold=1, dataset="pascal5i").save(first)
@@ -116,11 +120,11 @@ def test_it_is_found_for_the_supports_and_scales_that_will_be_used(
 
     monkeypatch.setattr(manifest, "draw", drawn)
     monkeypatch.setattr(scoring, "evaluate", watched)
-    flags = ["--episodes=3", "--shot=2", "--test_scales=1.5"]
+    flags = ["--episodes=1", "--shot=2", "--test_scales=1.5"]
     commands.run(calibrate, f"--checkpoint={first}", f"--records={records_dir}", *flags)
     assert asked == [2, ("mean", (1.5,))]
     with pytest.raises(ValueError, match="test_scales: expected one scale"):
-        calibration.measure(lively(), records_dir, test_scales="1,1.5")
+        calibration.measure(network, records_dir, test_scales="1,1.5")
 
 
 def test_measuring_leaves_the_network_as_it_was(records_dir, tmp_path, monkeypatch):
@@ -152,9 +156,9 @@ def test_measuring_leaves_the_network_as_it_was(records_dir, tmp_path, monkeypat
     ],
     ids=str,
 )
-def test_mistakes_change_nothing(tmp_path, monkeypatch, arguments, message):
+def test_mistakes_change_nothing(network, tmp_path, monkeypatch, arguments, message):
     monkeypatch.chdir(tmp_path)
-    checkpoints.save_atomically(lively(), tmp_path / "last.keras", epochs=1)
+    checkpoints.save_atomically(network, tmp_path / "last.keras", epochs=1)
     before = (tmp_path / "last.keras").read_bytes()
     with pytest.raises(ValueError, match=message):
         commands.run(calibrate, "--checkpoint=last.keras", *arguments)

@@ -48,6 +48,7 @@ def test_every_graph_answers_as_the_checkpoint_does(checkpoint, network, tmp_pat
         query(query_image=np.zeros((1, 41, 52, 3), np.uint8), **state)
 
 
+@pytest.mark.slow
 def test_a_taught_class_by_the_command(checkpoint, network, tmp_path, capsys):
     put(tmp_path / "cup", CUP)
     commands.run(

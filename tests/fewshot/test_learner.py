@@ -17,7 +17,7 @@ from crnet_tf.options import Options
 
 SUPPORTS = [photo(1), photo(2, 33, 47), photo(3, 60, 41)]
 QUERY = photo(9, 45, 37)
-TUNED = {"finetune_steps": 2, "finetune_rate": 1e-2}
+TUNED = {"finetune_steps": 1, "finetune_rate": 1e-2}
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,11 @@ def differ(first, second):
 # === One support, and several ===
 
 
-@pytest.mark.parametrize("graph", [True, False])
-@pytest.mark.parametrize("changes", [{}, {"precision": "mixed_bfloat16"}], ids=str)
+@pytest.mark.parametrize(
+    ("changes", "graph"),
+    [({}, True), ({}, False), ({"precision": "mixed_bfloat16"}, False)],
+    ids=str,
+)
 def test_one_support_gives_the_networks_own_answer(changes, graph):
     network, frame = lively(**changes), Frame(33)
     tf.config.run_functions_eagerly(not graph)
@@ -116,11 +119,11 @@ def test_the_scale_one_is_no_scale(network):
 
 
 def test_several_scales_are_the_mean_at_the_photos_size(network):
-    single = [answer(network, test_scales=scale) for scale in ("1", "1.25", "1.5")]
+    single = [answer(network, test_scales=scale) for scale in ("1", "1.25")]
     np.testing.assert_array_equal(single[0], answer(network))
-    assert differ(single[0], single[1]) and differ(single[1], single[2])
-    several = Learner(network, Options(test_scales="1,1.25,1.5"))
-    assert [frame.size for frame in several.frames] == [33, 41, 49]
+    assert differ(single[0], single[1])
+    several = Learner(network, Options(test_scales="1,1.25"))
+    assert [frame.size for frame in several.frames] == [33, 41]
     found = several.fit(SUPPORTS).steps(QUERY)
     np.testing.assert_allclose(found, np.mean(single, axis=0), atol=1e-6)
 
@@ -184,10 +187,14 @@ def test_what_other_weights_gave_is_never_used(network):
     plain = answer(network)
     options = {"kshot": "finetune+fusion", "weighted_fusion": True} | TUNED
     tuned, turned = answer(network, **options), answer(network, other, **options)
-    for _ in range(2):
-        np.testing.assert_array_equal(answer(network, cache=cache), plain)
-        np.testing.assert_array_equal(answer(network, cache=cache, **options), tuned)
-        np.testing.assert_array_equal(answer(network, other, cache=cache, **options), turned)
+    for supports, given, expected in (
+        (SUPPORTS, options, tuned),
+        (SUPPORTS, {}, plain),
+        (other, options, turned),
+        (SUPPORTS, options, tuned),
+    ):
+        found = answer(network, supports, cache=cache, **given)
+        np.testing.assert_array_equal(found, expected)
     assert differ(tuned, plain) and differ(tuned, turned)
 
 
@@ -230,11 +237,11 @@ def test_views_stand_beside_their_photos(network):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"condition": False},
-        {"cross_reference": False},
         {"mask_refinement": False},
         {"precision": "mixed_float16", "dropout": 0.5},
-        {"train_backbone": True},
+        pytest.param({"condition": False}, marks=pytest.mark.slow),
+        pytest.param({"cross_reference": False}, marks=pytest.mark.slow),
+        pytest.param({"train_backbone": True}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -281,7 +288,9 @@ def test_the_answer_is_what_is_fused_by_the_agreement(network):
 # === The cache ===
 
 
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "precision", [pytest.param("float32", marks=pytest.mark.slow), "mixed_bfloat16"]
+)
 def test_no_cache_a_large_one_and_the_disk_give_the_same_bits(precision, tmp_path):
     network = lively(precision=precision)
     for options in ({}, {"kshot": "finetune", "finetune_steps": 1}):
@@ -302,7 +311,11 @@ def test_another_learner_reads_the_folder_and_encodes_nothing(network, encoded, 
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"weighted_fusion": True}, {"kshot": "finetune"} | TUNED],
+    [
+        {},
+        pytest.param({"weighted_fusion": True}, marks=pytest.mark.slow),
+        {"kshot": "finetune"} | TUNED,
+    ],
     ids=str,
 )
 def test_every_photo_is_encoded_once_a_frame(network, encoded, options):  # noqa: F811

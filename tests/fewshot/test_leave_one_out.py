@@ -67,8 +67,7 @@ def test_probabilities_are_moved_to_where_the_threshold_is_a_half():
 # === In the light of the others ===
 
 
-@pytest.mark.parametrize("kshot", ["fusion", "mean"])
-@pytest.mark.parametrize("scales", ["1", "1,1.25"])
+@pytest.mark.parametrize(("kshot", "scales"), [("fusion", "1,1.25"), ("mean", "1")])
 def test_each_support_is_asked_for_in_the_light_of_the_others(network, kshot, scales):
     options = {"kshot": kshot, "test_scales": scales}
     learner = Learner(network, Options(leave_one_out=True, **options))

@@ -5,7 +5,8 @@ import sys
 
 import numpy as np
 import pytest
-from helpers.networks import lively, photo
+import tensorflow as tf
+from helpers.networks import eager, lively, photo  # noqa: F401
 
 from crnet_tf import Segmenter
 from crnet_tf.common.errors import BlockedError, InputError
@@ -22,6 +23,7 @@ CUP, MUG, OTHER, QUERY = photo(1), photo(2), photo(4, 70, 90), photo(3, 60, 45)
 @pytest.fixture(scope="module")
 def written(checkpoint):
     """A checkpoint whose file is there."""
+    tf.config.run_functions_eagerly(True)
     assert Segmenter(checkpoint).prepare()
     return checkpoint
 

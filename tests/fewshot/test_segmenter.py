@@ -6,7 +6,8 @@ import zipfile
 
 import numpy as np
 import pytest
-from helpers.networks import photo, with_prototypes
+import tensorflow as tf
+from helpers.networks import eager, photo, with_prototypes  # noqa: F401
 from PIL import Image
 
 from crnet_tf import Segmenter
@@ -212,6 +213,7 @@ def test_memory_does_not_grow_with_the_number_of_photos(network):
 @pytest.fixture(scope="module")
 def kept(checkpoint, tmp_path_factory):
     """A checkpoint's Segmenter, and the file that it was saved as."""
+    tf.config.run_functions_eagerly(True)
     segmenter = Segmenter(checkpoint, kshot="fusion", threshold=0.4, refine_steps=2)
     segmenter.fit({"cup": CUP, "mug": MUG}, negatives=[photo(7).image])
     path = tmp_path_factory.mktemp("kept") / "learnt.crnet"

@@ -77,7 +77,12 @@ def test_void_belongs_to_neither_side_and_an_object_of_all_has_no_rest():
 
 
 @pytest.mark.parametrize(
-    ("backbone", "stride"), [("resnet50", "1x1"), ("resnet50", "3x3"), ("vgg16", "1x1")]
+    ("backbone", "stride"),
+    [
+        pytest.param("resnet50", "1x1", marks=pytest.mark.slow),
+        ("resnet50", "3x3"),
+        ("vgg16", "1x1"),
+    ],
 )
 def test_the_last_stage_is_the_backbones_own_at_every_other_cell(backbone, stride):
     levels = backbones.FEATURE_LEVELS[backbone]

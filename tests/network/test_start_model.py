@@ -5,7 +5,7 @@ import pathlib
 
 import numpy as np
 import pytest
-from helpers.boxes import command, folder  # noqa: F401
+from helpers.networks import eager  # noqa: F401
 from PIL import Image
 
 from crnet_tf.fewshot.segmenter import Segmenter
@@ -34,12 +34,6 @@ def test_it_runs_anywhere_and_says_what_it_has_not_seen(network):
     assert config.precision == "float32"
     assert (config.dataset, config.fold) == ("pascal5i", 1)
     assert "/" not in config.backbone_weights
-
-
-def test_predict_needs_no_checkpoint(folder, capsys):  # noqa: F811
-    command(folder, "--checkpoint=")
-    assert "docs/model_card.md" in capsys.readouterr().out
-    assert (folder / "out" / "b_mask.png").exists()
 
 
 @pytest.mark.shared

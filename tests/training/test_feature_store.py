@@ -446,9 +446,8 @@ def test_networks_without_condition_module_share_the_store(index, store, directo
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"feature_views": 2}, "feature_views was 3, now 2"),
+        ({"feature_views": 2, "seed": 1}, "feature_views was 3, now 2.*seed was 0, now 1"),
         ({"image_size": 41}, "image_size was 33, now 41"),
-        ({"seed": 1}, "seed was 0, now 1"),
         ({"multi_level": False}, "multi_level was True, now False"),
     ],
     ids=str,
