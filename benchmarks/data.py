@@ -17,12 +17,11 @@ import platform
 import shutil
 import statistics
 import tempfile
-import time
 
 import tensorflow as tf
 from absl import flags
 
-from benchmarks import builders, torch_episodes
+from benchmarks import builders, timing, torch_episodes
 from crnet_tf.common import cli
 from crnet_tf.data import episodes, records
 from pipelines.sources import voc as voc_source
@@ -58,7 +57,7 @@ def _build_in_turn(case, work, rounds):
         for rate, function in zip(
             rates, (case.build, lambda out: builders.write_plainly(given, out)), strict=True
         ):
-            rate.append(len(given) / _seconds(function, work / "timed"))
+            rate.append(len(given) / timing.seconds(function, work / "timed"))
             shutil.rmtree(work / "timed")
     for name in ("first", "labels"):
         shutil.rmtree(work / name)
@@ -86,19 +85,13 @@ def reading(index, voc_dir, image_size: int, batches: int, rounds: int) -> dict:
     for _ in range(rounds):
         # Batches that a stream has read ahead while the others ran are few of so many.
         for name, stream in streams.items():
-            rates[name].append(4 * batches / _seconds(_take, stream, batches))
+            rates[name].append(4 * batches / timing.seconds(_take, stream, batches))
     return rates
 
 
 def _take(stream, count):
     for _ in range(count):
         next(stream)
-
-
-def _seconds(function, *arguments):
-    started = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - started
 
 
 def table(built: dict, read: dict) -> str:

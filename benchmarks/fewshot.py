@@ -8,12 +8,12 @@ and with photos encoded again whenever they are looked at. Prints a Markdown tab
 
 import dataclasses
 import resource
-import time
 
 import numpy as np
 import tensorflow as tf
 from absl import flags
 
+from benchmarks import timing
 from crnet_tf.common import cli
 from crnet_tf.common.tables import markdown
 from crnet_tf.data import records
@@ -57,14 +57,7 @@ def finetuning_seconds(network, supports, options: Options, updates: int) -> dic
     with holding(tuner.variables):
         again(1)
         kept(1)  # both traced
-        return {"kept": seconds(kept, updates), "again": seconds(again, updates)}
-
-
-def seconds(function, *arguments) -> float:
-    """Wall-clock seconds of one call."""
-    started = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - started
+        return {"kept": timing.seconds(kept, updates), "again": timing.seconds(again, updates)}
 
 
 def evaluation_seconds(network, archive, options: Options, count: int, fresh: int) -> dict:
@@ -75,7 +68,7 @@ def evaluation_seconds(network, archive, options: Options, count: int, fresh: in
         learner = Learner(network, dataclasses.replace(options, feature_cache_gb=bound))
         scoring.evaluate(learner, archive, entries[:1])  # traced
         learner.cache.clear()
-        found[name] = seconds(scoring.evaluate, learner, archive, part) / len(part)
+        found[name] = timing.seconds(scoring.evaluate, learner, archive, part) / len(part)
     return found
 
 

@@ -28,6 +28,7 @@ from crnet_tf.evaluation import draws, manifest, scoring
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.network import metrics, model
 from crnet_tf.network.checkpoint import load_checkpoint
+from crnet_tf.options import Options
 from export.graph import signatures
 from export.graph.settings import Sizes
 from export.package import (
@@ -123,7 +124,10 @@ def export(args, network, index) -> list[Row]:
     out = pathlib.Path(args.out)
     saved = out / "saved_model" / "1"
     if not is_exported(saved, args.checkpoint):
-        saved_model.export(args.checkpoint, saved.parent, examples=(supports, queries))
+        exact = Options(kshot="mean")
+        saved_model.export(
+            args.checkpoint, saved.parent, options=exact, examples=(supports, queries)
+        )
     rows = [Row("SavedModel", (saved, "serving_default"), (saved, "segment_with_support"))]
     for runtime, kind in (
         *(("TFLite", kind) for kind in tflite.FORMATS.values()),

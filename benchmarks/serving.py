@@ -14,7 +14,6 @@ import contextlib
 import json
 import pathlib
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ import requests
 import tensorflow as tf
 from absl import flags
 
+from benchmarks import timing
 from crnet_tf.common import cli
 from crnet_tf.common.errors import BlockedError
 from crnet_tf.fewshot.learner import Learner
@@ -34,7 +34,7 @@ from crnet_tf.images.labelled import LabelledPhoto, read_labelled
 from crnet_tf.images.png_files import encode_label, encode_png
 from crnet_tf.network import model
 from crnet_tf.network.checkpoint import load_checkpoint
-from crnet_tf.options import Options
+from crnet_tf.options import IN_USE, Options
 from export.package import saved_model, versions
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -101,9 +101,7 @@ def load(ask: Callable[[int], object], clients: int, count: int) -> dict:
     """`count` questions of `clients` at once: p50, p95 in seconds, questions a second."""
 
     def timed(number):
-        started = time.perf_counter()
-        ask(number)
-        return time.perf_counter() - started
+        return timing.seconds(ask, number)
 
     with concurrent.futures.ThreadPoolExecutor(clients) as pool:
         list(pool.map(timed, range(clients)))  # graphs of this batch size are prepared
@@ -115,19 +113,6 @@ def load(ask: Callable[[int], object], clients: int, count: int) -> dict:
         "p95": float(np.percentile(seconds, 95)),
         "throughput": count / whole,
     }
-
-
-def in_turn(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each way; they take turns, so that a busy machine slows all."""
-    for way in ways.values():
-        way()
-    found = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            started = time.perf_counter()
-            way()
-            found[name].append(time.perf_counter() - started)
-    return {name: statistics.median(seconds) for name, seconds in found.items()}
 
 
 def ways_of(
@@ -144,7 +129,7 @@ def ways_of(
     }
     query_file = tf.constant([encode_png(query.image)])
     state = encode(**files)
-    learner = Learner(network, Options(), keep_features=True)
+    learner = Learner(network, Options(**IN_USE), keep_features=True)
     learnt = learner.fit([photo])
 
     def keras_answer(example):
@@ -173,7 +158,7 @@ def load_table(found: dict[int, dict]) -> str:
 
 
 def ways_table(found: dict[str, float]) -> str:
-    """Markdown of `in_turn`, with what a state saves and the server adds."""
+    """Markdown of `timing.in_turn`, with what a state saves and the server adds."""
     base = found["SavedModel, full"]
     lines = ["| 1-shot, one query | s | of the SavedModel, full |", "|---|--:|--:|"]
     lines += [f"| {name} | {s:.3f} | {100 * s / base:.0f} % |" for name, s in found.items()]
@@ -222,7 +207,7 @@ def main():
             ways = ways_of(
                 client, folder, network, photo, LabelledPhoto(queries[0], name="query")
             )
-            medians = in_turn(ways, args.rounds)
+            medians = timing.in_turn(ways, args.rounds)
     config = network.config
     print(
         f"{config.backbone}, {config.image_size} px, {config.channels} channels, float32; "

@@ -10,7 +10,6 @@ peak of resident memory. Writes nothing but the demo set, where no records are g
 import dataclasses
 import platform
 import resource
-import statistics
 import time
 
 import keras
@@ -18,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
+from benchmarks import timing
 from crnet_tf.common import cli
 from crnet_tf.config import Config
 from crnet_tf.data import episodes, records
@@ -92,20 +92,8 @@ def store(network: model.CRNet, batch) -> stored_views.FeatureStore:
     return stored_views.FeatureStore(1, classes)
 
 
-def timings(functions: dict, rounds: int, summary=statistics.median) -> dict:
-    """Seconds of every function over `rounds`; they take turns, after a warm-up."""
-    seconds = {name: [] for name in functions}
-    for number in range(rounds + 1):
-        for name, function in functions.items():
-            started = time.perf_counter()
-            function()
-            if number:
-                seconds[name].append(time.perf_counter() - started)
-    return {name: summary(values) for name, values in seconds.items()}
-
-
 def table(seconds: dict, settings: Config) -> str:
-    """Markdown of `timings` with the "input" seconds per batch."""
+    """Markdown of the stages' seconds with the "input" seconds per batch."""
     step = seconds["step"]
     rows = {
         "input pipeline alone": seconds["input"],
@@ -149,7 +137,7 @@ def main():
     index = records.load_index(args.records) if args.records else build_demo("data/demo")
     network = model.build_crnet(settings)
     input_batch, batch = input_seconds(index, settings)
-    seconds = {"input": input_batch} | timings(stages(network, batch), args.steps)
+    seconds = {"input": input_batch} | timing.in_turn(stages(network, batch), args.steps)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
     devices = [device.device_type for device in tf.config.list_logical_devices()]
     print(

@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 from absl import flags
 
-from benchmarks import step
+from benchmarks import step, timing
 from crnet_tf.common import cli
 from crnet_tf.config import Config
 from crnet_tf.data import records
@@ -90,7 +90,7 @@ def _sum_of_squares(tensors):
 
 
 def report(network: model.CRNet, seconds: dict, parts_of_step: dict) -> str:
-    """Markdown of the seconds that `step.timings` gave."""
+    """Markdown of the seconds that `timing.in_turn` gave."""
     settings = network.config
     episodes = {name: settings.batch_size / seconds[name] for name in ("step", "features")}
     size = settings.image_size
@@ -125,7 +125,7 @@ def measure(index: records.Index, settings: Config, rounds: int) -> str:
     stages = step.stages(network, batch)
     parts_of_step = part_functions(network, batch)
     functions = {name: stages[name] for name in ("step", "features")}
-    seconds = step.timings(functions | timed_functions(parts_of_step), rounds, summary=min)
+    seconds = timing.in_turn(functions | timed_functions(parts_of_step), rounds, summary=min)
     return report(network, seconds, parts_of_step)
 
 

@@ -13,6 +13,8 @@ from crnet_tf.common.fields import field
 # `fields.define_flags` needs types to be classes: no `from __future__ import annotations`.
 
 KSHOT = ("fusion", "mean", "finetune", "finetune+fusion", "finetune+mean")
+# What photos are searched with, unless told otherwise; evaluations begin with the paper's.
+IN_USE = {"kshot": "mean", "refine_tolerance": 0.01}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +46,13 @@ class Options:
     edges: bool = field(
         True,
         "Let edges follow those of the photo, unless the network was trained with --noedges.",
+    )
+    refine_tolerance: float = field(
+        0.0,
+        "A photo is refined no further when a step changes less than this share of it (each "
+        "pixel counts by how much its probability moves); 0: all steps; ours.",
+        minimum=0,
+        below=1,
     )
 
     finetune_steps: int = field(
@@ -93,7 +102,8 @@ class Options:
         if self.averages and self.weighted_fusion:
             raise InputError(
                 "kshot: expected fusion or finetune+fusion with weighted_fusion, which tells "
-                f"the supports' answers apart, received {self.kshot}: one answer. Leave it off."
+                f"the supports' answers apart, received {self.kshot}: one answer. "
+                "Leave it off, or use --kshot=fusion."
             )
 
     @property

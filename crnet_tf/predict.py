@@ -15,7 +15,7 @@ import pathlib
 import numpy as np
 from absl import flags
 
-from crnet_tf.common import cli, fields, files
+from crnet_tf.common import cli, fields, files, threads
 from crnet_tf.common.errors import BlockedError, InputError
 from crnet_tf.fewshot.segmenter import ENGINES, Segmenter
 from crnet_tf.images import drawing, mask_files, png_files
@@ -23,9 +23,10 @@ from crnet_tf.images.labelled import LabelledPhoto, read_labelled
 from crnet_tf.images.output_files import TABLE, check_apart, output_names, results
 from crnet_tf.images.photo_folder import query_paths
 from crnet_tf.network.checkpoint import checkpoint_or_start
-from crnet_tf.options import KSHOT, Options
+from crnet_tf.options import IN_USE, KSHOT, Options
 
 MAX_PANELS = 16  # rows of panel.png
+MOST_UNWRITTEN = 2  # answers, as large as their photos
 
 
 def predict(segmenter: Segmenter, queries: list[pathlib.Path], out: pathlib.Path) -> list[str]:
@@ -44,11 +45,16 @@ def predict(segmenter: Segmenter, queries: list[pathlib.Path], out: pathlib.Path
     names = dict(zip(map(str, queries), output_names(queries), strict=True))
     (example, *_), *others = segmenter.classes.values()
     with results(out) as written:
-        for found in segmenter.predict(queries, skipped):
-            path = pathlib.Path(found.photo.name)
-            found.write(written, path, names[found.photo.name])
+
+        def write(found):
+            found.write(written, pathlib.Path(found.photo.name), names[found.photo.name])
             if not others and len(panels) < MAX_PANELS:
                 panels.append(panel(example, found))
+
+        answers = segmenter.predict(queries, skipped)
+        # Written in the photos' order while the next ones are searched.
+        for done in threads.futures_of(write, answers, threads=1, ahead=MOST_UNWRITTEN):
+            done.result()
     if panels:
         png_files.write_png(out / "panel.png", drawing.contact_sheet(panels))
     return skipped
@@ -81,7 +87,7 @@ def define_flags():
     text("query", None, "Photo, or folder of photos, to segment.", required=True)
     text("out", None, "Folder for the results.", required=True)
     number("threshold", 0.5, "Foreground is what is more probable.", 0, upper_bound=1)
-    flags.DEFINE_enum("kshot", "fusion", KSHOT, "Use of several supports.")
+    flags.DEFINE_enum("kshot", IN_USE["kshot"], KSHOT, "Use of several supports.")
     flags.DEFINE_enum(
         "engine",
         "auto",
@@ -89,7 +95,7 @@ def define_flags():
         "litert starts ten times as fast, from a file that is written once; auto: that, where "
         "it is installed and the options allow it, from the second run on.",
     )
-    fields.define_flags(Options)
+    fields.define_flags(Options, defaults=IN_USE)
 
 
 def check_supports(args) -> None:

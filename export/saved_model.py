@@ -11,12 +11,14 @@ Arithmetic is float32 in any case.
 from absl import flags
 
 from crnet_tf.common import cli, fields
+from crnet_tf.options import IN_USE, Options
 from export.graph.settings import Settings
 from export.package import inputs
 
 
 def define_flags():
     inputs.define_common_flags()
+    fields.define_flags(Options, only=["refine_tolerance"], defaults=IN_USE)
     fields.define_flags(Settings)
 
 
@@ -33,7 +35,7 @@ def main():
         checkpoint,
         args.out,
         settings=settings,
-        refine_steps=args.refine_steps,
+        options=inputs.chosen_options(args),
         version=args.version,
         examples=examples,
     )

@@ -14,7 +14,7 @@ from absl import flags
 
 from crnet_tf.common import cli, fields
 from crnet_tf.images import mask_files
-from crnet_tf.options import KSHOT, Options
+from crnet_tf.options import IN_USE, KSHOT, Options
 from export.graph.settings import Settings, Sizes
 from export.package.inputs import TFLITE_FORMATS, read_queries
 
@@ -29,8 +29,8 @@ def define_flags():
     text("out", None, "Folder above the numbered versions.", required=True)
     flags.DEFINE_integer("version", None, "Number of this version; default: the next one.", 1)
     text("query", None, "Photo, or folder of photos, to compare on.")
-    flags.DEFINE_enum("kshot", "fusion", KSHOT, "Use of several supports.")
-    fields.define_flags(Options)
+    flags.DEFINE_enum("kshot", IN_USE["kshot"], KSHOT, "Use of several supports.")
+    fields.define_flags(Options, defaults=IN_USE)
     fields.define_flags(Settings)
     kinds = ", ".join(TFLITE_FORMATS)
     flags.DEFINE_list("tflite", [], f"TFLite files besides, in assets.extra: some of {kinds}.")

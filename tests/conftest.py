@@ -101,8 +101,8 @@ def export_tiny(root: pathlib.Path) -> pathlib.Path:
     with pytest.MonkeyPatch.context() as patch:  # compared where exports are tested
         patch.setattr(parity, "few_shot", lambda *_: {})
         patch.setattr(parity, "taught", lambda *_: {})
-        saved_model.export(checkpoint, root / "crnet", settings=settings, refine_steps=1)
-        options = Options(refine_steps=1)
+        options = Options(kshot="mean", refine_steps=1)
+        saved_model.export(checkpoint, root / "crnet", settings=settings, options=options)
         teach.teach(checkpoint, classes, root / "things", options=options, settings=settings)
     tf.config.run_functions_eagerly(False)
     return root

@@ -1,7 +1,8 @@
 """Dataclasses whose fields are also flags: help, choices and range stand at the field."""
 
 import dataclasses
-from collections.abc import Sequence
+import types
+from collections.abc import Mapping, Sequence
 
 from absl import flags
 
@@ -38,13 +39,21 @@ def check(values) -> None:
 
 
 def define_flags(
-    kind: type, values: flags.FlagValues = flags.FLAGS, only: Sequence[str] | None = None
+    kind: type,
+    values: flags.FlagValues = flags.FLAGS,
+    only: Sequence[str] | None = None,
+    defaults: Mapping = types.MappingProxyType({}),
 ) -> None:
     """One absl flag for each field of a dataclass, or for `only` those of these names. Call
-    once, in a main module."""
+    once, in a main module.
+
+    Args:
+        defaults: by name, of flags that begin with others than their fields do.
+    """
     topic = kind.__name__
     for entry in dataclasses.fields(kind):
-        name, default, meta = entry.name, entry.default, entry.metadata
+        name, meta = entry.name, entry.metadata
+        default = defaults.get(name, entry.default)
         topic = meta["topic"] or topic
         if not meta["flag"] or (only is not None and name not in only):
             continue

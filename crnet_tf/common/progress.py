@@ -19,7 +19,8 @@ class Progress:
         title: what is done, such as "episodes".
         total: how many there are, None where nobody knows.
         done: how many were there before.
-        text: how a number is written, such as `megabytes`.
+        text: how a number is written, such as `megabytes`; of things that are counted, the
+            line says how many a second.
     """
 
     def __init__(
@@ -27,9 +28,10 @@ class Progress:
         title: str,
         total: int | None,
         done: int = 0,
-        text: Callable[[float], str] = "{:.0f}".format,
+        text: Callable[[float], str] | None = None,
     ):
-        self._title, self._total, self._done, self._text = title, total, done, text
+        self._title, self._total, self._done = title, total, done
+        self._counts, self._text = text is None, text or "{:.0f}".format
         self._before, self._start = done, time.monotonic()
         self._live, self._drawn = sys.stderr.isatty(), 0.0
 
@@ -66,6 +68,8 @@ class Progress:
         if self._before < self._done < self._total:
             left = seconds / (self._done - self._before) * (self._total - self._done)
             line += f", {left:.0f} s left"
+        if self._counts and seconds:
+            line += f", {(self._done - self._before) / seconds:.2f} a second"
         return line
 
 

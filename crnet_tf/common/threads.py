@@ -11,14 +11,22 @@ _AHEAD = 4 * THREADS  # results that wait in memory
 
 
 def futures_of(
-    function: Callable[[Any], Any], items: Iterable[Any]
+    function: Callable[[Any], Any],
+    items: Iterable[Any],
+    threads: int = THREADS,
+    ahead: int = _AHEAD,
 ) -> Iterator[concurrent.futures.Future]:
-    """`function(item)` of every item as a future that is done, in order."""
+    """`function(item)` of every item as a future that is done, in order.
+
+    Args:
+        threads: 1: one item after the other, beside whoever makes the items.
+        ahead: most results that wait in memory.
+    """
     waiting = collections.deque()
-    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) > _AHEAD:
+            if len(waiting) > ahead:
                 yield _done(waiting.popleft())
         while waiting:
             yield _done(waiting.popleft())

@@ -197,6 +197,7 @@ def answer_deviations(protocol: Protocol, options: Options, config: Config) -> l
     return _differing(
         ("scales {}", _listed(options.scales), _listed(_factors(protocol.scales))),
         ("{} refinement steps", steps, config.refine_steps),
+        ("refinement until steps change less than {:g}", options.refine_tolerance, 0),
         ("threshold {}", config.calibrated_threshold, 0.5),
         ("weight {:g} of prototypes", config.prototype_weight, 0),
         ("edges that follow the photo {}", _on(config.edges and options.edges), "off"),

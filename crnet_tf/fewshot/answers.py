@@ -1,6 +1,8 @@
 """The one place where answers are made: tensors in, tensors out.
 
     answered    K supports, B photos -> probabilities of the object, of the frame's size
+    AnswerGraphs    the same of one photo after each refinement step, for `Learner`
+    fused       of K supports -> one answer
     presence    is the object there at all?
     restored    ... at the photos' own size, with edges that follow theirs, mean over the test
                 scales
@@ -15,6 +17,7 @@ import tensorflow as tf
 
 from crnet_tf.fewshot import edges
 from crnet_tf.network.layers import unit
+from crnet_tf.network.model import CRNet
 from crnet_tf.network.parts import Parts, SupportState, branch_logits
 from crnet_tf.network.resizing import bilinear, resize_align_corners
 
@@ -23,9 +26,13 @@ def joined(states: list[SupportState], mean: bool = False) -> SupportState:
     """States of several supports as one of all [K,..], or as their mean [1,..]."""
     named = [state.tensors() for state in states]
     together = {name: tf.concat([one[name] for one in named], axis=0) for name in named[0]}
-    if mean:
-        together = {n: tf.reduce_mean(v, axis=0, keepdims=True) for n, v in together.items()}
-    return SupportState(**together)
+    return mean_of(SupportState(**together)) if mean else SupportState(**together)
+
+
+def mean_of(state: SupportState) -> SupportState:
+    """State of K supports [K,..] -> of their mean [1,..]."""
+    named = state.tensors().items()
+    return SupportState(**{n: tf.reduce_mean(v, axis=0, keepdims=True) for n, v in named})
 
 
 def foreground(logits, size: int):
@@ -47,24 +54,79 @@ def fused(answers, agreement=None):
     return tf.einsum("ktij,kt->tij", answers, weights)
 
 
-def answered(parts: Parts, state: SupportState, photos: dict, steps: int, size: int, shots=1):
-    """Mean of the answers that each of K supports gives to each of B photos.
+def answered(
+    parts: Parts,
+    state: SupportState,
+    photos: dict,
+    steps: int,
+    size: int,
+    shots=1,
+    tolerance=None,
+):
+    """What each of K supports says of each of B photos.
 
     Args:
         photos: their `parts.branch_input`. size: side S of the probability maps.
-        shots: number of supports that each of the K is the mean of.
+        shots, tolerance: as of `parts.branch_logits`; shots a number, or one a support [K].
 
     Returns:
-        Probabilities float32 [B,S,S] after the last refinement step.
+        Probabilities float32 [K,B,S,S] after the last refinement step.
     """
     vectors, batch = dataclasses.replace(state, prototype=None).tensors(), 1
+    shots = tf.reshape(tf.cast(shots, tf.float32), [-1, 1, 1, 1])
     if photos["projected"].shape[0] != 1:  # one photo meets all supports as it is
         batch = tf.shape(photos["projected"])[0]
         count = tf.shape(next(iter(vectors.values())))[0]
         vectors = {name: tf.repeat(value, batch, axis=0) for name, value in vectors.items()}
         photos = {name: tf.tile(value, [count, 1, 1, 1]) for name, value in photos.items()}
-    logits = branch_logits(parts, SupportState(**vectors), photos, steps, shots=shots)[:, -1]
-    return fused(tf.reshape(foreground(logits, size), [-1, batch, size, size]))
+        shots = tf.repeat(tf.broadcast_to(shots, [count, 1, 1, 1]), batch, axis=0)
+    state, given = SupportState(**vectors), {"shots": shots, "tolerance": tolerance}
+    logits = branch_logits(parts, state, photos, steps, **given)[:, -1]
+    return tf.reshape(foreground(logits, size), [-1, batch, size, size])
+
+
+class AnswerGraphs:
+    """What K supports say of one photo each, or all of the same, as a graph for each size of
+    frame, traced once for any K.
+
+    Args:
+        network: its parts are looked at when a graph is traced.
+        steps, tolerance: as of `parts.branch_logits`.
+    """
+
+    def __init__(self, network: CRNet, steps: int, tolerance: float | None):
+        self.network, self.steps, self.tolerance = network, steps, tolerance
+        self._graphs = {}
+
+    def __call__(self, state: SupportState, photo: dict, size: int, shots=1):
+        """Probabilities float32 [K,T,size,size] after each refinement step.
+
+        Args:
+            photo: `parts.branch_input` of one photo, or of K.
+            shots: number of supports that the state is the mean of; or one for each of the K.
+        """
+        if size not in self._graphs:
+            self._graphs[size] = self._graph(state, photo, size)
+        shots = tf.reshape(tf.cast(shots, tf.float32), [-1, 1, 1, 1])
+        return self._graphs[size](state.tensors(), photo, shots)
+
+    def _graph(self, state, photo, size):
+        def answer(state, photo, shots):
+            given = {"shots": shots, "tolerance": self.tolerance}
+            state = SupportState(**state)
+            logits = branch_logits(self.network.parts, state, photo, self.steps, **given)
+            return foreground(logits, size)
+
+        given = _any_number(state.tensors()), _any_number(photo)
+        one_each = tf.TensorSpec([None, 1, 1, 1])
+        return tf.function(answer, input_signature=(*given, one_each))
+
+
+def _any_number(tensors):
+    return {
+        name: tf.TensorSpec([None, *value.shape[1:]], value.dtype)
+        for name, value in tensors.items()
+    }
 
 
 def presence(parts: Parts, prototypes, last_level):

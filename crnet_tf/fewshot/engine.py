@@ -14,6 +14,8 @@ from crnet_tf.options import Options
 class KerasEngine:
     """A network, loaded or still a checkpoint, and how it is applied."""
 
+    at_once = 8  # photos that are encoded in one batch
+
     def __init__(self, checkpoint: CRNet | str | os.PathLike | None, options: Options):
         is_network = isinstance(checkpoint, CRNet)
         network = checkpoint if is_network else load_checkpoint(checkpoint or START)
@@ -22,6 +24,14 @@ class KerasEngine:
     def fit(self, supports: list[LabelledPhoto]) -> Predictor:
         """What answers after the example of k supports."""
         return self.learner.fit(supports)
+
+    def encode(self, photos: list[LabelledPhoto]) -> None:
+        """Photos that are asked about next, in one batch."""
+        self.learner.encode(photos)
+
+    def maps(self, predictors: list[Predictor], photo: LabelledPhoto) -> list:
+        """`Predictor.maps` of each."""
+        return self.learner.maps_of_each(predictors, photo)
 
     def restore(self, maps: list[np.ndarray], photo: np.ndarray) -> np.ndarray:
         """`Predictor.maps` -> float32 [T,H,W] of a photo uint8 [H,W,3]."""

@@ -8,6 +8,7 @@ later runs of networks with the same encoder.
 """
 
 import collections
+import functools
 import hashlib
 import json
 
@@ -47,6 +48,10 @@ class FeatureCache:
             self.bytes -= self._arrays.popitem(last=False)[1].nbytes
         return array
 
+    def holds(self, key: tuple) -> bool:
+        """Whether the array of `key` is in memory."""
+        return key in self._arrays
+
     def clear(self, kind: str | None = None) -> None:
         """Forgets everything, or the arrays whose key begins with `kind`, as it must when the
         weights change that they come from."""
@@ -80,26 +85,33 @@ class PhotoEncoder:
     ):
         self.network, self.cache, self.files, self.keep = network, cache, files, keep
         self._fingerprint = fingerprint(network) if files else ""
-        parts = network.parts
-        self._photo = tf.function(lambda image: parts.encoder(image, training=False))
-        self._last_level = tf.function(parts.prototypes.last_level)
-        self._masked = tf.function(
-            lambda image, mask: parts.encoder(
-                parts.mask_background(image, mask), training=False
-            )
-        )
+        self._encoders = {}  # by size of the photos, for any number of them
+        self._last_level = tf.function(network.parts.prototypes.last_level)
 
     def photo(self, photo: LabelledPhoto, frame: Frame) -> np.ndarray:
         """Features [h,w,F] of a photo."""
         return self._kept(
-            ("photo", photo.key, frame), lambda: self._photo(frame.image(photo.image)[None])
+            ("photo", photo.key, frame), lambda: self._encode(frame.image(photo.image)[None])
         )
+
+    def photos(self, photos: list[LabelledPhoto], frame: Frame) -> None:
+        """Encodes in one batch those that are not held yet, for `photo` to find them.
+
+        Does nothing where features are not kept in memory, or may be in files.
+        """
+        new = {("photo", one.key, frame): one for one in photos}
+        new = {key: one for key, one in new.items() if not self.cache.holds(key)}
+        if not self.keep or self.files is not None or len(new) < 2:
+            return
+        images = tf.stack([frame.image(one.image) for one in new.values()])
+        for key, features in zip(new, self._encode(images).numpy(), strict=True):
+            self.cache.get(key, features.copy)  # of its own, to be let go of alone
 
     def masked(self, photo: LabelledPhoto, frame: Frame) -> np.ndarray:
         """Features [h,w,F] of a photo whose background is painted over (Sec. 4.4)."""
         return self._kept(
             ("masked", photo.masked_key, frame),
-            lambda: self._masked(frame.image(photo.image)[None], frame.mask(photo.mask)[None]),
+            lambda: self._encode_masked(frame.image(photo.image), frame.mask(photo.mask)),
         )
 
     def last_level(self, photo: LabelledPhoto, frame: Frame) -> np.ndarray:
@@ -118,10 +130,22 @@ class PhotoEncoder:
         image, mask = augmentation.flip_scale_crop(
             tf.constant(photo.image), tf.constant(photo.mask[..., None]), frame.size, seed
         )
-        features, masked = self._photo(image[None])[0].numpy(), None
+        features, masked = self._encode(image[None])[0].numpy(), None
         if self.network.parts.masks_image:
-            masked = self._masked(image[None], mask[None])[0].numpy()
+            masked = self._encode_masked(image, mask)[0].numpy()
         return features, masked, mask.numpy()
+
+    def _encode(self, images):
+        size = images.shape[1]
+        if size not in self._encoders:
+            encode = functools.partial(self.network.parts.encoder, training=False)
+            any_number = [tf.TensorSpec([None, size, size, 3])]
+            self._encoders[size] = tf.function(encode, input_signature=any_number)
+        return self._encoders[size](images)
+
+    def _encode_masked(self, image, mask):
+        hidden = self.network.parts.mask_background(image[None], mask[None])
+        return self._encode(tf.cast(hidden, tf.float32))
 
     def _kept(self, key, encode):
         def compute():

@@ -4,6 +4,7 @@
         the k supports are encoded, and the network is fine-tuned to them where asked
     Predictor.maps(query) -> for each test scale, probabilities after each refinement step
         one answer a support, fused; or one of the mean support
+    Learner.maps_of_each(predictors, query) -> the same of several classes, in one batch
     Learner.restore(maps, photo) -> probabilities [T,H,W] at the photo's own size
 
 Evaluation, prediction and export all go this way. A photo is encoded once (`features.py`);
@@ -12,6 +13,7 @@ what is computed from its features is said in `answers.py`.
 
 import contextlib
 import dataclasses
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -27,7 +29,7 @@ from crnet_tf.fewshot.leave_one_out import HALF, common_threshold, shifted
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network import metrics
 from crnet_tf.network.model import CRNet
-from crnet_tf.network.parts import SupportState, branch_logits, support_state
+from crnet_tf.network.parts import SupportState, support_state
 from crnet_tf.network.prototypes import object_average
 from crnet_tf.options import Options
 
@@ -70,42 +72,20 @@ class Learner:
         self.tuner = Finetuner(network, options) if options.finetunes else None
         self.steps = options.refine_steps or network.config.refine_steps
         self.follows_edges = network.config.edges and options.edges
-        # Each is traced once a frame, since photos come one by one; see `answers_of_each`.
+        # Each is traced once a frame, since photos come one by one.
         parts = network.parts
         self.project = tf.function(lambda features: parts.projection(features, training=False))
         self.cells = tf.function(parts.prototypes.cells)
         self.importance = tf.function(lambda query: parts.cross_reference.importance(query))
         self._state = tf.function(lambda *given: support_state(parts, *given).tensors())
-        self._answering = {}
+        # A step changes something of everything: without a tolerance nothing is ever still.
+        self.answers_of_each = answers.AnswerGraphs(
+            network, self.steps, options.refine_tolerance or None
+        )
 
     def state(self, support: dict, category, mask) -> SupportState:
         """`parts.support_state`, in a graph."""
         return SupportState(**self._state(support, category, mask))
-
-    def answers_of_each(self, state: SupportState, photo: dict, size: int, shots: int = 1):
-        """What each of K partners says of its own or of the same photo.
-
-        Args:
-            photo: `parts.branch_input` of one photo, or of K.
-            shots: number of supports that the state is the mean of.
-
-        Returns:
-            Probabilities float32 [K,T,size,size] after each refinement step.
-        """
-        if size not in self._answering:
-            self._answering[size] = self._graph(state, photo, size)
-        return self._answering[size](state.tensors(), photo, tf.constant(shots, tf.float32))
-
-    def _graph(self, state, photo, size):
-        """Traced once, for any number of partners and photos."""
-
-        def answer(state, photo, shots):
-            parts, state = self.network.parts, SupportState(**state)
-            logits = branch_logits(parts, state, photo, self.steps, shots=shots)
-            return answers.foreground(logits, size)
-
-        given = _any_number(state.tensors()), _any_number(photo), tf.TensorSpec([])
-        return tf.function(answer, input_signature=given)
 
     def fit(self, supports: list[LabelledPhoto], adapted: Adapted | None = None) -> "Predictor":
         """Encodes k supports, and adapts to them.
@@ -135,12 +115,33 @@ class Learner:
             threshold = self._threshold(answering)
         return Predictor(self, answering, adapted, threshold)
 
-    def restore(self, maps: list[np.ndarray], photo: np.ndarray) -> np.ndarray:
-        """Mean over the test scales: `Predictor.maps` -> float32 [T,H,W].
+    def encode(self, photos: list[LabelledPhoto]) -> None:
+        """Encodes in one batch photos that are asked about next."""
+        for frame in self.frames:
+            self.encoder.photos(photos, frame)
 
-        Args:
-            photo: uint8 [H,W,3] of the size that is wanted, whose edges the answers follow.
-        """
+    def maps_of_each(self, predictors: list["Predictor"], query: LabelledPhoto) -> list:
+        """`Predictor.maps` of each, in one batch where all have the network's own weights."""
+        if self.tuner is not None:
+            return [one.maps(query) for one in predictors]
+        return self.maps_together(predictors, query)
+
+    def maps_together(self, predictors: list["Predictor"], query: LabelledPhoto) -> list:
+        """The same with the weights that the network has now."""
+        scales = [self._maps_of(predictors, query, frame) for frame in self.frames]
+        return [list(maps) for maps in zip(*scales, strict=True)]
+
+    def _maps_of(self, predictors, query, frame):
+        """Probabilities [T,S,S] of a query in a frame, by each predictor."""
+        photo, counts = predictors[0].branch_input(query, frame), [p.count for p in predictors]
+        states = answers.joined([one.state(frame) for one in predictors])
+        shots = np.repeat([one.shots for one in predictors], counts)
+        together = self.answers_of_each(states, photo, frame.size, shots)
+        parted = zip(predictors, tf.split(together, counts), strict=True)
+        return [one.fused(found, photo, frame) for one, found in parted]
+
+    def restore(self, maps: list[np.ndarray], photo: np.ndarray) -> np.ndarray:
+        """Mean over the test scales: `Predictor.maps` -> float32 [T,H,W] of a photo [H,W,3]."""
         maps, size = [value[..., None] for value in maps], photo.shape[:2]
         seen = photo[None] if self.follows_edges else None
         return answers.restored(maps, size, self.frame.letterbox, seen)[..., 0].numpy()
@@ -192,7 +193,6 @@ class Predictor:
     ):
         self.learner, self.supports, self.adapted = learner, supports, adapted
         self.threshold = threshold
-        self._prototypes = None
         self._states = {}  # by frame: a query needs nothing else of the supports
 
     @property
@@ -200,14 +200,18 @@ class Predictor:
         """Number of supports that each state is the mean of."""
         return len(self.supports) if self.learner.options.averages else 1
 
+    @property
+    def count(self) -> int:
+        """Number of states, each of which answers."""
+        return len(self.supports) // self.shots
+
     def maps(self, query: LabelledPhoto) -> list[np.ndarray]:
         """Probabilities float32 [T,S,S] of a query, one array for each test scale."""
         weights = contextlib.nullcontext()
         if self.adapted is not None:
             weights = holding(self.learner.tuner.variables, self.adapted.weights)
         with weights:
-            found = [self._fused(query, frame) for frame in self.learner.frames]
-        return [shifted(probability, self.threshold) for probability in found]
+            return self.learner.maps_together([self], query)[0]
 
     def steps(self, query: LabelledPhoto) -> np.ndarray:
         """Probabilities float32 [T,H,W] after each refinement step, at the photo's size."""
@@ -220,42 +224,43 @@ class Predictor:
 
     def presence(self, query: LabelledPhoto) -> float:
         """How sure it is that a query holds the object at all; see `answers.presence`."""
-        learner, frame = self.learner, self.learner.frame
-        last_level = learner.encoder.last_level
-        if self._prototypes is None:
-            self._prototypes = tf.stack(
-                [
-                    object_average(last_level(photo, frame), frame.mask(photo.mask))
-                    for photo in self.supports
-                ]
-            )
-        photos = last_level(query, frame)[None]
-        return float(answers.presence(learner.network.parts, self._prototypes, photos)[0])
-
-    def _fused(self, query, frame):
         learner = self.learner
-        if frame not in self._states:
-            self._states[frame] = self._state(frame)
-        state, photo = self._states[frame], self._branch_input(query, frame)
-        found = learner.answers_of_each(state, photo, frame.size, self.shots)
+        photos = learner.encoder.last_level(query, learner.frame)[None]
+        return float(answers.presence(learner.network.parts, self.prototypes, photos)[0])
+
+    @functools.cached_property
+    def prototypes(self):
+        """The object's average in the last level, of each of the K supports: [K,F]."""
+        last_level, frame = self.learner.encoder.last_level, self.learner.frame
+        averages = [
+            object_average(last_level(photo, frame), frame.mask(photo.mask))
+            for photo in self.supports
+        ]
+        return tf.stack(averages)
+
+    def fused(self, found, photo: dict, frame: Frame) -> np.ndarray:
+        """One answer [T,S,S] out of those [K,T,S,S] to a photo (`parts.branch_input`)."""
         agreement = None
-        if learner.options.weighted_fusion:
-            agreement = self._agreement(state, photo["projected"], frame)
-        return answers.fused(found, agreement).numpy()
+        if self.learner.options.weighted_fusion:
+            agreement = self._agreement(photo["projected"], frame)
+        return shifted(answers.fused(found, agreement).numpy(), self.threshold)
 
-    def _state(self, frame) -> SupportState:
-        """State of the K supports, or their mean."""
-        states = []
-        for photo in self.supports:
-            category = None
-            if self.learner.network.parts.masks_image:
-                category = self._projected(photo, frame, "masked")
-            mask = frame.mask(photo.mask)[None]
-            state = self.learner.state(self._branch_input(photo, frame), category, mask)
-            states.append(state)
-        return answers.joined(states, mean=self.learner.options.averages)
+    def state(self, frame: Frame) -> SupportState:
+        """State of the K supports, or their mean; remembered."""
+        if frame not in self._states:
+            states = [self._state_of(photo, frame) for photo in self.supports]
+            averages = self.learner.options.averages
+            self._states[frame] = answers.joined(states, mean=averages)
+        return self._states[frame]
 
-    def _branch_input(self, photo, frame):
+    def _state_of(self, photo, frame):
+        category = None
+        if self.learner.network.parts.masks_image:
+            category = self._projected(photo, frame, "masked")
+        mask = frame.mask(photo.mask)[None]
+        return self.learner.state(self.branch_input(photo, frame), category, mask)
+
+    def branch_input(self, photo: LabelledPhoto, frame: Frame) -> dict:
         """`parts.branch_input` of a photo, remembered where it can be."""
         learner, needed = self.learner, {"projected": self._projected(photo, frame)}
         if learner.network.parts.compares_cells:
@@ -277,10 +282,10 @@ class Predictor:
         content = photo.key if kind == "photo" else photo.masked_key
         return learner.cache.get((PROJECTED, kind, content, frame), compute)
 
-    def _agreement(self, state, query, frame):
+    def _agreement(self, query, frame):
         """IoU [K,T] of the support head with the known masks, in the light of a query."""
-        learner = self.learner
-        needed = [self._branch_input(photo, frame) for photo in self.supports]
+        learner, state = self.learner, self.state(frame)
+        needed = [self.branch_input(photo, frame) for photo in self.supports]
         own = {name: tf.concat([one[name] for one in needed], axis=0) for name in needed[0]}
         if learner.network.config.cross_reference:
             state = dataclasses.replace(state, importance=learner.importance(query))
@@ -292,10 +297,3 @@ class Predictor:
                 for steps, mask in zip(found, masks, strict=True)
             ]
         )
-
-
-def _any_number(tensors):
-    return {
-        name: tf.TensorSpec([None, *value.shape[1:]], value.dtype)
-        for name, value in tensors.items()
-    }

@@ -47,6 +47,8 @@ class LiteEngine:
         file: its path, or its content.
     """
 
+    at_once = 1  # photo that is encoded in one batch
+
     def __init__(self, file: str | os.PathLike | bytes, options: Options):
         from ai_edge_litert.interpreter import Interpreter
 
@@ -82,6 +84,15 @@ class LiteEngine:
             features = self._encode(self._framed(query))
             self._photos[query.key] = self.runner("photo")(features=features)
         return self._photos[query.key]
+
+    def encode(self, photos: list[LabelledPhoto]) -> None:
+        """Photos that are asked about next."""
+        for photo in photos:
+            self.photo(photo)
+
+    def maps(self, predictors: list["LitePredictor"], photo: LabelledPhoto) -> list:
+        """`LitePredictor.maps` of each."""
+        return [one.maps(photo) for one in predictors]
 
     def restore(self, maps: list[np.ndarray], photo: np.ndarray) -> np.ndarray:
         """Maps of the only scale -> float32 [T,H,W] of a photo [H,W,3]."""
@@ -140,7 +151,8 @@ class LitePredictor:
         photo = dict(self.engine.photo(query))
         del photo["last_level"]
         answer = self.engine.runner("answer")
-        given = {**photo, "shots": np.float32(self.shots)}
+        tolerance = np.float32(self.engine.options.refine_tolerance)
+        given = {**photo, "shots": np.float32(self.shots), "tolerance": tolerance}
         found = [answer(**given, **state)["maps"].copy() for state in self.states]
         return [np.mean(found, axis=0)]
 

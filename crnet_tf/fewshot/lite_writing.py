@@ -16,7 +16,6 @@ from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network.model import CRNet, in_float32
 from crnet_tf.network.parts import SupportState, branch_input, branch_logits, state_of_features
 from crnet_tf.network.resizing import resize_align_corners
-from crnet_tf.options import Options
 
 TOLERANCE = 1e-3  # of a probability, between the file and the network
 MOST_FILES = 8  # kept; one of ResNet-50 takes 52 MB
@@ -35,7 +34,7 @@ def write(learner: Learner, path: str | os.PathLike) -> None:
         saved_graphs.save(functions(in_float32(learner.network)), work)
         converter = tf.lite.TFLiteConverter.from_saved_model(work)
         content = converter.convert()
-    check(LiteEngine(content, Options(kshot="mean")), learner)
+    check(LiteEngine(content, learner.options), learner)
     files.write_bytes(path, content)
     newest = sorted(path.parent.glob(f"*{path.suffix}"), key=lambda one: -one.stat().st_mtime)
     for old in newest[MOST_FILES:]:
@@ -70,14 +69,13 @@ def functions(network: CRNet) -> dict:
     state = _specs(support, *supports)
     needed = _specs(photo, features)
     prototype, last_level = state.pop("prototype"), needed.pop("last_level")
-    shots = tf.TensorSpec([], tf.float32, "shots")
+    shots, tolerance = (tf.TensorSpec([], tf.float32, name) for name in ("shots", "tolerance"))
 
-    def answer(shots, *given):
+    def answer(shots, tolerance, *given):
         named = dict(zip([*needed, *state], given, strict=True))
         own = {name: named.pop(name) for name in needed}
-        logits = branch_logits(
-            parts, SupportState(**named), own, config.refine_steps, shots=shots
-        )
+        chosen = {"shots": shots, "tolerance": tolerance}
+        logits = branch_logits(parts, SupportState(**named), own, config.refine_steps, **chosen)
         return {"maps": answers.foreground(logits, size)[0]}
 
     def presence(prototype, last_level):
@@ -97,7 +95,7 @@ def functions(network: CRNet) -> dict:
         **({"hide": (hide, [image, mask])} if parts.masks_image else {}),
         "support": (support, supports),
         "photo": (photo, [features]),
-        "answer": (answer, [shots, *needed.values(), *state.values()]),
+        "answer": (answer, [shots, tolerance, *needed.values(), *state.values()]),
         "presence": (presence, [prototype, last_level]),
     }
 

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from crnet_tf.common import threads
 from crnet_tf.common.errors import InputError
-from crnet_tf.common.progress import with_progress
+from crnet_tf.common.progress import Progress
 from crnet_tf.fewshot import examples, learnt_files, lite_engine
 from crnet_tf.fewshot.found import Found
 from crnet_tf.images import aligned
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.photo_folder import check_some_left
 from crnet_tf.network.checkpoint import START, check_file
-from crnet_tf.options import Options
+from crnet_tf.options import IN_USE, Options
 
 ENGINES = ("auto", "keras", "litert")
 STEPS_LONGEST = 320  # px, longer side of `Found.steps`
@@ -44,7 +45,7 @@ class Segmenter:
     def __init__(
         self,
         checkpoint: str | os.PathLike | None = None,
-        kshot: str = "mean",
+        kshot: str = IN_USE["kshot"],
         threshold: float = 0.5,
         engine: str = "auto",
         **options,
@@ -54,7 +55,7 @@ class Segmenter:
         if engine not in ENGINES:
             raise InputError(f"engine: expected one of {ENGINES}, received {engine!r}.")
         self.checkpoint, self.threshold, self.engine = checkpoint, threshold, engine
-        self.options = Options(kshot=kshot, **options)
+        self.options = Options(**IN_USE | {"kshot": kshot} | options)
         self.classes: dict[str, list[LabelledPhoto]] = {}
         self.negatives: list[LabelledPhoto] = []
         self._engine, self._predictors, self._absent = None, {}, {}
@@ -95,7 +96,7 @@ class Segmenter:
         Args:
             photos: a path, a Pillow image or an array uint8 [H,W,3] RGB: the answer is a
                 `Found`. A list of these, or a folder: the answers come one by one, in order
-                and with a progress bar.
+                and with a progress bar; some photos are read and encoded ahead.
             skipped: gets why files of a list are left out, one line each; without it, a file
                 that is no photo is an error.
 
@@ -178,21 +179,39 @@ class Segmenter:
         return lite_engine.place(path)
 
     def _stream(self, photos, skipped):
-        for number, given in enumerate(with_progress(photos, "photos", len(photos)), 1):
-            try:
-                photo = examples.as_photo(given, f"photo {number}")
-            except (OSError, InputError) as error:
-                if skipped is None:
-                    raise
-                skipped.append(str(error))
-            else:
-                yield self._answer(photo)
+        def read(numbered):
+            number, given = numbered
+            return examples.as_photo(given, f"photo {number}")
+
+        at_once, together = self._engine.at_once, []
+        numbered = enumerate(photos, 1)
+        with Progress("photos", len(photos)) as progress:
+            for future in threads.futures_of(read, numbered, ahead=at_once + threads.THREADS):
+                try:
+                    together.append(future.result())
+                except (OSError, InputError) as error:
+                    if skipped is None:
+                        yield from self._answers(together, progress)
+                        raise
+                    skipped.append(str(error))
+                    progress.add()
+                if len(together) == at_once:
+                    yield from self._answers(together, progress)
+                    together = []
+            yield from self._answers(together, progress)
         if skipped is not None:
             check_some_left(skipped, len(photos))
 
+    def _answers(self, photos, progress):
+        """Of photos that are encoded together, one by one."""
+        self._engine.encode(photos)
+        for photo in photos:
+            yield self._answer(photo)
+            progress.add()
+
     def _answer(self, photo) -> Found:
         predictors, engine = self._predictors, self._engine
-        maps = [one.maps(photo) for one in predictors.values()]
+        maps = engine.maps([*predictors.values()], photo)
         presences = tuple(one.presence(photo) for one in predictors.values())
         engine.forget(photo)  # its features would stay in memory
         size = photo.image.shape[:2]

@@ -124,10 +124,14 @@ def condition(parts: Parts, reinforced, category, cells=None, averages=None):
     return parts.concatenate([parts.condition(reinforced, category, **maps), reinforced])
 
 
-def refine(parts: Parts, compared, steps, first_cache=None, cells=None, averages=None):
-    """Refinement steps (Sec. 4.5): logits [B,T,h,w,2]; other arguments as of `condition`."""
+def refine(
+    parts: Parts, compared, steps, first_cache=None, cells=None, averages=None, tolerance=None
+):
+    """Refinement steps (Sec. 4.5): logits [B,T,h,w,2]; other arguments as of `condition` and
+    `MaskRefinement`."""
     own = {"cells": cells, "averages": averages} if parts.similarity else {}
-    return parts.refinement(compared, steps=steps, first_cache=first_cache, **own)
+    given = {"steps": steps, "first_cache": first_cache, "tolerance": tolerance}
+    return parts.refinement(compared, **given, **own)
 
 
 def cells_of(parts: Parts, features: dict) -> dict | None:
@@ -204,7 +208,13 @@ def state_of_features(parts: Parts, features: dict, mask) -> SupportState:
 
 
 def branch_logits(
-    parts: Parts, state: SupportState, photo: dict, steps: int, first_cache=None, shots=1
+    parts: Parts,
+    state: SupportState,
+    photo: dict,
+    steps: int,
+    first_cache=None,
+    shots=1,
+    tolerance=None,
 ):
     """One branch alone: the `branch_input` of a photo, given the state of its partner.
 
@@ -214,7 +224,9 @@ def branch_logits(
         state: for the support branch, the query's importance and all else of the support.
         first_cache: [B,h,w,2] that the refinement starts from, default zeros; what is known
             of the mask beforehand, such as an oracle's.
-        shots: number of supports that the state is the mean of.
+        shots: number of supports that the state is the mean of; a number, or [B,1,1,1].
+        tolerance: a step that changes a smaller share of a photo is its last, see
+            `MaskRefinement`; None: all steps.
 
     Returns:
         float32 logits [B,T,h,w,2] after each of T refinement steps.
@@ -227,7 +239,7 @@ def branch_logits(
         projected = projected + ops.zeros_like(state.category)  # one photo, B partners
     averages = {"foreground": state.foreground, "background": state.background}
     compared = condition(parts, projected, state.category, cells, averages)
-    logits = refine(parts, compared, steps, first_cache, cells, averages)
+    logits = refine(parts, compared, steps, first_cache, cells, averages, tolerance)
     if parts.prototypes.weight:
         logits = parts.prototypes.added(logits, cells, averages, shots)
     return parts.threshold(logits)

@@ -86,7 +86,8 @@ class Prototypes(layers.Layer):
         be one beside several of the other.
 
         Args:
-            shots: number of supports that the averages are the mean of; may be a tensor.
+            shots: number of supports that the averages are the mean of; may be a tensor, of one
+                number or of one an answer [B,1,1,1].
         """
         supports = {name: unit_levels(value, self.widths) for name, value in averages.items()}
         weight = self.weight * shots**0.5

@@ -51,7 +51,9 @@ class MaskRefinement(layers.Layer):
 
     Call: features [B,h,w,C'], number of steps T -> logits float32 [B,T,h,w,2]. All steps
     share all weights. The cache [B,h,w,2], `first_cache` (default zeros) and then the last
-    step's softmax, is an argument of `step` and never kept.
+    step's softmax, is an argument of `step` and never kept. With a `tolerance` a photo is
+    refined no further once a step changes less than this share of it: its later steps are
+    copies of that one, and no step is computed that no photo of the batch needs.
 
     Args:
         with_cache: off: no cache branch, one prediction (the baseline of Table 3).
@@ -90,12 +92,16 @@ class MaskRefinement(layers.Layer):
             layer.build((*size, self.channels))
         self.combine.build((*size, self.channels * len(self.entry)))
 
-    def compute_output_spec(self, features, steps, first_cache=None, cells=None, averages=None):
+    def compute_output_spec(
+        self, features, steps, first_cache=None, cells=None, averages=None, tolerance=None
+    ):
         batch, *size, _ = features.shape
         shape = (batch, steps if self.with_cache else 1, *size, 2)
         return keras.KerasTensor(shape, "float32")
 
-    def call(self, features, steps, first_cache=None, cells=None, averages=None):
+    def call(
+        self, features, steps, first_cache=None, cells=None, averages=None, tolerance=None
+    ):
         entered = self.entry[0](features)
         if not self.with_cache:
             return ops.stack([self.combined([entered])], axis=1)
@@ -104,13 +110,18 @@ class MaskRefinement(layers.Layer):
         cache = first_cache
         if cache is None:
             cache = ops.zeros_like(features[..., :2], dtype="float32")
+
+        def refined(cache):
+            if not self.widths:
+                return self.step(prepared, cache)
+            maps = maps_against_itself(cells, cache, averages, self.widths)
+            return self.step(prepared, ops.concatenate([cache, maps], axis=-1))
+
+        if tolerance is not None and steps > 1:
+            return until_still(refined, cache, steps, tolerance)
         results = []
         for _ in range(steps):
-            seen = cache
-            if self.widths:
-                maps = maps_against_itself(cells, cache, averages, self.widths)
-                seen = ops.concatenate([cache, maps], axis=-1)
-            results.append(self.step(prepared, seen))
+            results.append(refined(cache))
             cache = ops.softmax(results[-1])
             if not self.cache_gradient:
                 cache = ops.stop_gradient(cache)
@@ -142,6 +153,32 @@ class MaskRefinement(layers.Layer):
             "cache_gradient": self.cache_gradient,
             "widths": self.widths,
         }
+
+
+def until_still(refined, cache, steps: int, tolerance):
+    """Logits [B,T,h,w,2] of T refinement steps, not computed where nothing moves any more.
+
+    Args:
+        refined: a cache [B,h,w,2] -> logits [B,h,w,2]. cache: the first.
+        tolerance: mean change of a photo's cache, up to 1, at which it is left as it is.
+    """
+    first = refined(cache)
+    numbers = ops.reshape(ops.arange(steps), (1, steps, 1, 1, 1))
+
+    def needed(number, results, last, moves):
+        return ops.logical_and(number < steps, ops.any(moves))
+
+    def one_more(number, results, last, moves):
+        cache = ops.softmax(last)
+        logits = ops.where(moves, refined(cache), last)
+        moved = ops.mean(ops.abs(ops.softmax(logits) - cache), axis=(1, 2, 3), keepdims=True)
+        results = ops.where(numbers >= number, logits[:, None], results)
+        still_moves = ops.greater_equal(moved, ops.cast(tolerance, moved.dtype))
+        return number + 1, results, logits, ops.logical_and(moves, still_moves)
+
+    everywhere = ops.stack([first] * steps, axis=1)
+    moves = ops.ones_like(first[:, :1, :1, :1], dtype="bool")
+    return ops.while_loop(needed, one_more, (1, everywhere, first, moves))[1]
 
 
 @register

@@ -10,7 +10,8 @@
     segment_encoded_with_support the same with files
     metadata                     -> JSON
 
-K supports and B queries of any number; the answers of K supports are averaged (Sec. 6). A
+K supports and B queries of any number. By default the mean of K supports answers; with
+`--kshot=fusion` each does, and their answers are averaged (Sec. 6). A
 state (`parts.SupportState`) costs its supports' passes through the backbone once; each query
 is one more pass. In TFLite and ONNX files all sizes are known, and a query comes alone:
 
@@ -30,6 +31,7 @@ import tensorflow as tf
 from crnet_tf.fewshot import answers, saved_graphs
 from crnet_tf.network.model import CRNet
 from crnet_tf.network.parts import SupportState, branch_input
+from crnet_tf.options import Options
 from export.graph import decode, encode, framing
 from export.graph.settings import Settings, Sizes
 
@@ -49,13 +51,13 @@ class FewShot:
     """A network as graph functions: k labelled photos and queries in, answers out.
 
     Args:
-        steps: refinement steps; 0: as the network is configured.
+        options: `kshot`, mean or fusion, and those of the refinement are looked at.
     """
 
-    def __init__(self, network: CRNet, settings: Settings, steps: int = 0):
-        self.network, self.settings = network, settings
+    def __init__(self, network: CRNet, settings: Settings, options: Options | None = None):
+        self.network, self.settings, self.options = network, settings, options or Options()
         self.parts = network.parts.exported()
-        self.steps = steps or network.config.refine_steps
+        self.steps = self.options.refine_steps or network.config.refine_steps
         self.size = network.config.image_size
 
     def answer(self, state: tuple, query):
@@ -65,8 +67,12 @@ class FewShot:
         features = parts.encoder(query, training=False)
         last_level, cells = parts.prototypes.levels(features)
         photos = branch_input(parts, features, cells)
-        maps = answers.answered(parts, state, photos, self.steps, self.size)
-        return maps, answers.presence(parts, state.prototype, last_level)
+        prototype, shots = state.prototype, 1
+        if self.options.averages:
+            state, shots = answers.mean_of(state), tf.shape(prototype)[0]
+        tolerance = self.options.refine_tolerance or None
+        found = answers.answered(parts, state, photos, self.steps, self.size, shots, tolerance)
+        return answers.fused(found), answers.presence(parts, prototype, last_level)
 
     @property
     def state_names(self) -> tuple[str, ...]:

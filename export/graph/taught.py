@@ -63,10 +63,8 @@ def learn(learner: Learner, name: str, supports: list[LabelledPhoto]) -> TaughtC
     with weights:
         parts = network.parts if predictor.adapted is None else copied(network.parts)
         parts = parts.exported()
-        base = _state(network, predictor.supports, learner.frame)
-        mean = learner.options.averages
-        states = [_state(network, predictor.supports, f, mean) for f in learner.frames]
-    return TaughtClass(name, parts, states, base.prototype, predictor)
+        states = [_constant(predictor.state(frame)) for frame in learner.frames]
+    return TaughtClass(name, parts, states, predictor.prototypes.numpy(), predictor)
 
 
 def check_options(options) -> None:
@@ -78,14 +76,9 @@ def check_options(options) -> None:
         )
 
 
-def _state(network, supports, frame, mean=False):
-    states = [
-        network.encode_support(frame.image(photo.image)[None], frame.mask(photo.mask)[None])
-        for photo in supports
-    ]
-    # Arrays become constants of the graph; tensors would stay inputs of it in ONNX.
-    together = answers.joined(states, mean).tensors()
-    return SupportState(**{name: value.numpy() for name, value in together.items()})
+def _constant(state):
+    """Arrays become constants of the graph; tensors would stay inputs of it in ONNX."""
+    return SupportState(**{name: value.numpy() for name, value in state.tensors().items()})
 
 
 def copied(parts: Parts) -> Parts:
@@ -115,13 +108,25 @@ class Taught:
     """
 
     def __init__(self, learner: Learner, classes: list[TaughtClass], settings: Settings):
-        self.classes, self.settings = classes, settings
+        self.learner, self.classes, self.settings = learner, classes, settings
         self.network = learner.network
         self.scales = tuple(frame.size for frame in learner.frames)
         # Presence looks at scale 1, whatever scales answer.
         self.sizes = tuple(dict.fromkeys((learner.frame.size, *self.scales)))
         self.steps = learner.options.refine_steps or learner.network.config.refine_steps
         self.follows_edges = learner.follows_edges
+        self.tolerance = learner.options.refine_tolerance or None
+
+    def with_all_steps(self) -> "Taught":
+        """The same for runtimes without loops: no photo is refined less than others."""
+        old = self.learner
+        options = dataclasses.replace(old.options, refine_tolerance=0)
+        learner = Learner(old.network, options, cache=old.cache, keep_features=True)
+        classes = []
+        for one in self.classes:
+            known = one.predictor.supports, one.predictor.adapted, one.predictor.threshold
+            classes.append(dataclasses.replace(one, predictor=Predictor(learner, *known)))
+        return Taught(learner, classes, self.settings)
 
     def answer(self, framed):
         """Photos [B,S,S,3] of each of `sizes` -> probabilities [B,S,S,N] of each of `scales`,
@@ -139,15 +144,26 @@ class Taught:
         return maps, tf.stack(scores, axis=-1)
 
     def _maps(self, scale, features, cells, size):
-        inputs, maps = {}, []
+        maps = {}
+        for classes in self._of_one_network():
+            parts = classes[0].parts
+            inputs = branch_input(parts, features, cells)
+            states = answers.joined([one.states[scale] for one in classes])
+            counts = [one.predictor.count for one in classes]
+            shots = np.repeat([one.predictor.shots for one in classes], counts)
+            found = answers.answered(
+                parts, states, inputs, self.steps, size, shots, self.tolerance
+            )
+            for one, own in zip(classes, tf.split(found, counts), strict=True):
+                maps[one.name] = shifted(answers.fused(own), one.predictor.threshold)
+        return tf.stack([maps[one.name] for one in self.classes], axis=-1)
+
+    def _of_one_network(self):
+        """The classes in groups that answer by the same weights: without fine-tuning, all."""
+        groups = {}
         for one in self.classes:
-            key = id(one.parts.projection)  # the same for all classes without fine-tuning
-            if key not in inputs:
-                inputs[key] = branch_input(one.parts, features, cells)
-            state, shots = one.states[scale], one.predictor.shots
-            found = answers.answered(one.parts, state, inputs[key], self.steps, size, shots)
-            maps.append(shifted(found, one.predictor.threshold))
-        return tf.stack(maps, axis=-1)
+            groups.setdefault(id(one.parts.projection), []).append(one)
+        return groups.values()
 
     def segment(self, image):
         """uint8 [B,H,W,3] -> probability [B,H,W,N], mask [B,H,W] of 0..N, presence [B,N]."""

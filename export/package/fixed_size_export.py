@@ -13,7 +13,7 @@ from crnet_tf.evaluation import draws, manifest, scoring
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network import model
 from crnet_tf.network.checkpoint import checkpoint_or_start
-from crnet_tf.options import Options
+from crnet_tf.options import IN_USE, Options
 from export.graph.settings import Settings, Sizes
 from export.package import fixed_size_files, inputs, metadata, parity
 from export.package.fixed_size_files import Episode, Format
@@ -49,14 +49,14 @@ def export(
     sizes: Sizes | None = None,
     settings: Settings | None = None,
     shot: int = 1,
-    refine_steps: int = 0,
+    options: Options | None = None,
     version: int | None = None,
 ) -> pathlib.Path:
     """Writes a version folder of files, each compared with the checkpoint.
 
     Args:
         shot: number of supports that enter a few-shot network together.
-        refine_steps: 0: as the network is configured.
+        options: `kshot`, mean or fusion, and `refine_steps` are looked at.
 
     Returns:
         The folder written.
@@ -66,7 +66,7 @@ def export(
         FileExistsError, ValueError: see `versions.new_version`, `taught.learn`,
             `representative`.
     """
-    photos, options = photos or Photos(), Options(refine_steps=refine_steps)
+    photos, options = photos or Photos(), options or Options(kshot=IN_USE["kshot"])
     with new_export(checkpoint, out, settings or Settings(), version) as new:
         network, sizes = new.network, (sizes or Sizes()).of(new.network.config)
         episodes = None
@@ -85,7 +85,8 @@ def export(
         text = new.describe(
             kind="taught" if photos.classes else "few-shot",
             class_names=list(photos.classes),
-            refine_steps=refine_steps or network.config.refine_steps,
+            refine_steps=options.refine_steps or network.config.refine_steps,
+            kshot=options.kshot,
             sizes=dataclasses.asdict(sizes),
             shot=shot,
             formats=[kind.name for kind in formats],
@@ -163,7 +164,7 @@ def run(args, formats: list[Format]) -> None:
         sizes=sizes,
         settings=settings,
         shot=args.shot,
-        refine_steps=args.refine_steps,
+        options=inputs.chosen_options(args),
         version=args.version,
     )
     print(f"Written: {folder}")

@@ -88,10 +88,10 @@ def few_shot(
 
     Args:
         shot: number of supports that enter together; photos are repeated where there are less.
-        options: only `refine_steps` is looked at.
+        options: see `FewShot`; without a tolerance, since not every runtime has loops.
         supports, queries: to compare on.
     """
-    exported = FewShot(network, settings, options.refine_steps)
+    exported = FewShot(network, settings, options)
     learner = Learner(network, options, keep_features=True)
 
     def inputs(episode):

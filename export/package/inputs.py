@@ -6,6 +6,7 @@ from crnet_tf.common import fields
 from crnet_tf.common.errors import InputError
 from crnet_tf.images import photo_folder, photos
 from crnet_tf.images.labelled import LabelledPhoto, read_labelled
+from crnet_tf.options import IN_USE, Options
 from export.graph.settings import Settings, Sizes
 
 MOST_QUERIES = 3  # photos that an export is compared on
@@ -18,10 +19,18 @@ def define_common_flags() -> None:
     text("checkpoint", None, "A .keras file written by training; default: the one of CRNet-TF.")
     text("out", None, "Folder above the numbered versions.", required=True)
     number("version", None, "Number of this version; default: the next one.", 1)
-    number("refine_steps", 0, "Refinement steps; 0: as the network is configured.", 0)
+    flags.DEFINE_enum(
+        "kshot", IN_USE["kshot"], ["mean", "fusion"], "Use of several supports; see predict."
+    )
+    fields.define_flags(Options, only=["refine_steps"])
     flags.DEFINE_list("support", [], "Labelled photos to compare on.")
     flags.DEFINE_list("support_mask", [], "Mask of each support photo.")
     text("query", None, "Photo, or folder of photos, to compare on.")
+
+
+def chosen_options(args) -> Options:
+    """The `Options` that these flags name."""
+    return fields.from_flags(Options, {"kshot": args.kshot}, args)
 
 
 def define_fixed_size_flags() -> None:

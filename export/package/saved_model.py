@@ -5,7 +5,7 @@ import pathlib
 
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.labelled import LabelledPhoto
-from crnet_tf.options import Options
+from crnet_tf.options import IN_USE, Options
 from export.graph.settings import Settings
 from export.graph.signatures import FewShot
 from export.package import parity
@@ -17,7 +17,7 @@ def export(
     out: str | os.PathLike,
     *,
     settings: Settings | None = None,
-    refine_steps: int = 0,
+    options: Options | None = None,
     version: int | None = None,
     examples: tuple[list[LabelledPhoto], list[LabelledPhoto]] | None = None,
 ) -> pathlib.Path:
@@ -25,7 +25,7 @@ def export(
 
     Args:
         out: the folder above the versions. version: its number; default: the next one.
-        refine_steps: 0: as the network is configured.
+        options: see `signatures.FewShot`; default: as photos are searched elsewhere.
         examples: supports and queries to compare on; default: drawn ones.
 
     Returns:
@@ -36,13 +36,12 @@ def export(
         FileExistsError, ValueError: see `versions.new_version`, `parity.check_sizes`,
             `parity.check_number`.
     """
-    settings = settings or Settings()
+    settings, options = settings or Settings(), options or Options(**IN_USE)
     supports, queries = examples or parity.drawn_photos()
     parity.check_sizes([*supports, *queries], settings)
     parity.check_number(supports, settings)
     with new_export(checkpoint, out, settings, version) as new:
-        exported = FewShot(new.network, settings, refine_steps)
-        options = Options(refine_steps=refine_steps)
+        exported = FewShot(new.network, settings, options)
         learner = Learner(new.network, options, keep_features=True)
         new.write_saved_model(
             exported.signatures(),
@@ -50,5 +49,6 @@ def export(
             kind="few-shot",
             class_names=[],
             refine_steps=exported.steps,
+            kshot=options.kshot,
         )
     return new.path

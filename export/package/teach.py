@@ -8,7 +8,7 @@ import pathlib
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network.model import CRNet
-from crnet_tf.options import Options
+from crnet_tf.options import IN_USE, Options
 from export.graph import taught
 from export.graph.settings import Settings, Sizes
 from export.package import batching_file, fixed_size_files, metadata, parity
@@ -45,7 +45,7 @@ def teach(
         RuntimeError: it answers other than the checkpoint does.
         FileExistsError, ValueError: see `versions.new_version`, `taught.learn`.
     """
-    options, settings = options or Options(), settings or Settings()
+    options, settings = options or Options(**IN_USE), settings or Settings()
     taught.check_options(options)
     queries = queries or one_of_each(classes)
     parity.check_sizes(queries, settings)
@@ -66,7 +66,7 @@ def teach(
         batching_file.write(new.work)
         if formats:
             sizes = (sizes or Sizes()).of(new.network.config)
-            graphs = fixed_size_files.taught(exported, sizes, queries)
+            graphs = fixed_size_files.taught(exported.with_all_steps(), sizes, queries)
             episodes = [([], photo) for photo in itertools.chain(*classes.values(), queries)]
             fixed_size_files.write(new.work / metadata.FILE.parent, graphs, formats, episodes)
     return new.path

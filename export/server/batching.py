@@ -3,8 +3,8 @@
 Requests may share a call when nothing but their queries differs: the same version and
 signature, the same supports or state to the byte, queries of one shape (files have none).
 Queries are then joined along their first axis, and answers taken apart. Only for models that
-are known to answer each query by itself: our exports. Never along the supports' axis: their
-answers are averaged.
+are known to answer each query by itself: our exports. Never along the supports' axis: those of
+a request give one answer.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 
 import threading
 
-from benchmarks import serving
+from benchmarks import serving, timing
 
 
 def test_a_load_asks_each_question_once_with_all_clients_at_work():
@@ -20,7 +20,7 @@ def test_a_load_asks_each_question_once_with_all_clients_at_work():
 def test_ways_take_turns_and_the_first_round_does_not_count():
     calls = []
     ways = {name: lambda name=name: calls.append(name) for name in ("a", "b")}
-    assert set(serving.in_turn(ways, rounds=2)) == {"a", "b"}
+    assert set(timing.in_turn(ways, rounds=2)) == {"a", "b"}
     assert calls == ["a", "b"] * 3
 
 

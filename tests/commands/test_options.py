@@ -6,12 +6,12 @@ import pytest
 from absl import flags
 
 from crnet_tf.common import fields
-from crnet_tf.options import KSHOT, Options
+from crnet_tf.options import IN_USE, KSHOT, Options
 
 
-def parsed(*arguments):
+def parsed(*arguments, **defaults):
     values = flags.FlagValues()
-    fields.define_flags(Options, values)
+    fields.define_flags(Options, values, defaults=defaults)
     values(["program", *arguments])
     return fields.from_flags(Options, {}, values)
 
@@ -20,10 +20,16 @@ def test_no_flag_gives_the_defaults():
     assert parsed() == Options()
 
 
+def test_a_command_may_begin_with_other_defaults():
+    assert parsed(**IN_USE) == Options(refine_tolerance=IN_USE["refine_tolerance"])
+    assert parsed("--refine_tolerance=0", **IN_USE) == Options()
+
+
 def test_every_option_but_the_method_is_a_flag():
     wanted = Options(
         test_scales="0.75,1,1.25",
         refine_steps=2,
+        refine_tolerance=0.1,
         finetune_steps=7,
         finetune_rate=1e-3,
         finetune_batch=3,

@@ -60,6 +60,12 @@ class ColourLearner:
     def presence(self, query):
         return float(self.segment(query).max())
 
+    def encode(self, photos):
+        pass
+
+    def maps_of_each(self, predictors, query):
+        return [one.maps(query) for one in predictors]
+
 
 @pytest.fixture
 def colours(monkeypatch):
@@ -244,7 +250,7 @@ def test_probability_has_the_size_of_the_photo(network, size):
     assert steps.shape == (2, *size) and steps.dtype == np.float32
     assert 0 <= steps.min() and steps.max() <= 1
     found = Segmenter(network).fit(*photo(RED)).predict(query)
-    np.testing.assert_array_equal(found.probability, steps[-1])
+    np.testing.assert_allclose(found.probability, steps[-1], atol=1e-6)
     assert found.steps.shape == (2, *size)
 
 
@@ -289,6 +295,13 @@ def test_fine_tuning_through_the_command(folder, loaded):
         np.testing.assert_array_equal(variable, value)
     with pytest.raises(ValueError, match="expected at least 2 labelled .*--kshot=fusion"):
         command(folder, "--kshot=finetune", *flags)
+
+
+def test_the_command_searches_as_a_segmenter_does(folder, loaded):
+    command(folder, supports=("red", "blue"), query="queries/b.png")
+    examples = [LabelledPhoto(*photo(RED)), LabelledPhoto(*photo(BLUE, 50, 30))]
+    found = Segmenter(loaded).fit(examples).predict(folder / "queries" / "b.png")
+    np.testing.assert_allclose(probability(folder, "out"), 255 * found.probability, atol=0.51)
 
 
 def test_a_query_is_encoded_once_for_all_classes(folder, loaded, monkeypatch):

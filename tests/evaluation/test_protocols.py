@@ -115,6 +115,10 @@ def test_every_difference_is_one_phrase(p, changed, phrase):
 SAID = {
     "test_scales": ("0.75,1,1.25", "scales 0.75,1,1.25 (protocol: 1)"),
     "refine_steps": (1, "1 refinement steps (protocol: 5)"),
+    "refine_tolerance": (
+        0.01,
+        "refinement until steps change less than 0.01 (protocol: 0)",
+    ),
     "weighted_fusion": (True, "weighted fusion on (protocol: off)"),
     "leave_one_out": (True, "leave-one-out threshold on (protocol: off)"),
 }

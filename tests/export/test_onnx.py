@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 from helpers import commands
-from helpers.exports import CUP, QUERIES, SUPPORTS, expected, put
+from helpers.exports import CUP, QUERIES, STEPS, SUPPORTS, expected, put
 from helpers.networks import eager  # noqa: F401
 
 from export import onnx as onnx_command
@@ -28,7 +28,7 @@ def test_every_graph_answers_as_the_checkpoint_does(checkpoint, network, tmp_pat
         photos=photos,
         sizes=sizes,
         shot=2,
-        refine_steps=1,
+        options=STEPS,
     )
     assert json.loads((folder / "metadata.json").read_text())["formats"] == ["float32"]
     supports = {

@@ -124,11 +124,12 @@ def test_the_answers_tell_supports_numbers_and_steps_apart(network):
 )
 def test_ablated_networks_are_exported_too(changes):
     network = lively(**changes)
-    few_shot = signatures.FewShot(network, SETTINGS, 1)
+    fusion = dataclasses.replace(STEPS, kshot="fusion")
+    few_shot = signatures.FewShot(network, SETTINGS, fusion)
     assert len(few_shot.signatures()[4].inputs) == 1 + len(few_shot.state_names)
     given = arrays(SUPPORTS[:2])
     answer = few_shot.segment(**given, query_image=tf.constant(QUERIES[0].image[None]))
-    check_arrays(answer, [expected(network, SUPPORTS[:2], QUERIES[0])])
+    check_arrays(answer, [expected(network, SUPPORTS[:2], QUERIES[0], fusion)])
 
 
 def test_a_network_of_mixed_precision_is_exported_in_float32():

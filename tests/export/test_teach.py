@@ -70,7 +70,7 @@ def test_one_class_of_a_folder(checkpoint, network, tmp_path, capsys):
     loaded = tf.saved_model.load(str(tmp_path / "models" / "1")).signatures
     check(
         loaded["serving_default"](image=queries()),
-        expected(network, Options(refine_steps=2), CUP),
+        expected(network, Options(kshot="mean", refine_steps=2), CUP),
     )
     assert json.loads(loaded["metadata"]()["metadata"].numpy())["class_names"] == ["cup"]
 
@@ -144,13 +144,25 @@ def test_the_first_support_answers_when_finetuned_without_fusion(network):
     "kshot", [pytest.param("mean", marks=pytest.mark.slow), "finetune+mean"]
 )
 def test_a_mean_is_baked_in_as_one_support(network, kshot):
-    options = Options(kshot=kshot, finetune_steps=1, refine_steps=2)
+    options = Options(kshot=kshot, finetune_steps=1, refine_steps=3, refine_tolerance=0.9)
     learner = Learner(network, options)
     learnt = taught.learn(learner, "mug", MUG)
     assert {len(value) for value in learnt.states[0].tensors().values()} == {1}
     assert len(learnt.prototypes) == len(MUG)
     model = taught.Taught(learner, [learnt], Settings())
     check(model.segment(queries()), expected(network, options, MUG))
+
+
+def test_files_without_loops_take_all_steps(network):
+    options = Options(kshot="mean", refine_tolerance=0.9)
+    learner = Learner(network, options)
+    few = taught.Taught(learner, [taught.learn(learner, "mug", MUG)], Settings())
+    every, wanted = few.with_all_steps(), dataclasses.replace(options, refine_tolerance=0)
+    check(every.segment(queries()), expected(network, wanted, MUG))
+    before, after = (model.segment(queries())["probability"] for model in (few, every))
+    assert np.abs(before - after).max() > 1e-4
+    predictors = [model.classes[0].predictor for model in (few, every)]
+    assert np.abs(np.subtract(*[one.segment(QUERIES[0]) for one in predictors])).max() > 1e-4
 
 
 def test_the_threshold_of_the_supports_is_baked_in(network, monkeypatch):

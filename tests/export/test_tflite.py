@@ -36,7 +36,7 @@ def folder(checkpoint, tmp_path_factory):
     out = tmp_path_factory.mktemp("models") / "tflite"
     formats = tflite.named(EXPORTED)
     return fixed_size_export.export(
-        checkpoint, out, formats, photos=PHOTOS, sizes=SIZES, shot=SHOT, refine_steps=1
+        checkpoint, out, formats, photos=PHOTOS, sizes=SIZES, shot=SHOT, options=STEPS
     )
 
 

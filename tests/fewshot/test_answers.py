@@ -44,11 +44,11 @@ def test_several_photos_are_answered_as_each_alone(changes):
     features = network.parts.encoder(inputs["query_image"][:2])
     photos = parts.branch_input(network.parts, features)
     together = answers.answered(network.parts, state, photos, 2, SIZE)
-    assert together.shape == (2, SIZE, SIZE) and np.std(together) > 0.01
+    assert together.shape == (3, 2, SIZE, SIZE) and np.std(together) > 0.01
     for b in range(2):
         one = {name: value[b : b + 1] for name, value in photos.items()}
         alone = answers.answered(network.parts, state, one, 2, SIZE)
-        np.testing.assert_allclose(together[b], alone[0], atol=1e-5)
+        np.testing.assert_allclose(together[:, b], alone[:, 0], atol=1e-5)
 
 
 def test_one_photo_beside_many_partners_is_many_pairs():

@@ -106,6 +106,24 @@ def test_features_are_the_encoders(network):
     np.testing.assert_array_equal(encoder.masked(one, frame), expected)
 
 
+def test_several_photos_are_encoded_in_one_batch_as_each_alone(network, encoded):  # noqa: F811
+    few, frame = [photo(seed) for seed in (1, 2, 3)], frames.Frame(SIZE)
+    together = PhotoEncoder(network, FeatureCache(1e9))
+    together.photo(few[0], frame)
+    together.photos([*few, few[1]], frame)
+    assert [shape[0] for shape in encoded] == [1, 2]  # those that were not there, once
+    encoded.clear()
+    found = [together.photo(one, frame) for one in few]
+    assert not encoded
+    for one, features in zip(few, found, strict=True):
+        alone = PhotoEncoder(network, FeatureCache(1e9)).photo(one, frame)
+        np.testing.assert_allclose(features, alone, atol=1e-4)
+        assert features.base is None  # it is let go of alone
+    encoded.clear()
+    PhotoEncoder(network, FeatureCache(1e9), keep=False).photos(few, frame)
+    assert not encoded
+
+
 def test_a_photo_is_encoded_once_a_frame_and_once_a_mask(network, encoded):
     encoder = PhotoEncoder(network, FeatureCache(1e9))
     one, small, large = photo(1), frames.Frame(33), frames.Frame(41)

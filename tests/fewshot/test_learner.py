@@ -86,8 +86,8 @@ def test_the_mean_is_of_importance_and_category(network):
     predictor = Learner(network, Options(kshot="mean")).fit(SUPPORTS)
     each = [Learner(network).fit([one]) for one in SUPPORTS]
     frame = predictor.learner.frame
-    found = predictor._state(frame).tensors()
-    states = [one._state(frame).tensors() for one in each]
+    found = predictor.state(frame).tensors()
+    states = [one.state(frame).tensors() for one in each]
     assert found.keys() == {"importance", "category"}
     for name, value in found.items():
         assert value.shape[0] == 1
@@ -256,14 +256,32 @@ def test_every_network_goes_with_every_option(changes):
     assert found.shape == (steps, 45, 37) and np.isfinite(found).all()
 
 
+@pytest.mark.parametrize("options", [{}, {"weighted_fusion": True}, {"kshot": "mean"}], ids=str)
+def test_classes_are_answered_together_as_each_alone(network, options):
+    learner = Learner(network, Options(test_scales="1,1.25", **options))
+    predictors = [learner.fit(SUPPORTS), learner.fit(SUPPORTS[:1]), learner.fit(SUPPORTS[1:])]
+    together = learner.maps_of_each(predictors, QUERY)
+    for one, maps in zip(predictors, together, strict=True):
+        assert len(maps) == 2
+        for found, alone in zip(maps, one.maps(QUERY), strict=True):
+            np.testing.assert_allclose(found, alone, atol=1e-5)
+    assert differ(together[0][0], together[1][0])
+
+
+def test_a_tolerance_ends_the_refinement(network):
+    every, few = answer(network), answer(network, refine_tolerance=0.9)
+    np.testing.assert_allclose(few, every[[0, 1, 1]], atol=1e-5)
+    assert differ(every[1], every[2])
+
+
 # === What the support head says ===
 
 
 def test_the_agreement_is_the_iou_of_the_networks_support_head(network):
     learner, frame = Learner(network, Options(weighted_fusion=True)), Frame(33)
     predictor = learner.fit(SUPPORTS)
-    state, query = predictor._state(learner.frame), predictor._projected(QUERY, learner.frame)
-    found = predictor._agreement(state, query, learner.frame)
+    query = predictor._projected(QUERY, learner.frame)
+    found = predictor._agreement(query, learner.frame)
     assert found.shape == (3, 3)
     for one, ious in zip(SUPPORTS, found, strict=True):
         mask = frame.mask(one.mask)

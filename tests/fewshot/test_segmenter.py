@@ -100,6 +100,27 @@ def test_several_photos_come_one_by_one(segmenter, folder, capsys):
     assert "photos" in capsys.readouterr().err  # the progress
 
 
+def test_photos_of_a_list_are_answered_as_each_alone(network, tmp_path, monkeypatch):
+    """Encoded two at a time, of two classes in one batch, with one that is no photo between."""
+    monkeypatch.setattr(engine.KerasEngine, "at_once", 2)
+    segmenter = Segmenter(network).fit({"cup": [CUP, MUG], "mug": MUG})
+    (tmp_path / "notes.txt").write_text("no photo")
+    given = [photo(seed, 30 + seed, 45).image for seed in range(10, 15)]
+    alone, skipped = [segmenter.predict(image) for image in given], []
+    listed = [*given[:2], tmp_path / "notes.txt", *given[2:]]
+    together = list(segmenter.predict(listed, skipped))
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
+        np.testing.assert_array_equal(one.mask, other.mask)
+        np.testing.assert_allclose(one.presences, other.presences, atol=1e-5)
+    assert len(skipped) == 1
+    # What was asked before the error is answered, though they were encoded together.
+    answers = segmenter.predict([given[0], tmp_path / "notes.txt"])
+    np.testing.assert_array_equal(next(answers).mask, alone[0].mask)
+    with pytest.raises(InputError, match="notes.txt"):
+        next(answers)
+
+
 def test_what_is_no_photo_is_an_error_or_skipped(segmenter, folder, tmp_path):
     (tmp_path / "notes.txt").write_text("no photo")
     both = [tmp_path / "notes.txt", folder / "queries" / "3.png"]

@@ -5,7 +5,7 @@ from crnet_tf.images.png_files import write_png
 from crnet_tf.options import Options
 from helpers.networks import photo
 
-STEPS = Options(refine_steps=1)
+STEPS = Options(kshot="mean", refine_steps=1)
 SUPPORTS = [photo(1), photo(2), photo(3)]
 QUERIES = [photo(4), photo(5), photo(6)]
 OTHER = [photo(1), photo(2, 61, 35), photo(3, 30, 90)]  # of different sizes

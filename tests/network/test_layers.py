@@ -193,6 +193,31 @@ def test_the_first_cache_is_zeros_unless_given():
     assert np.abs(ops.convert_to_numpy(other - plain[:, :1])).max() > 1e-5
 
 
+def test_a_photo_that_is_still_is_refined_no_further():
+    """Each by itself; no step is computed that none of a batch needs."""
+    layer = refinement.MaskRefinement(4, kernel=3)
+    layer(noise(2, 6, 6, 5), steps=1)
+    layer.classifier.kernel.assign(30 * layer.classifier.kernel)  # else next to nothing moves
+    features = noise(2, 6, 6, 5)
+    features[1] *= 10
+    every = ops.convert_to_numpy(layer(features, steps=4))
+    caches = ops.convert_to_numpy(ops.softmax(every))
+    moved = np.abs(np.diff(caches, axis=1)).mean(axis=(2, 3, 4))
+    computed, step, seen = [], layer.step, set()
+    layer.step = lambda *given: computed.append(1) or step(*given)
+    for tolerance in (0.0, 1.0, moved[:, 0].mean()):
+        still = np.concatenate([moved < tolerance, [[True]] * 2], axis=1)
+        ends = np.minimum(1 + still.argmax(axis=1), 3)
+        seen.add(tuple(ends))
+        computed.clear()
+        found = ops.convert_to_numpy(layer(features, steps=4, tolerance=tolerance))
+        for photo, end in enumerate(ends):
+            expected = every[photo, np.minimum(np.arange(4), end)]
+            np.testing.assert_allclose(found[photo], expected, atol=1e-5)
+        assert len(computed) == ends.max() + 1
+    assert {(3, 3), (1, 1)} < seen  # and one in which the photos differ
+
+
 def test_without_the_cache_branch_there_is_one_step():
     layer = refinement.MaskRefinement(4, kernel=3, with_cache=False)
     assert layer(noise(1, 6, 6, 5), steps=5).shape == (1, 1, 6, 6, 2)
