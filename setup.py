@@ -66,7 +66,8 @@ setup(
     ],
     extras_require={
         "dev": locked("requirements-dev.txt"),
-        "coco": ["pycocotools>=2.0.8,<3"],  # annotations in COCO's format
+        "coco": ["pycocotools>=2.0.8,<3"],  # annotations of COCO and Label Studio
+        "yolo": ["pyyaml>=6,<7"],  # YOLO's data.yaml
         "heic": ["pillow-heif>=0.22,<2"],  # photos of phones in HEIC
         "tflite": ["ai-edge-litert>=2.1,<3"],  # export.tflite
         "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.16,<2"],  # export.onnx

@@ -7,6 +7,11 @@ Writes, for each query photo and at its own size, `NAME_mask.png` (0 or 255),
 `NAME_probability.png` (0..255) and `NAME_overlay.png`; `panel.png`, the first queries with
 every refinement step; and `photos.csv`: how sure it is that the object is there (0..1), and
 its share of the photo. Needs no training: the support photos are all it learns from.
+
+--format=coco,labelme,labelstudio,yolo,voc,png writes for other tools, one or several:
+
+    python -m crnet_tf.predict --support=cat.jpg --support_mask=cat_mask.png \\
+        --query=photos/ --out=found --format=coco,labelme --instances
 """
 
 import dataclasses
@@ -15,12 +20,13 @@ import pathlib
 import numpy as np
 from absl import flags
 
+from crnet_tf.annotations import writing
 from crnet_tf.common import cli, fields, files, threads
 from crnet_tf.common.errors import BlockedError, InputError
 from crnet_tf.fewshot.segmenter import ENGINES, Segmenter
 from crnet_tf.images import drawing, mask_files, png_files
 from crnet_tf.images.labelled import LabelledPhoto, read_labelled
-from crnet_tf.images.output_files import TABLE, check_apart, output_names, results
+from crnet_tf.images.output_files import TABLE, check_apart, output_names
 from crnet_tf.images.photo_folder import query_paths
 from crnet_tf.network.checkpoint import checkpoint_or_start
 from crnet_tf.options import IN_USE, KSHOT, Options
@@ -29,11 +35,15 @@ MAX_PANELS = 16  # rows of panel.png
 MOST_UNWRITTEN = 2  # answers, as large as their photos
 
 
-def predict(segmenter: Segmenter, queries: list[pathlib.Path], out: pathlib.Path) -> list[str]:
-    """Writes what is found in every query into `out`, and of one class `panel.png`.
+def predict(
+    segmenter: Segmenter, queries: list[pathlib.Path], out: pathlib.Path, **options
+) -> list[str]:
+    """Writes what is found in every query into `out`, and with the pictures of one class
+    `panel.png`.
 
     Args:
         queries: files; in a list of several, one that is no photo is skipped.
+        options: of `writing.Results`: formats and what they hold.
 
     Returns:
         Why files were skipped, one line each.
@@ -44,11 +54,13 @@ def predict(segmenter: Segmenter, queries: list[pathlib.Path], out: pathlib.Path
     panels, skipped = [], []
     names = dict(zip(map(str, queries), output_names(queries), strict=True))
     (example, *_), *others = segmenter.classes.values()
-    with results(out) as written:
+    with_panels = not others and "png" in options.get("formats", ["png"])
+    with writing.results(out, **options) as written:
 
         def write(found):
-            found.write(written, pathlib.Path(found.photo.name), names[found.photo.name])
-            if not others and len(panels) < MAX_PANELS:
+            path = pathlib.Path(found.photo.name)
+            written.add(found.answer(path, names[found.photo.name]))
+            if with_panels and len(panels) < MAX_PANELS:
                 panels.append(panel(example, found))
 
         answers = segmenter.predict(queries, skipped)
@@ -86,6 +98,7 @@ def define_flags():
     )
     text("query", None, "Photo, or folder of photos, to segment.", required=True)
     text("out", None, "Folder for the results.", required=True)
+    writing.define_flags()
     number("threshold", 0.5, "Foreground is what is more probable.", 0, upper_bound=1)
     flags.DEFINE_enum("kshot", IN_USE["kshot"], KSHOT, "Use of several supports.")
     flags.DEFINE_enum(
@@ -121,6 +134,7 @@ def check_supports(args) -> None:
 def run(args, options: Options) -> None:
     """The command line: `args` has its flags as attributes."""
     check_supports(args)
+    written_as = writing.chosen(args)
     out, queries = pathlib.Path(args.out), query_paths(args.query)
     check_apart(out, args.query, *args.support, *args.support_mask)
     colour = mask_files.parsed_colour(args.foreground_colour)
@@ -142,7 +156,7 @@ def run(args, options: Options) -> None:
     checkpoint, options = checkpoint_or_start(args.checkpoint), dataclasses.asdict(options)
     segmenter = Segmenter(checkpoint, threshold=args.threshold, engine=args.engine, **options)
     segmenter.fit(classes)
-    skipped = predict(segmenter, queries, out)
+    skipped = predict(segmenter, queries, out, **written_as)
     for reason in skipped:
         print(f"Skipped {reason}")
     print(f"{len(queries) - len(skipped)} photos segmented, see {out}. Scores: {out}/{TABLE}")

@@ -6,6 +6,9 @@
         --images=photos --out=records/mine
     python -m pipelines.build_folder --format=labelmaps --images=photos --labels=maps \
         --colours=table.csv --out=records/mine
+    python -m pipelines.build_folder --format=labelstudio --annotations=export.json \
+        --images=photos --out=records/mine
+    python -m pipelines.build_folder --format=yolo --source=set/data.yaml --out=records/mine
 
 `folders` reads CLASS/images and CLASS/masks. Some photos of every class are held out in the
 val split; folds, or the classes of `--test_classes`, say which classes training never sees.
@@ -19,7 +22,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from absl import flags
 
-from crnet_tf.annotations import class_folders, coco_content, coco_json, label_maps, labelme
+from crnet_tf.annotations import (
+    class_folders,
+    coco_content,
+    coco_json,
+    label_maps,
+    label_studio,
+    labelme,
+    yolo,
+)
 from crnet_tf.annotations.listing import Listing, PhotoFile
 from crnet_tf.common import cli
 from crnet_tf.common.errors import InputError
@@ -36,6 +47,8 @@ FORMATS = {
     "coco": coco_json,
     "labelme": labelme,
     "labelmaps": label_maps,
+    "labelstudio": label_studio,
+    "yolo": yolo,
 }
 VAL_SHARE = 0.3
 
@@ -124,6 +137,8 @@ def list_photos(given) -> tuple[Listing, str]:
         "labelme": ["source"],
         "coco": ["annotations", "images"],
         "labelmaps": ["images", "labels", "colours"],
+        "labelstudio": ["annotations", "images"],
+        "yolo": ["source"],
     }[given.format]
     missing = [f"--{name}" for name in wanted if not getattr(given, name)]
     if missing:
@@ -213,9 +228,9 @@ def define_flags() -> None:
     """Called when this is the program: other builders have flags of the same names."""
     text = flags.DEFINE_string
     flags.DEFINE_enum("format", "folders", list(FORMATS), "How photos and labels are kept.")
-    text("source", None, "folders: the class folders; labelme: photos with JSON files.")
-    text("annotations", None, "coco: the JSON file.")
-    text("images", None, "coco, labelmaps: folder of the photos.")
+    text("source", None, "Class folders; labelme: photos with JSON files; yolo: data.yaml.")
+    text("annotations", None, "coco, labelstudio: the JSON file.")
+    text("images", None, "coco, labelmaps, labelstudio: folder of the photos.")
     crowds = coco_content.CROWDS
     flags.DEFINE_enum("crowds", crowds[0], crowds, "coco: what iscrowd=1 means.")
     flags.DEFINE_enum(

@@ -1,16 +1,19 @@
 """Annotations in COCO's JSON format, of any categories, with a folder of photos.
 
 Drawn as in COCO itself: smaller objects stand before larger ones, a crowd (`iscrowd`) counts
-nowhere except where an object of its own is. Needs pycocotools.
+nowhere except where an object of its own is. Needs pycocotools to read, not to write.
 """
 
+import itertools
+import json
 import pathlib
 
 import numpy as np
 
 from crnet_tf.annotations import coco, finding
+from crnet_tf.annotations.answers import PhotoAnswer, names_below_one_folder
 from crnet_tf.annotations.coco_content import CROWDS, read_content
-from crnet_tf.annotations.coco_masks import pycocotools_mask
+from crnet_tf.annotations.coco_masks import pycocotools_mask, run_lengths
 from crnet_tf.annotations.coco_objects import Beyond, Unusable, usable
 from crnet_tf.annotations.listing import (
     Listing,
@@ -19,6 +22,7 @@ from crnet_tf.annotations.listing import (
     second_of_name,
 )
 from crnet_tf.annotations.tally import Tally
+from crnet_tf.common import files
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.folders import some_files
 from crnet_tf.common.progress import with_progress
@@ -59,9 +63,9 @@ def list_photos(
         raise FileNotFoundError(f"--images: expected a folder of photos, received {images}.")
     tally = Tally()
     content = read_content(annotations, crowds, background, tally)
-    files, problems = _files(content, annotations, images, tally)
+    named, problems = _files(content, annotations, images, tally)
     drawn = {}
-    for name, (image_id, path) in with_progress(files.items(), "photos listed", len(files)):
+    for name, (image_id, path) in with_progress(named.items(), "photos listed", len(named)):
         try:
             found = _drawn(path, content.images[image_id], content.objects[image_id], tally)
         except (OSError, InputError) as error:
@@ -155,7 +159,7 @@ def _check_classes(content, drawn, problems, annotations, tally):
 
 def _files(content, annotations, images, tally):
     """{photo name: (image id, file)} of the photos with objects, and problems with others."""
-    files, problems, known = {}, [], finding.known_files(images)
+    named, problems, known = {}, [], finding.known_files(images)
     for image_id, (file_name, _, _) in content.images.items():
         if image_id not in content.objects:
             continue
@@ -174,7 +178,56 @@ def _files(content, annotations, images, tally):
         name = pathlib.PurePosixPath(file_name).with_suffix("").as_posix()
         if path != images / file_name:
             name = photo_name(path, images)
-        first_id, first = files.setdefault(name, (image_id, path))
+        first_id, first = named.setdefault(name, (image_id, path))
         if first_id != image_id:
             problems.append(second_of_name(path, first))
-    return files, problems
+    return named, problems
+
+
+# === Written ===
+
+
+class Writer:
+    """Writes `coco.json`: all photos, by their names below their folder, and their objects,
+    each with a score."""
+
+    def __init__(self, out: pathlib.Path, shapes: str):
+        self.place, self.as_masks = out / "coco.json", shapes == "masks"
+        self.photos, self.sizes, self.annotations, self.class_names = [], [], [], ()
+
+    def add(self, answer: PhotoAnswer) -> None:
+        """Keeps the objects of a photo; it is listed where it has none, too."""
+        self.photos.append(answer.path)
+        self.sizes.append(answer.mask.shape)
+        self.class_names = answer.class_names
+        self.annotations += map(self._annotation, answer.objects)
+
+    def finish(self) -> None:
+        """Writes the file."""
+        _, names = names_below_one_folder(self.photos)
+        named = enumerate(zip(names, self.sizes, strict=True), 1)
+        content = {
+            "images": [
+                {"id": i, "file_name": name, "height": height, "width": width}
+                for i, (name, (height, width)) in named
+            ],
+            "categories": [{"id": i, "name": n} for i, n in enumerate(self.class_names, 1)],
+            "annotations": [{"id": i, **one} for i, one in enumerate(self.annotations, 1)],
+        }
+        files.write_text(self.place, json.dumps(content, ensure_ascii=False))
+
+    def _annotation(self, one):
+        left, top, right, bottom = one.box
+        return {
+            "image_id": len(self.photos),
+            "category_id": one.class_id,
+            "segmentation": run_lengths(one.mask) if self.as_masks else _flat_polygons(one),
+            "area": int(np.count_nonzero(one.inside)),
+            "bbox": [left, top, right - left, bottom - top],
+            "iscrowd": 0,
+            "score": round(one.probability, 4),
+        }
+
+
+def _flat_polygons(one):
+    return [[*itertools.chain.from_iterable(ring)] for ring in one.joined_polygons()]

@@ -132,3 +132,24 @@ def _unpacked_counts(packed):
             counts.append(value + counts[-2] if len(counts) > 2 else value)
             value = shift = 0
     return counts
+
+
+def run_lengths(mask: np.ndarray) -> dict:
+    """The segmentation {"size": [H, W], "counts": packed text} of a mask bool [H,W]."""
+    pixels = np.pad(mask.T.ravel(), (1, 0))  # background is counted first, maybe none
+    turns = np.flatnonzero(pixels[1:] != pixels[:-1])
+    counts = np.diff([0, *turns, mask.size]).tolist()
+    return {"size": list(mask.shape), "counts": _packed_counts(counts)}
+
+
+def _packed_counts(counts):
+    """What `_unpacked_counts` reads, as text."""
+    packed = bytearray()
+    for number, count in enumerate(counts):
+        value = count - counts[number - 2] if number > 2 else count
+        more = True
+        while more:
+            bits, value = value & 31, value >> 5
+            more = value != (-1 if bits & 16 else 0)
+            packed.append(48 + (bits | 32 * more))
+    return packed.decode()

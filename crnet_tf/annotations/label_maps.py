@@ -11,12 +11,14 @@ are given.
 
 import csv
 import functools
+import io
 import json
 import pathlib
 from typing import NamedTuple
 
 import numpy as np
 
+from crnet_tf.annotations.answers import PhotoAnswer
 from crnet_tf.annotations.listing import (
     LABEL_SUFFIXES,
     PHOTO_SUFFIXES,
@@ -26,11 +28,12 @@ from crnet_tf.annotations.listing import (
     files_by_name,
     match_labels,
 )
+from crnet_tf.common import files
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.folders import some_files
 from crnet_tf.common.progress import with_progress
 from crnet_tf.common.threads import futures_of
-from crnet_tf.images import label_files
+from crnet_tf.images import label_files, png_files
 from crnet_tf.images.label_pictures import colour_keys
 from crnet_tf.images.mask_values import VOID, label_value
 
@@ -244,3 +247,31 @@ def _read(pair, table):
             "them to the table, or export the map without smoothing and compression."
         )
     return {name for name, key in table.keys.items() if key in present}, runs, colours
+
+
+class Writer:
+    """Writes `voc/SegmentationClass/NAME.png`, label maps in VOC's colours, and their table
+    `voc/classes.csv`."""
+
+    def __init__(self, out: pathlib.Path, shapes: str):
+        self.out, self.class_names = out / "voc", ()
+
+    def add(self, answer: PhotoAnswer) -> None:
+        """Writes the map of a photo. Raises InputError for more than 254 classes."""
+        self.class_names = answer.class_names
+        if len(self.class_names) >= VOID:
+            raise InputError(
+                f"voc: expected at most {VOID - 1} classes, which label maps have values for, "
+                f"received {len(self.class_names)}. Choose another format."
+            )
+        folder = self.out / "SegmentationClass"
+        files.make_folder(folder)
+        palette = png_files.voc_palette()
+        png_files.write_label(folder / f"{answer.name}.png", answer.mask, palette)
+
+    def finish(self) -> None:
+        """Writes the table."""
+        rows = [("name", "id"), *((name, i) for i, name in enumerate(self.class_names, 1))]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(rows)
+        files.write_text(self.out / "classes.csv", text.getvalue())

@@ -5,12 +5,16 @@ kinds (point, line, linestrip ...) are left out and counted, as are shapes witho
 photos without a JSON file. The label `_background_` is background, `__ignore__` counts nowhere.
 """
 
+import base64
 import collections
+import json
+import os
 import pathlib
 
 import numpy as np
 
 from crnet_tf.annotations import finding
+from crnet_tf.annotations.answers import PhotoAnswer
 from crnet_tf.annotations.labelme_shapes import (
     FEWEST_POINTS,
     check_shape,
@@ -30,14 +34,18 @@ from crnet_tf.annotations.listing import (
     read_json,
     text_in,
 )
+from crnet_tf.annotations.outlines import PIXELS
 from crnet_tf.annotations.tally import Tally
+from crnet_tf.common import files
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.folders import some_files
 from crnet_tf.images.label_files import check_size
 from crnet_tf.images.mask_values import VOID, label_value
 from crnet_tf.images.opening import Embedded
 from crnet_tf.images.orientation import upright_size
+from crnet_tf.images.png_files import encode_label
 
+VERSION = "5.5.0"  # of Labelme, whose files ours are like
 SPECIAL = {"_background_": 0, "__ignore__": VOID}
 
 
@@ -186,3 +194,63 @@ def _photo_of(path, named, embedded, tally):
 
 def _whole(photo):
     return photo if isinstance(photo, Embedded) else photo.resolve()
+
+
+# === Written ===
+
+
+class Writer:
+    """Writes `labelme/NAME.json` of each photo, with its path from there.
+
+    Labelme shows a photo upright, as EXIF turns it, and paints what a polygon touches.
+    """
+
+    def __init__(self, out: pathlib.Path, shapes: str):
+        self.folder, self.as_masks = out / "labelme", shapes == "masks"
+
+    def add(self, answer: PhotoAnswer) -> None:
+        """Writes the file of a photo; the polygons of an object share their group_id."""
+        files.make_folder(self.folder)
+        place = self.folder / f"{answer.name}.json"
+        height, width = answer.mask.shape
+        drawn = _mask_shapes if self.as_masks else _polygon_shapes
+        content = {
+            "version": VERSION,
+            "flags": {},
+            "shapes": [
+                _entry(one, group, *shape)
+                for group, one in enumerate(answer.objects, 1)
+                for shape in drawn(one)
+            ],
+            "imagePath": pathlib.Path(os.path.relpath(answer.path, self.folder)).as_posix(),
+            "imageData": None,
+            "imageHeight": height,
+            "imageWidth": width,
+        }
+        files.write_text(place, json.dumps(content, ensure_ascii=False, indent=1))
+
+    def finish(self) -> None:
+        """All is written already."""
+
+
+def _entry(one, group, kind, points, mask=None):
+    return {
+        "label": one.class_name,
+        "points": points,
+        "group_id": group,
+        "description": "",
+        "shape_type": kind,
+        "flags": {},
+        "mask": mask,
+        "score": round(one.probability, 4),
+    }
+
+
+def _polygon_shapes(one):
+    return [("polygon", points) for points in one.joined_polygons(PIXELS)]
+
+
+def _mask_shapes(one):
+    left, top, right, bottom = one.box
+    mask = base64.b64encode(encode_label(one.inside.astype(np.uint8))).decode()
+    return [("mask", [[left, top], [right - 1, bottom - 1]], mask)]

@@ -8,40 +8,16 @@ import functools
 import io
 import os
 import pathlib
-from typing import NamedTuple
+from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
 
+from crnet_tf.annotations import writing
+from crnet_tf.annotations.answers import Instance, PhotoAnswer, objects
 from crnet_tf.common import files
 from crnet_tf.images import drawing, output_files, png_files
 from crnet_tf.images.labelled import LabelledPhoto
-
-
-class Instance(NamedTuple):
-    """A connected piece of a mask.
-
-    Attributes:
-        class_name: what it is.
-        mask: bool [H,W], of the photo's size.
-        box: (left, top, right, bottom) px; right and bottom are the first outside of it.
-        probability: mean over its pixels.
-    """
-
-    class_name: str
-    mask: np.ndarray
-    box: tuple[int, int, int, int]
-    probability: float
-
-    def polygons(self) -> list[np.ndarray]:
-        """Its outlines, float [n,2] of (x, y) px, first the outer one: (0, 0) is the photo's
-        corner, and a pixel one wide. Holes are outlines of their own."""
-        from contourpy import contour_generator  # slow, and few ask for it
-
-        padded = np.pad(self.mask.astype(float), 1)
-        lines = contour_generator(z=padded).lines(0.5)
-        found = [np.clip(line - 0.5, 0, self.mask.shape[::-1]) for line in lines]
-        return sorted(found, key=lambda line: -np.ptp(line, axis=0).prod())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,20 +66,7 @@ class Found:
     @functools.cached_property
     def instances(self) -> list[Instance]:
         """The connected pieces of the mask, of each class the largest first."""
-        import scipy.ndimage  # slow, and few ask for it
-
-        found = []
-        for number, (name, probability) in enumerate(
-            zip(self.class_names, self.probabilities, strict=True), 1
-        ):
-            pieces, _ = scipy.ndimage.label(self.mask == number, np.ones((3, 3)))
-            own = []
-            for piece, (rows, columns) in enumerate(scipy.ndimage.find_objects(pieces), 1):
-                mask = pieces == piece
-                box = columns.start, rows.start, columns.stop, rows.stop
-                own.append(Instance(name, mask, box, float(probability[mask].mean())))
-            found += sorted(own, key=lambda one: -one.mask.sum())
-        return found
+        return objects(self.mask, self.probabilities, self.class_names)
 
     def polygons(self) -> list[list[np.ndarray]]:
         """`Instance.polygons` of each of `instances`."""
@@ -116,24 +79,30 @@ class Found:
         palette = png_files.voc_palette()
         return Image.fromarray(drawing.overlay_classes(self.photo.image, self.mask, palette))
 
-    def save(self, folder: str | os.PathLike) -> None:
-        """Writes `NAME_mask.png`, `NAME_probability.png` and `NAME_overlay.png`, as `predict`
-        does; of several classes a label map `NAME_classes.png`, its overlay and its legend."""
-        out = pathlib.Path(folder)
-        files.make_folder(out)
-        self.write(output_files.Results(out), pathlib.Path(self.photo.name))
+    def save(self, folder: str | os.PathLike, formats: str = "png", **options) -> None:
+        """Writes the answer into a folder, as `predict --format` does; `save_all` writes those
+        of several photos.
 
-    def write(
-        self, written: output_files.Results, path: pathlib.Path, name: str | None = None
-    ) -> None:
-        """The files of a photo `path`, called `name`, and its row of the table."""
-        name, image = name or path.stem, self.photo.image
-        if len(self.class_names) == 1:
-            probability = np.uint8(np.round(255 * self.probability))
-            written.add_mask(path, name, image, self.mask, probability, self.presence)
-        else:
-            names = list(self.class_names)
-            written.add_classes(path, name, image, self.mask, self.presences, names)
+        Args:
+            formats, options: of `save_all`.
+        """
+        out, path = pathlib.Path(folder), pathlib.Path(self.photo.name)
+        files.make_folder(out)
+        written = writing.Results(out, formats.split(","), **options)
+        written.add(self.answer(path, path.stem))
+        written.finish()
+
+    def answer(self, path: pathlib.Path, name: str) -> PhotoAnswer:
+        """What formats write of it, as the file `path`, in files called `name`."""
+        return PhotoAnswer(
+            path,
+            name,
+            self.photo.image,
+            self.mask,
+            self.probabilities,
+            self.presences,
+            self.class_names,
+        )
 
     def __repr__(self):
         shares = [f"{np.mean(self.mask == n):.1%}" for n in range(1, len(self.class_names) + 1)]
@@ -145,3 +114,27 @@ class Found:
         png = io.BytesIO()
         self.overlay().save(png, "PNG")
         return png.getvalue()
+
+
+def save_all(
+    answers: Iterable[Found], folder: str | os.PathLike, formats: str = "png", **options
+) -> None:
+    """Writes what was found in photos into a folder, as `predict --format` does.
+
+        save_all(segmenter.predict("photos/"), "found", "coco,labelme", instances=True)
+
+    Args:
+        answers: of `Segmenter.predict`; they may come one by one.
+        formats: one or several of `writing.FORMATS`, with commas.
+        options: `shapes` and `instances`, of `writing.Results`.
+
+    Raises:
+        InputError: a format or option that there is not.
+    """
+    taken = set()
+    with writing.results(
+        pathlib.Path(folder), formats=formats.split(","), **options
+    ) as written:
+        for found in answers:
+            path = pathlib.Path(found.photo.name)
+            written.add(found.answer(path, output_files.unused_name(path, taken)))

@@ -5,14 +5,16 @@
 
 asks over gRPC; --server=http://localhost:8501 over REST. A taught model takes no supports.
 Writes what `crnet_tf.predict` writes, `panel.png` aside: for each photo `NAME_mask.png`,
-`NAME_probability.png` and `NAME_overlay.png`, and `photos.csv`. The supports are sent and
-encoded once. --status and --metadata ask what the server has.
+`NAME_probability.png` and `NAME_overlay.png`, and `photos.csv`; or, by --format, files of
+other tools. The supports are sent and encoded once. --status and --metadata ask what the
+server has.
 """
 
 import json
 
 from absl import flags
 
+from crnet_tf.annotations import writing
 from crnet_tf.common import cli
 from crnet_tf.images import mask_files
 from export.client.target import Target
@@ -36,6 +38,7 @@ def define_flags():
     mask_files.define_colour_flag()
     text("query", None, "Photo, or folder of photos, to segment.")
     text("out", None, "Folder for the results.")
+    writing.define_flags()
     number("concurrency", 4, "Requests under way at a time.", 1)
     flags.DEFINE_float("deadline", 60, "Seconds for an answer, retries included.", 0.001)
     number("attempts", 5, "How often an overloaded or absent server is asked.", 1)

@@ -2,6 +2,10 @@
 
 import pathlib
 
+import numpy as np
+
+from crnet_tf.annotations import writing
+from crnet_tf.annotations.answers import PhotoAnswer
 from crnet_tf.common.errors import InputError
 from crnet_tf.images import mask_files, output_files, photo_folder, photos, png_files
 from crnet_tf.images.labelled import read_labelled
@@ -16,6 +20,7 @@ def segment_folder(
     queries: list[pathlib.Path],
     out: pathlib.Path,
     concurrency: int = 4,
+    **options,
 ) -> list[str]:
     """Writes what the model finds in every photo into `out`.
 
@@ -23,6 +28,7 @@ def segment_folder(
         queries: files; in a list of several, one that is no photo, or that the server refuses
             as a photo, is skipped.
         concurrency: requests under way at a time, of one photo each.
+        options: of `writing.Results`: formats and what they hold.
 
     Returns:
         Why files were skipped, one line each.
@@ -42,18 +48,24 @@ def segment_folder(
         return photos.read_photo(path), answer
 
     skipped, names = [], []
-    with output_files.results(out) as written:
+    with writing.results(out, **options) as written:
         photos_answered = photo_folder.each_photo(queries, ask, skipped, concurrency)
         for path, name, (image, answer) in photos_answered:
-            if len(answer.presence) == 1:
-                written.add_mask(
-                    path, name, image, answer.mask, answer.probability[0], answer.presence[0]
+            names = names or class_names(segmenter, len(answer.presence))
+            probabilities = answer.probability / np.float32(255)
+            written.add(
+                PhotoAnswer(
+                    path, name, image, answer.mask, probabilities, answer.presence, names
                 )
-                continue
-            numbered = [f"class {n}" for n in range(1, len(answer.presence) + 1)]
-            names = names or segmenter.class_names() or numbered
-            written.add_classes(path, name, image, answer.mask, answer.presence, names)
+            )
     return skipped
+
+
+def class_names(segmenter: RemoteSegmenter, count: int) -> list[str]:
+    """Names of so many classes: what the model calls them, or else numbers."""
+    if count == 1:
+        return segmenter.class_names() or ["object"]
+    return segmenter.class_names() or [f"class {n}" for n in range(1, count + 1)]
 
 
 def upright_file(path: photos.PathLike) -> bytes:
@@ -72,6 +84,7 @@ def run(args, server: Server, target: Target) -> None:
             f"--query={args.query or ''}, --out={args.out or ''}, {len(args.support_mask)} and "
             f"{len(args.support)} files. Without photos: --status or --metadata."
         )
+    written_as = writing.chosen(args)
     out, queries = pathlib.Path(args.out), photo_folder.query_paths(args.query)
     output_files.check_apart(out, args.query, *args.support, *args.support_mask)
     pairs = zip(args.support, args.support_mask, strict=True)
@@ -79,7 +92,7 @@ def run(args, server: Server, target: Target) -> None:
     masks = [read_labelled(*pair, args.class_id, colour).mask for pair in pairs]
     contents = list(map(upright_file, args.support))
     segmenter = RemoteSegmenter(server, target, contents, masks)
-    skipped = segment_folder(segmenter, queries, out, args.concurrency)
+    skipped = segment_folder(segmenter, queries, out, args.concurrency, **written_as)
     for reason in skipped:
         print(f"Skipped {reason}")
     print(

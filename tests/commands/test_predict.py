@@ -183,6 +183,21 @@ def test_classes_are_told_apart(folder, colours):
     assert tuple(overlay[35, 22]) != RED
 
 
+def test_answers_are_written_in_the_formats_that_are_asked_for(folder, colours):
+    """All classes in one file; formats themselves: tests/annotations/test_writing.py."""
+    asked = "--format=coco,voc", "--instances", "--shapes=masks", "--support_class=fire,water"
+    command(folder, *asked, supports=("red", "blue"))
+    out = folder / "out"
+    assert {path.name for path in out.iterdir()} == {"coco.json", "voc", "photos.csv"}
+    content = json.loads((out / "coco.json").read_text())
+    names = {image["id"]: image["file_name"] for image in content["images"]}
+    found = {(names[a["image_id"]], a["category_id"]) for a in content["annotations"]}
+    assert found == {("a.jpg", 1), ("a.png", 2), ("b.png", 1)}
+    _, mask = photo(RED, 70, 45)
+    label = label_files.read_label(out / "voc" / "SegmentationClass" / "b.png")
+    np.testing.assert_array_equal(label, mask)
+
+
 def test_each_support_needs_its_class(folder, colours):
     with pytest.raises(ValueError, match="as many --support_class.*received 1 and 2"):
         command(folder, "--support_class=fire", supports=("red", "blue"))
@@ -205,6 +220,7 @@ def test_threshold_moves_the_mask(folder, colours):
         (["--support=a.png,b.png"], "as many --support_mask as --support, received 1 and 2"),
         (["--support=missing.png"], "missing.png"),
         (["--support_mask=missing.png"], "missing.png"),
+        (["--format=cocoa"], "--format: expected one or several of png.*'cocoa'"),
         (["--test_scales=none"], "test_scales: expected numbers .* received 'none'"),
     ],
 )

@@ -19,8 +19,10 @@ from helpers.serving_double import Refused, Served
 from PIL import Image
 
 from crnet_tf import predict
+from crnet_tf.annotations import writing
+from crnet_tf.annotations.answers import PhotoAnswer
 from crnet_tf.common.cli import MISTAKES
-from crnet_tf.images import label_files, output_files, photos
+from crnet_tf.images import label_files, photos
 from crnet_tf.images.png_files import encode_png, write_png
 from export.client import __main__, errors, over_rest
 from export.client.errors import TOO_LARGE, RemoteError
@@ -159,10 +161,10 @@ def test_photos_are_sent_upright_and_large_files_are_compressed_fast(folder):
     np.testing.assert_array_equal(Image.open(io.BytesIO(content)), photos.read_photo(turned))
     assert deflated_fast(content)
     image, mask = photo(5).image, (photo(5).mask == 1).astype(np.uint8)
-    with output_files.results(folder) as written:
-        written.add_mask(wide, "a", image, mask, image[..., 0], 0.5)
-        written.add_classes(wide, "b", image, mask, [0.5], ["cup"])
-    for name in ("a_overlay", "a_probability", "b_overlay"):
+    sure = np.float32(mask)[None]
+    with writing.results(folder) as written:
+        written.add(PhotoAnswer(wide, "a", image, mask, sure, [0.5], ["cup"]))
+    for name in ("a_overlay", "a_probability"):
         assert deflated_fast((folder / f"{name}.png").read_bytes())
 
 
@@ -173,8 +175,10 @@ def deflated_fast(content):
 
 def test_a_taught_model_needs_no_supports(folder, over, taught):
     with over(taught) as (address, _):
-        run(folder, address, "--model=things")
+        run(folder, address, "--model=things", "--format=png,coco")
     found = folder / "found"
+    categories = json.loads((found / "coco.json").read_text())["categories"]
+    assert categories == [{"id": 1, "name": "cup"}, {"id": 2, "name": "mug"}]
     assert json.loads((found / "classes.json").read_text()) == {"1": "cup", "2": "mug"}
     rows = table(found)
     assert rows[0] == ["photo", "presence of cup", "presence of mug"]

@@ -14,7 +14,7 @@ from crnet_tf import Segmenter
 from crnet_tf.common.errors import InputError
 from crnet_tf.fewshot import engine
 from crnet_tf.fewshot.answers import decided
-from crnet_tf.fewshot.found import Found
+from crnet_tf.fewshot.found import Found, save_all
 from crnet_tf.images import photos
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.png_files import write_png
@@ -352,6 +352,15 @@ def test_a_result_is_saved_as_predict_saves_it(found, segmenter, tmp_path):
     np.testing.assert_array_equal(mask, 255 * single.mask)
     overlay = photos.read_photo(tmp_path / "single" / "photo_overlay.png")
     np.testing.assert_array_equal(overlay, np.asarray(single.overlay()))
+
+
+def test_results_of_one_name_are_saved_as_several(found, tmp_path):
+    save_all(iter([found, found, found]), tmp_path, "labelme,voc")
+    names = {path.name for path in (tmp_path / "labelme").iterdir()}
+    assert names == {"desk.json", "desk.jpg.json", "desk.jpg-2.json"}
+    found.save(tmp_path / "one", "coco", instances=True)
+    content = json.loads((tmp_path / "one" / "coco.json").read_text())
+    assert len(content["annotations"]) == 3 and content["images"][0]["file_name"] == "desk.png"
 
 
 def test_a_segmenter_says_what_it_has_learnt(network, segmenter):

@@ -1,11 +1,9 @@
 """Photos of a folder: names of results, order, what is left out, and how many at a time."""
 
-import json
 import os
 import pathlib
 import threading
 
-import numpy as np
 import pytest
 
 from crnet_tf.common import files
@@ -62,15 +60,6 @@ def test_what_cannot_be_read_is_left_out_and_other_errors_end_it():
         for _, _, result in photo_folder.each_photo(PATHS, work, skipped, 2):
             found.append(result)
     assert found == ["0", "1", "3"] and skipped == ["2.png: no photo"]
-
-
-def test_a_legend_can_be_read_by_people(tmp_path):
-    image = np.zeros((2, 3, 3), np.uint8)
-    with output_files.results(tmp_path) as written:
-        names = ["Kätzchen", "Hund"]
-        written.add_classes(PATHS[0], "0", image, image[..., 0], [0.5, 0.25], names)
-    text = (tmp_path / "classes.json").read_text(encoding="utf-8")
-    assert '"1": "Kätzchen"' in text and json.loads(text)["2"] == "Hund"
 
 
 def test_very_long_names_leave_room_for_what_is_put_behind_them():
