@@ -13,6 +13,8 @@ DEMO_VOC     := $(DEMO_DATA)/VOC
 DEMO_CLASS   := 6
 DEMO_SUPPORT := demo_val_0005
 DEMO_QUERIES := demo_val_0025 demo_val_0045 demo_val_0065 demo_val_0085
+# Things in the photos of examples/, to be found by the model that comes along.
+DEMO_THINGS  := cat cup
 
 # Silences TensorFlow's start-up notes; warnings and errors stay.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -23,10 +25,14 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(READY)  ## build the demo set, train on it, evaluate, predict (8 to 21 minutes)
+demo: $(READY)  ## find things in photographs; then draw a data set, train, evaluate, predict
+	for thing in $(DEMO_THINGS); do \
+	  $(RUN) -m crnet_tf.predict --support=examples/$$thing.jpg \
+	    --support_mask=examples/$${thing}_mask.png --query=examples/photos \
+	    --out=$(DEMO_RUN)/$$thing || exit 1; done
 	$(RUN) -m pipelines.build_demo --out=$(DEMO_DATA)
 	$(RUN) -m crnet_tf.train --fold=$(DEMO_FOLD) --out=$(DEMO_RUN)
-	$(RUN) -m crnet_tf.evaluate --checkpoint=$(DEMO_RUN)/best.keras \
+	$(RUN) -m crnet_tf.evaluate --checkpoint=$(DEMO_RUN)/best.keras --episodes=300 \
 	  --records=$(DEMO_DATA)/records --out=$(DEMO_RUN)/evaluation
 	@mkdir -p $(DEMO_RUN)/queries
 	cp $(foreach photo,$(DEMO_QUERIES),$(DEMO_VOC)/JPEGImages/$(photo).jpg) $(DEMO_RUN)/queries
@@ -39,9 +45,10 @@ demo: $(READY)  ## build the demo set, train on it, evaluate, predict (8 to 21 m
 	@echo
 	@cat $(DEMO_RUN)/evaluation/scores.md
 	@echo
-	@echo "  picture panel  $(DEMO_RUN)/predictions/panel.png"
-	@echo "  page of scores $(DEMO_RUN)/evaluation/report.html"
-	@echo "  TensorBoard    $(VENV)/bin/tensorboard --logdir=$(DEMO_RUN)/logs"
+	@echo "  found in photographs $(foreach thing,$(DEMO_THINGS),$(DEMO_RUN)/$(thing)/panel.png)"
+	@echo "  found in drawings    $(DEMO_RUN)/predictions/panel.png"
+	@echo "  page of scores       $(DEMO_RUN)/evaluation/report.html"
+	@echo "  TensorBoard          $(VENV)/bin/tensorboard --logdir=$(DEMO_RUN)/logs"
 
 test: $(READY)  ## run the tests but the slow ones
 	$(RUN) -m pytest -n auto --dist=loadfile -m "not slow"

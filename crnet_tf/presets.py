@@ -46,8 +46,8 @@ PRESETS = {
         "schedule": "cosine",
         "warmup_steps": 50,
         "batch_size": 8,
-        "steps": 2000,
-        "steps_per_epoch": 200,
+        "steps": 500,
+        "steps_per_epoch": 100,
     },
 }
 

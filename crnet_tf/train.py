@@ -24,8 +24,8 @@ DEMO_DIR = pathlib.Path("data/demo")
 DEMO_NOTICE = (
     "No --records given: training on the embedded procedural demo set, not on PASCAL-5i. "
     "For PASCAL-5i build the records first and give them:\n"
-    "  python -m pipelines.build_voc --voc_dir=VOCdevkit/VOC2012 --out=records/voc\n"
-    "  python -m crnet_tf.train --fold=1 --records=records/voc"
+    "  crnet build voc --voc_dir=VOCdevkit/VOC2012 --out=records/voc\n"
+    "  crnet train --fold=1 --records=records/voc"
 )
 
 

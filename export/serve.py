@@ -35,7 +35,7 @@ def main():
     except ModuleNotFoundError as missing:
         raise BlockedError(
             f"expected the packages of the server, received none ({missing}). "
-            "Install the extra: pip install -e '.[serve]'"
+            "Install the extra: pip install 'crnet-tf[serve]'"
         ) from None
     args = flags.FLAGS
     listener = starting.bound_socket(args.host, args.port)

@@ -36,7 +36,7 @@ def pycocotools_mask() -> types.ModuleType:
     except ImportError as error:
         raise BlockedError(
             "COCO's format: expected the package pycocotools, which draws its polygons, "
-            "received none. Install it: pip install -e '.[coco]' (or pip install pycocotools)."
+            "received none. Install it: pip install 'crnet-tf[coco]'."
         ) from error
     return mask
 

@@ -30,7 +30,7 @@ def complaint(command: str, environment: dict[str, str] | None = None) -> str:
     if backend == "jax" and importlib.util.find_spec("jax") is None:
         return (
             f"{where}: expected the package of the back end, received jax, which is not "
-            "installed. Install it: pip install -e '.[jax]'."
+            "installed. Install it: pip install 'crnet-tf[jax]'."
         )
     order = settings.get("image_data_format", "channels_last")
     if order != "channels_last":

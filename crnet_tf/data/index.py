@@ -149,7 +149,7 @@ def load_index(directory) -> Index:
         raise FileNotFoundError(
             f"No {INDEX_NAME} in {str(directory)!r}: expected a folder of records, received "
             f"{'another folder' if directory.exists() else 'nothing: it is not there'}. Build "
-            "records first: python -m pipelines.build_voc --voc_dir=VOCdevkit/VOC2012 "
+            "records first: crnet build voc --voc_dir=VOCdevkit/VOC2012 "
             f"--out={place} (of your own photos: pipelines.build_folder)."
         )
     text = path.read_bytes()

@@ -54,7 +54,7 @@ def damaged(source: object, received: str) -> InputError:
     """What is raised where records in `source`, a file or a folder, are not whole."""
     return InputError(
         f"{source}: expected whole records, received {received}. Copy them again, or build "
-        "them again; python -m pipelines.verify names every damaged file."
+        "them again; crnet verify names every damaged file."
     )
 
 

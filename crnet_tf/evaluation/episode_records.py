@@ -130,7 +130,7 @@ def _shot_and_size(path):
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(
             f"{path}: expected a TFRecord of episodes, received nothing. Build it with "
-            "python -m pipelines.build_episodes --tfrecords."
+            "crnet build episodes --tfrecords."
         )
     for record in itertools.islice(records.stored([str(path)]), 1):
         feature = tf.train.Example.FromString(record).features.feature
@@ -139,7 +139,7 @@ def _shot_and_size(path):
             return len(feature["support/id"].bytes_list.value), size
     raise InputError(
         f"{path}: expected a TFRecord of episodes, received none in it. Build it with "
-        "python -m pipelines.build_episodes --tfrecords."
+        "crnet build episodes --tfrecords."
     )
 
 

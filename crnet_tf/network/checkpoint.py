@@ -30,7 +30,7 @@ def _instead_of(path):
         return "That is a folder without one. Check the path."
     return (
         f"Check the path, give {START} (the model that comes with CRNet-TF), or train one: "
-        "python -m crnet_tf.train --fold=1"
+        "crnet train --fold=1"
     )
 
 

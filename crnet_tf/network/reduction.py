@@ -146,7 +146,7 @@ def load(encoder: keras.Model, path: str | os.PathLike) -> None:
     """
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(
-            f"reduction: no file {str(path)!r}. Make it with python -m crnet_tf.reduce, or "
+            f"reduction: no file {str(path)!r}. Make it with crnet reduce, or "
             "leave the flag out."
         )
     try:

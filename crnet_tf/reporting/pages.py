@@ -95,7 +95,7 @@ def read_evaluation(folder: pathlib.Path) -> dict:
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: expected an evaluation, received nothing: there is no such file. Make "
-            f"one: python -m crnet_tf.evaluate --checkpoint=... --out={folder}"
+            f"one: crnet evaluate --checkpoint=... --out={folder}"
         )
     evaluation = _object(path.read_bytes(), path)
     missing = [key for key in WANTED if key not in evaluation]

@@ -24,7 +24,7 @@ def package(name: str):
     except ImportError as error:
         raise BlockedError(
             f"ONNX: expected the package {name}, received none ({error}). Install the extra: "
-            "pip install -e '.[onnx]'"
+            "pip install 'crnet-tf[onnx]'"
         ) from error
 
 

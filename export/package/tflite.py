@@ -35,7 +35,7 @@ def interpreter():
     except ImportError as error:
         raise BlockedError(
             "TFLite: expected the package ai-edge-litert, which runs the files to compare "
-            f"them, received none ({error}). Install the extra: pip install -e '.[tflite]'"
+            f"them, received none ({error}). Install the extra: pip install 'crnet-tf[tflite]'"
         ) from error
     return Interpreter
 

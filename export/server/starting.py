@@ -64,7 +64,7 @@ def _check_folder(path, model, version):
         )
     raise FileNotFoundError(
         f"--model: expected a folder with a version in it, such as {path}/{version or 1}, "
-        f"received none. Write one: python -m export.saved_model --out={path}"
+        f"received none. Write one: crnet export saved-model --out={path}"
     )
 
 

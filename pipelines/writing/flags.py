@@ -67,6 +67,6 @@ def _beam_writer():
     except ModuleNotFoundError as error:
         raise BlockedError(
             f"--runner: expected Apache Beam, received no module {error.name!r}. Install it "
-            "with pip install -e '.[beam]', or leave --runner out."
+            "with pip install 'crnet-tf[beam]', or leave --runner out."
         ) from error
     return beam_writer

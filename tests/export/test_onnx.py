@@ -70,6 +70,6 @@ def test_a_taught_class_by_the_command(checkpoint, network, tmp_path, capsys):
 @pytest.mark.parametrize("name", ["tf2onnx", "onnxruntime"])
 def test_a_missing_package_is_named(checkpoint, tmp_path, monkeypatch, name):
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(RuntimeError, match=rf"package {name}.*pip install -e '\.\[onnx\]'"):
+    with pytest.raises(RuntimeError, match=rf"package {name}.*pip install 'crnet-tf\[onnx\]'"):
         commands.run(onnx_command, f"--checkpoint={checkpoint}", f"--out={tmp_path / 'out'}")
     assert not (tmp_path / "out").exists()

@@ -626,7 +626,7 @@ def test_without_its_packages_the_command_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)  # importing it fails
     monkeypatch.delitem(sys.modules, "export.server.starting")
     monkeypatch.delattr("export.server.starting")
-    with pytest.raises(BlockedError, match=r"pip install -e '\.\[serve\]'"):
+    with pytest.raises(BlockedError, match=r"pip install 'crnet-tf\[serve\]'"):
         commands.run(serve, "--model=models/crnet")
 
 

@@ -241,7 +241,7 @@ def test_a_mask_may_differ_where_rounding_reaches_the_threshold(kind, gap, good)
 
 def test_a_missing_runtime_is_named(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
-    with pytest.raises(RuntimeError, match=r"ai-edge-litert.*pip install -e '\.\[tflite\]'"):
+    with pytest.raises(RuntimeError, match=r"ai-edge-litert.*pip install 'crnet-tf\[tflite\]'"):
         commands.run(tflite_command, f"--checkpoint={checkpoint}", f"--out={tmp_path / 'out'}")
     assert not (tmp_path / "out").exists()
 

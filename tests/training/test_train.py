@@ -230,7 +230,7 @@ def test_without_records_the_demo_set_is_built_and_said(
     assert settings.backbone == "tiny" and index.directory == train.DEMO_DIR / "records"
     assert capsys.readouterr().out.startswith("No --records given: training on the embedded")
     notice = json.loads((tmp_path / "run" / "run.json").read_text())["notice"]
-    assert "pipelines.build_voc" in notice and "not on PASCAL-5i" in notice
+    assert "crnet build voc" in notice and "not on PASCAL-5i" in notice
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_damaged_records_are_a_mistake_that_says_where_to_look(records_dir, tmp_
     copy = shutil.copytree(records_dir, tmp_path / "records")
     for file in (copy / "train").glob("*.tfrecord"):
         file.write_bytes(file.read_bytes()[:-20])
-    message = "train.*: expected whole records, received .*python -m pipelines.verify"
+    message = "train.*: expected whole records, received .*crnet verify"
     with pytest.raises(ValueError, match=message) as error:
         run(train, f"--records={copy}", f"--out={tmp_path}/run", *SMALL, "--steps=2")
     assert isinstance(error.value, MISTAKES)

@@ -1,0 +1,49 @@
+"""The notebooks: what they do in Python runs; test_docs.py looks at their commands."""
+
+import json
+import pathlib
+
+import pytest
+from helpers.networks import eager  # noqa: F401
+
+from crnet_tf.fewshot import engine, segmenter
+
+ROOT = pathlib.Path(__file__).parents[1]
+NOTEBOOKS = ROOT / "docs" / "notebooks"
+MOST_BYTES = 500_000  # with pictures
+
+
+@pytest.fixture
+def in_their_folder(tmp_path, monkeypatch):
+    """The folder that notebooks run in, beside the examples, in a place for their files."""
+    folder = tmp_path / "docs" / "notebooks"
+    folder.mkdir(parents=True)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(folder)
+
+
+def code(name):
+    """The source of each cell of code."""
+    cells = json.loads((NOTEBOOKS / name).read_text("utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+
+
+def test_own_photos_runs(checkpoint, monkeypatch, in_their_folder):
+    """With a tiny network in the place of the one that comes along."""
+    for module in (engine, segmenter):
+        monkeypatch.setattr(module, "START", checkpoint)
+    names = {}
+    for cell in code("own_photos.ipynb"):
+        exec(cell, names)
+    assert names["found"].class_names == ("cat", "cup")
+    assert names["found"].mask.shape == names["found"].photo.image.shape[:2]
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.iterdir()), ids=lambda path: path.name)
+def test_a_notebook_is_small_and_was_run(path):
+    assert path.stat().st_size < MOST_BYTES
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    ran = [cell["execution_count"] for cell in cells if cell["cell_type"] == "code"]
+    assert ran == list(range(1, len(ran) + 1))
+    outputs = [one for cell in cells for one in cell.get("outputs", [])]
+    assert outputs and not any(one["output_type"] == "error" for one in outputs)
