@@ -63,7 +63,7 @@ lint: $(READY)  ## check the style
 	$(RUN) -m ruff check .
 
 clean:  ## remove what make has built; your own records and runs stay
-	rm -rf $(VENV) $(DEMO_DATA) $(DEMO_RUN) .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) $(DEMO_DATA) $(DEMO_RUN) .pytest_cache .ruff_cache .cache build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last: an interrupted installation is taken up again by the next call.
