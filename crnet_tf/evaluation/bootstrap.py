@@ -25,11 +25,6 @@ class Difference:
     low: float
     high: float
 
-    @property
-    def is_clear(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.low > 0 or self.high < 0
-
     def __str__(self):
         """In percent, with its interval."""
         said = (100 * value for value in (self.value, self.low, self.high))

@@ -48,11 +48,6 @@ def maps_against_itself(cells, cache, averages: dict, widths: list[int]):
     return _maps(cells, [*own, *joined], widths) * known
 
 
-def count_against_support(widths: list[int]) -> int:
-    """Channels of `maps_against_support`."""
-    return 4 * len(widths)
-
-
 def count_against_itself(widths: list[int]) -> int:
     """Channels of `maps_against_itself`."""
     return 8 * len(widths)

@@ -29,7 +29,7 @@ def test_maps_are_the_cosines_of_each_level_and_the_same_standardised():
         "background": np.float32([[[[0, 3, -1]]]]),
     }
     maps = np.array(similarity.maps_against_support(cells, averages, WIDTHS))
-    assert maps.shape == (1, 1, 3, similarity.count_against_support(WIDTHS))
+    assert maps.shape == (1, 1, 3, 4 * len(WIDTHS))
     cosines = np.float32([[1, 1, 0, -1], [0, -1, 1, 1], [0.6, 1, 0.8, -1]])
     np.testing.assert_allclose(maps[0, 0, :, :4], cosines, atol=1e-6)
     expected = (cosines - cosines.mean(0)) / (cosines.std(0) + similarity.FLOOR)
