@@ -9,11 +9,11 @@ import pytest
 from helpers.networks import photo, with_prototypes
 from PIL import Image
 
-from crnet_tf import Segmenter
+from crnet_tf import Segmenter, save_all
 from crnet_tf.common.errors import InputError
 from crnet_tf.fewshot import engine
 from crnet_tf.fewshot.answers import decided
-from crnet_tf.fewshot.found import Found, save_all
+from crnet_tf.fewshot.found import Found
 from crnet_tf.images import photos
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.png_files import write_png
