@@ -12,6 +12,7 @@ _HOMES = {
     "Segmenter": "crnet_tf.fewshot.segmenter",
     "build_crnet": "crnet_tf.network.model",
     "load_checkpoint": "crnet_tf.network.checkpoint",
+    "save_all": "crnet_tf.fewshot.found",
 }
 __all__ = [*_HOMES, "__version__"]
 __version__ = "0.1.0"

@@ -96,19 +96,21 @@ def objects(
     import scipy.ndimage  # slow, and few ask for it
 
     found = []
-    for class_id, (name, probability) in enumerate(
-        zip(class_names, probabilities, strict=True), 1
-    ):
-        pieces = (mask == class_id).astype(np.int8)
+    for class_id, around in enumerate(scipy.ndimage.find_objects(mask, len(class_names)), 1):
+        if around is None:  # not in the photo
+            continue
+        name, probability = class_names[class_id - 1], probabilities[class_id - 1][around]
+        pieces = (mask[around] == class_id).astype(np.int8)
         if connected:
             pieces, _ = scipy.ndimage.label(pieces, np.ones((3, 3)))
+        top, left = (side.start for side in around)
         own = []
         for piece, (rows, columns) in enumerate(scipy.ndimage.find_objects(pieces), 1):
             inside = pieces[rows, columns] == piece
-            box = columns.start, rows.start, columns.stop, rows.stop
+            box = left + columns.start, top + rows.start, left + columns.stop, top + rows.stop
             sure = float(probability[rows, columns][inside].mean())
             own.append(Instance(name, class_id, box, inside, mask.shape, sure))
-        found += sorted(own, key=lambda one: -one.inside.sum())
+        found += sorted(own, key=lambda one: -np.count_nonzero(one.inside))
     return found
 
 

@@ -10,11 +10,11 @@ import tensorflow as tf
 from helpers.networks import eager, photo, with_prototypes  # noqa: F401
 from PIL import Image
 
-from crnet_tf import Segmenter
+from crnet_tf import Segmenter, save_all
 from crnet_tf.common.errors import InputError
 from crnet_tf.fewshot import engine
 from crnet_tf.fewshot.answers import decided
-from crnet_tf.fewshot.found import Found, save_all
+from crnet_tf.fewshot.found import Found
 from crnet_tf.images import photos
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.png_files import write_png
