@@ -135,14 +135,14 @@ def test_the_mean_of_supports_counts_as_all_of_them(monkeypatch):
     counted, added = [], Prototypes.added
 
     def watched(self, logits, cells, averages, shots=1):
-        counted.append(shots)
+        counted.append(np.ravel(shots).tolist())
         return added(self, logits, cells, averages, shots)
 
     monkeypatch.setattr(Prototypes, "added", watched)
     network, supports = lively(prototype_weight=5.0), [photo(2), photo(3), photo(4)]
     for kshot in ("fusion", "mean"):
         Learner(network, Options(kshot=kshot)).fit(supports).maps(QUERY)
-    assert counted[-2:] == [1, 3]
+    assert counted[-2:] == [[1, 1, 1], [3]]
 
 
 @pytest.mark.parametrize("kshot", ["fusion", "mean"])
