@@ -201,8 +201,8 @@ def test_labelme_finds_the_photos_from_its_files(written, photos):
         assert bool(content["shapes"]) == mask.any()
 
 
-def test_a_file_of_labelme_itself_is_read(tmp_path):
-    """As `labelme._label_file.LabelFile.save` of 6.3.1 writes it."""
+def test_a_file_with_the_fields_of_labelme_is_read(tmp_path):
+    """With the fields that Labelme 6.3.1 writes, in their order."""
     Image.new("RGB", (8, 6)).save(tmp_path / "a.jpg")
     shape = {"label": "cup", "points": [[1, 1], [5, 1], [5, 4]], "group_id": 1}
     shape |= {"description": "", "shape_type": "polygon", "flags": {}, "mask": None}
