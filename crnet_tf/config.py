@@ -54,8 +54,7 @@ class Config:
     )
     colour_rotation: bool = field(
         False,
-        "Rotate the colours of all photos of an episode alike, so that a class is known by "
-        "comparing and not by its colour; ours, for sets of few classes.",
+        "Rotate the colours of an episode's photos alike; ours, for sets of few classes.",
     )
 
     backbone: str = field(

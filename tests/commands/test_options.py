@@ -29,6 +29,7 @@ def test_every_option_but_the_method_is_a_flag():
     wanted = Options(
         test_scales="0.75,1,1.25",
         refine_steps=2,
+        edges=False,
         refine_tolerance=0.1,
         finetune_steps=7,
         finetune_rate=1e-3,
