@@ -35,7 +35,7 @@ def test_flags_win_over_the_preset_and_the_preset_over_the_defaults():
 
 def test_the_papers_preset_is_the_paper_and_nothing_else():
     paper = parsed("--preset=paper")
-    assert paper == Config(calibrate=False) and paper.calibrated_threshold == 0.5
+    assert paper == Config(calibrate=False, edges=False) and paper.calibrated_threshold == 0.5
     assert (paper.feature_levels, paper.channels, paper.refine_steps) == ("paper", 256, 5)
     assert not (paper.similarity or paper.corrupted_cache or paper.prototype_weight)
 

@@ -147,6 +147,7 @@ def test_a_row_says_where_it_departs_from_its_protocol(whole):
     asked = min(len(seed["class_iou"]) for seed in own["per_seed"])
     assert asked < len(NOVEL)  # of few episodes
     few = [f"{EPISODES} episodes (protocol: 1000)", "seeds 0,1 (protocol: 0)"]
+    few += ["edges that follow the photo on (protocol: off)"]
     few += [f"{asked} of {len(NOVEL)} classes asked (protocol: all)"]
     assert own["deviations"] == few
     assert quick["deviations"] == [f"input {SIZE} px (protocol: 321)", *few]
@@ -381,7 +382,7 @@ def refused(kind, message, out, *arguments):
         (["--kshot=finetune"], "expected at least 2 labelled photos, .*--kshot=fusion"),
         (["--shot=1,2", "--kshot=finetune+fusion"], "expected at least 2 labelled photos"),
         (["--way=6"], "way: expected 1..5, .*received 6"),
-        (["--way=2", "--negatives"], "--way: expected 1 beside --manifest or --negatives"),
+        (["--way=2", "--negatives"], "--way: expected 1 beside --manifest, --negatives"),
         (["--way=2", "--protocol=crnet,hsnet"], "--way: expected one --protocol beside"),
         (["--manifest=m.jsonl", "--seeds=5"], "--manifest: expected it without --episodes"),
         (["--input_size=32"], "input_size: expected at least 33 px, .* received 32"),
@@ -510,7 +511,7 @@ def test_a_manifest_with_repeated_supports_is_hsnets(begun, records_dir, tmp_pat
 def test_missing_files_name_the_remedy(checkpoint, records_dir, tmp_path):
     out = tmp_path / "out"
     refused(
-        FileNotFoundError, "expected a .keras file.*crnet_tf.train", out,
+        FileNotFoundError, "expected a .keras file.*crnet train", out,
         f"--checkpoint={tmp_path}/none.keras", f"--records={records_dir}",
     )  # fmt: skip
     refused(

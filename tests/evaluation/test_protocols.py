@@ -89,7 +89,7 @@ def test_void_and_size_of_the_score():
 def test_a_run_that_follows_its_protocol_deviates_in_nothing(p):
     assert followed(p) == []
     options = Options(test_scales="1.0", refine_steps=5)
-    assert answer_deviations(p, options, Config()) == []
+    assert answer_deviations(p, options, Config(edges=False)) == []
 
 
 @pytest.mark.parametrize("p", PROTOCOLS.values(), ids=list(PROTOCOLS))
@@ -119,6 +119,7 @@ SAID = {
         0.01,
         "refinement until steps change less than 0.01 (protocol: 0)",
     ),
+    "edges": (True, "edges that follow the photo on (protocol: off)"),
     "weighted_fusion": (True, "weighted fusion on (protocol: off)"),
     "leave_one_out": (True, "leave-one-out threshold on (protocol: off)"),
 }
@@ -135,8 +136,8 @@ def test_every_option_that_changes_the_answer_is_said(name):
     assert (name in SAID) != (name in UNSAID)
     if name in SAID:
         value, phrase = SAID[name]
-        options = Options(**{name: value})
-        assert answer_deviations(protocol("crnet"), options, Config()) == [phrase]
+        options, config = Options(**{name: value}), Config(edges=name == "edges")
+        assert answer_deviations(protocol("crnet"), options, config) == [phrase]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_every_option_that_changes_the_answer_is_said(name):
     ],
 )
 def test_what_a_checkpoint_brings_along_is_said(changed, phrase):
-    found = answer_deviations(protocol("crnet"), Options(), Config(**changed))
+    found = answer_deviations(protocol("crnet"), Options(edges=False), Config(**changed))
     assert found == [phrase]
 
 
