@@ -515,7 +515,7 @@ def test_missing_files_name_the_remedy(checkpoint, records_dir, tmp_path):
         f"--checkpoint={tmp_path}/none.keras", f"--records={records_dir}",
     )  # fmt: skip
     refused(
-        FileNotFoundError, "No index.json.*pipelines.build_voc", out,
+        FileNotFoundError, "No index.json.*crnet build voc", out,
         f"--checkpoint={checkpoint}", f"--records={tmp_path}/nothing",
     )  # fmt: skip
 

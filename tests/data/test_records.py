@@ -84,7 +84,7 @@ def test_index_counts_and_absent_class(tmp_path):
 
 
 def test_index_errors(tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected a folder of records.*build_voc"):
+    with pytest.raises(FileNotFoundError, match="a folder of records.*crnet build voc"):
         records.load_index(tmp_path)
     write_index(tmp_path, format=99)
     with pytest.raises(ValueError, match="expected records of format 1, received format 99"):

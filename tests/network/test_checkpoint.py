@@ -7,7 +7,7 @@ from crnet_tf.network.checkpoint import load_checkpoint
 
 
 def test_a_missing_checkpoint_names_the_remedy(tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected a .keras file.*crnet_tf.train"):
+    with pytest.raises(FileNotFoundError, match="expected a .keras file.*crnet train"):
         load_checkpoint(tmp_path / "none.keras")
 
 

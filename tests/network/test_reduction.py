@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_named(encoder, photos, tmp_path):
     wider = build(**LEVELS | {"level_channels": "7,5,4"}).parts.encoder
     with pytest.raises(ValueError, match=r"\(64, 7\) of level 0, received \(64, 6\)"):
         reduction.load(wider, file)
-    with pytest.raises(FileNotFoundError, match="crnet_tf.reduce"):
+    with pytest.raises(FileNotFoundError, match="crnet reduce"):
         reduction.load(wider, tmp_path / "none.npz")
     (tmp_path / "text.npz").write_text("text")
     with pytest.raises(ValueError, match="text.npz"):

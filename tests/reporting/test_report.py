@@ -246,7 +246,7 @@ def test_illustrated_folder_holds_its_page_and_can_be_reported_again(tmp_path):
 
 
 def test_damaged_folders_are_told_apart(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such file.*crnet_tf.evaluate"):
+    with pytest.raises(FileNotFoundError, match="no such file.*crnet evaluate"):
         pages.report([tmp_path])
     for content, match in (
         ("{", "damaged"),
