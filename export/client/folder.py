@@ -47,11 +47,11 @@ def segment_folder(
             raise InputError(f"{path}: {error}") from error
         return photos.read_photo(path), answer
 
-    skipped, names = [], []
+    skipped, named = [], segmenter.class_names()
     with writing.results(out, **options) as written:
         photos_answered = photo_folder.each_photo(queries, ask, skipped, concurrency)
         for path, name, (image, answer) in photos_answered:
-            names = names or class_names(segmenter, len(answer.presence))
+            names = named or numbered(len(answer.presence))
             probabilities = answer.probability / np.float32(255)
             written.add(
                 PhotoAnswer(
@@ -61,11 +61,9 @@ def segment_folder(
     return skipped
 
 
-def class_names(segmenter: RemoteSegmenter, count: int) -> list[str]:
-    """Names of so many classes: what the model calls them, or else numbers."""
-    if count == 1:
-        return segmenter.class_names() or ["object"]
-    return segmenter.class_names() or [f"class {n}" for n in range(1, count + 1)]
+def numbered(count: int) -> list[str]:
+    """Names of so many classes of a model that does not name them."""
+    return ["object"] if count == 1 else [f"class {n}" for n in range(1, count + 1)]
 
 
 def upright_file(path: photos.PathLike) -> bytes:

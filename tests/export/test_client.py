@@ -212,7 +212,8 @@ def test_classes_are_numbered_where_the_server_cannot_tell_their_names(
 def test_a_photo_that_the_server_refuses_is_skipped_and_named(
     folder, address, few_shot, capsys
 ):
-    few_shot.troubles.extend([lambda: None, Refused("INVALID_ARGUMENT", "at most 9 pixels")])
+    few_shot.troubles.extend([lambda: None] * 2)  # names and the supports
+    few_shot.troubles.append(Refused("INVALID_ARGUMENT", "at most 9 pixels"))
     run(folder, address, "--concurrency=1", *supports_of(folder))
     assert "small.png: " in (said := capsys.readouterr().out) and "at most 9 pixels" in said
     assert not (folder / "found" / "small_mask.png").exists()
@@ -220,7 +221,7 @@ def test_a_photo_that_the_server_refuses_is_skipped_and_named(
 
 
 def test_a_server_that_goes_ends_the_run(folder, address, few_shot):
-    few_shot.troubles.extend([lambda: None] * 2)  # the supports and a photo
+    few_shot.troubles.extend([lambda: None] * 3)  # names, the supports and a photo
     few_shot.troubles.extend([Refused("INTERNAL", "out of memory")] * 9)
     with pytest.raises(RemoteError, match="INTERNAL: out of memory") as caught:
         run(folder, address, *supports_of(folder), "--concurrency=1")

@@ -110,7 +110,7 @@ def test_photos_of_a_list_are_answered_as_each_alone(network, tmp_path, monkeypa
     listed = [*given[:2], tmp_path / "notes.txt", *given[2:]]
     together = list(segmenter.predict(listed, skipped))
     for one, other in zip(together, alone, strict=True):
-        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-4)
         np.testing.assert_array_equal(one.mask, other.mask)
         np.testing.assert_allclose(one.presences, other.presences, atol=1e-5)
     assert len(skipped) == 1
@@ -137,7 +137,7 @@ def test_several_classes_are_told_apart(network, folder):
     classes = {"cup": folder / "cup", "mug": folder / "mug"}
     found = Segmenter(network).fit(classes).predict(QUERY.image)
     alone = [Segmenter(network).fit(folder / name).predict(QUERY.image) for name in classes]
-    np.testing.assert_allclose(found.probability, [one.probability for one in alone], atol=1e-6)
+    np.testing.assert_allclose(found.probability, [one.probability for one in alone], atol=1e-4)
     np.testing.assert_allclose(found.presence, [one.presence for one in alone], atol=1e-6)
     assert found.class_names == ("cup", "mug")
     wanted = decided(np.moveaxis(found.probabilities, 0, -1), 0.5).numpy()

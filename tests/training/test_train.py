@@ -383,14 +383,16 @@ def test_validation_encodes_anew_what_training_has_changed_or_does_not_fit(
     network = tiny
     if train_backbone:
         network = model.build_crnet(dataclasses.replace(TINY, train_backbone=True))
+    smooth = dataclasses.replace(network.config, edges=False)  # nearly all is foreground
+    monkeypatch.setattr(network, "config", smooth)
     network.compile(optimizer=optimizers.optimizer(network.config))
     archive = manifest.Archive(records.load_index(records_dir), "val", (6, 7))
     episodes = {"base": (archive, manifest.draw(archive, 1, 2, seed=0))}
     callback = callbacks.Validate(network, episodes, tmp_path, "base")
     monkeypatch.setattr(callback, "_write", lambda *_: None)
     encoder = callback.learner.encoder
-    encode, seen, found = encoder._photo, [], []
-    monkeypatch.setattr(encoder, "_photo", lambda image: seen.append(1) or encode(image))
+    encode, seen, found = encoder._encode, [], []
+    monkeypatch.setattr(encoder, "_encode", lambda one: seen.append(1) or encode(one))
     for epoch in range(2):
         logs = {}
         callback.on_epoch_end(epoch, logs)
@@ -399,9 +401,10 @@ def test_validation_encodes_anew_what_training_has_changed_or_does_not_fit(
             variable.assign(variable * 3 + 1)
     entries = episodes["base"][1]
     photos = {name for entry in entries for name in (*entry.support, entry.query)}
+    masked = {entry.support for entry in entries}
     # Features that are not kept are computed once more for the queries' average cell.
     again = {entry.query for entry in entries} if times > 1 else ()
-    assert len(seen) == (len(photos) + len(again)) * times
+    assert len(seen) == (len(photos) + len(masked) + len(again)) * times
     assert np.any(network.parts.centre.mean)
     assert found[0] != found[1]
 
