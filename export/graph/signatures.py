@@ -59,6 +59,7 @@ class FewShot:
         self.parts = network.parts.exported()
         self.steps = self.options.refine_steps or network.config.refine_steps
         self.size = network.config.image_size
+        self.follows_edges = network.config.edges and self.options.edges
 
     def answer(self, state: tuple, query):
         """State and framed queries [B,S,S,3] -> probabilities [B,S,S], presence [B]."""
@@ -92,7 +93,7 @@ class FewShot:
         query_image = self._bounded(query_image, "queries times supports", state)
         maps, presence = self.answer(state, framing.photos(query_image, self.size))
         size = answers.size_of(query_image)
-        seen = query_image if self.network.config.edges else None
+        seen = query_image if self.follows_edges else None
         probability = answers.restored([maps[..., None]], size, photo=seen)
         return {
             "probability": probability[..., 0],
@@ -127,7 +128,7 @@ class FewShot:
             sizes,
             self.settings.threshold,
             MASK_WHITE,
-            query_image_bytes if self.network.config.edges else None,
+            query_image_bytes if self.follows_edges else None,
             self.settings.max_pixels,
         )
         return {

@@ -117,10 +117,10 @@ class Taught:
         self.follows_edges = learner.follows_edges
         self.tolerance = learner.options.refine_tolerance or None
 
-    def with_all_steps(self) -> "Taught":
-        """The same for runtimes without loops: no photo is refined less than others."""
+    def changed(self, **changes) -> "Taught":
+        """The same with other `Options` of how a photo is answered."""
         old = self.learner
-        options = dataclasses.replace(old.options, refine_tolerance=0)
+        options = dataclasses.replace(old.options, **changes)
         learner = Learner(old.network, options, cache=old.cache, keep_features=True)
         classes = []
         for one in self.classes:

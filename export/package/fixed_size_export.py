@@ -67,6 +67,7 @@ def export(
             `representative`.
     """
     photos, options = photos or Photos(), options or Options(kshot=IN_USE["kshot"])
+    options = dataclasses.replace(options, **fixed_size_files.restrictions(formats))
     with new_export(checkpoint, out, settings or Settings(), version) as new:
         network, sizes = new.network, (sizes or Sizes()).of(new.network.config)
         episodes = None

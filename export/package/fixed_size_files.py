@@ -117,6 +117,13 @@ def few_shot(
     return FixedGraphs(exported.fixed_signatures(sizes, shot), differences, inputs)
 
 
+def restrictions(formats: Iterable[Format]) -> dict:
+    """`Options` that files of these formats must have: not every runtime has loops, and what
+    edges are found by does not fit 8 bits."""
+    smooth = {"edges": False} if any(kind.calibrated for kind in formats) else {}
+    return {"refine_tolerance": 0.0} | smooth
+
+
 def framed(photo: LabelledPhoto, sizes: Sizes) -> LabelledPhoto:
     """A photo of any size as clients bring it: squashed to the fixed size, uint8."""
     size = sizes.photo_height, sizes.photo_width

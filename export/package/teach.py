@@ -66,7 +66,8 @@ def teach(
         batching_file.write(new.work)
         if formats:
             sizes = (sizes or Sizes()).of(new.network.config)
-            graphs = fixed_size_files.taught(exported.with_all_steps(), sizes, queries)
+            exported = exported.changed(**fixed_size_files.restrictions(formats))
+            graphs = fixed_size_files.taught(exported, sizes, queries)
             episodes = [([], photo) for photo in itertools.chain(*classes.values(), queries)]
             fixed_size_files.write(new.work / metadata.FILE.parent, graphs, formats, episodes)
     return new.path
