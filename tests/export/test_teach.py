@@ -157,7 +157,8 @@ def test_files_without_loops_take_all_steps(network):
     options = Options(kshot="mean", refine_tolerance=0.9)
     learner = Learner(network, options)
     few = taught.Taught(learner, [taught.learn(learner, "mug", MUG)], Settings())
-    every, wanted = few.changed(refine_tolerance=0), dataclasses.replace(options, refine_tolerance=0)
+    all_steps = {"refine_tolerance": 0}
+    every, wanted = few.changed(**all_steps), dataclasses.replace(options, **all_steps)
     check(every.segment(queries()), expected(network, wanted, MUG))
     before, after = (model.segment(queries())["probability"] for model in (few, every))
     assert np.abs(before - after).max() > 1e-4
