@@ -118,9 +118,9 @@ def few_shot(
 
 
 def restrictions(formats: Iterable[Format]) -> dict:
-    """`Options` that files of these formats must have: not every runtime has loops, and what
-    edges are found by does not fit 8 bits."""
-    smooth = {"edges": False} if any(kind.calibrated for kind in formats) else {}
+    """`Options` that files of these formats must have: not every runtime has loops, and small
+    differences of means, by which edges are found, are lost in weights of fewer bits."""
+    smooth = {"edges": False} if any(kind.name != "float32" for kind in formats) else {}
     return {"refine_tolerance": 0.0} | smooth
 
 

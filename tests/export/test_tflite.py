@@ -24,6 +24,7 @@ from export.package.fixed_size_export import Photos
 SIZES = Sizes(photo_height=40, photo_width=52)  # of SUPPORTS and QUERIES
 SHOT = 2
 EXPORTED = ["float32", "int8"]  # what `folder` is written in
+SMOOTH = dataclasses.replace(STEPS, edges=False)  # as files of fewer bits are
 PHOTOS = Photos(supports=SUPPORTS, queries=QUERIES)
 # Of the tiny network; formats of few bits round its few numbers coarsely.
 CLOSE = {"float32": 1e-5, "float16": 2e-3, "dynamic": 0.05, "int8": 0.05}
@@ -45,7 +46,7 @@ def queries(folder, network, tmp_path_factory):
     """The graph that answers queries in every format: {format: bytes}."""
     tf.config.run_functions_eagerly(True)
     graphs = fixed_size_files.few_shot(
-        network, Settings(), SIZES, SHOT, STEPS, SUPPORTS, QUERIES
+        network, Settings(), SIZES, SHOT, SMOOTH, SUPPORTS, QUERIES
     )
     (query,) = (one for one in graphs.signatures if one.name == "query")
     saved = tmp_path_factory.mktemp("saved") / "model"
@@ -64,9 +65,6 @@ def supports():
         "support_image": np.stack([one.image for one in SUPPORTS[:SHOT]]),
         "support_mask": np.stack([one.mask for one in SUPPORTS[:SHOT]]),
     }
-
-
-SMOOTH = dataclasses.replace(STEPS, edges=False)  # int8 is among EXPORTED
 
 
 def check(answer, wanted, tolerance):
@@ -89,10 +87,9 @@ def test_every_format_answers_as_the_checkpoint_does(folder, queries, network, k
     whole, encode = (load(folder, graph, exact) for graph in ("whole", "encode_support"))
     query, state = tflite.load(queries[kind]), encode(**supports())
     for one in QUERIES:
-        smooth = expected(network, SUPPORTS[:SHOT], one, SMOOTH)
+        wanted = expected(network, SUPPORTS[:SHOT], one, SMOOTH)
         image = one.image[None]
-        check(whole(query_image=image, **supports()), smooth, CLOSE[exact])
-        wanted = smooth if kind in EXPORTED else expected(network, SUPPORTS[:SHOT], one)
+        check(whole(query_image=image, **supports()), wanted, CLOSE[exact])
         check(query(query_image=image, **state), wanted, CLOSE[kind])
 
 
