@@ -129,9 +129,7 @@ class Config:
     aspp_rates: str = field("6,12,18", "Dilations of the co-occurrence head's ASPP; CANet.")
     global_kernel: int = field(7, "Long side of the global convolutions (Sec. 4.5).", minimum=1)
     refine_steps: int = field(5, "Refinement steps at test time (Sec. 5.1).", minimum=1)
-    edges: bool = field(
-        True, "Let edges follow the photo's (ours); off: smooth ones, as in the paper."
-    )
+    edges: bool = field(True, "Let edges follow the photo's (ours); off: as in the paper.")
     train_refine_steps: int = field(
         2, "Unrolled refinement steps in training; ours.", minimum=1
     )
@@ -291,7 +289,8 @@ class Config:
 
 
 def check_numbers(name: str, text: str, expected: str, once: bool = False) -> None:
-    """Raises ValueError where a text is not whole numbers from 1 on, joined by commas."""
+    """Raises ValueError where a text is not whole numbers from 1 on (`once`: each once), joined
+    by commas."""
     values = text.split(",")
     twice = once and len({*values}) < len(values)
     if twice or not all(re.fullmatch(r"[1-9]\d*", value) for value in values):

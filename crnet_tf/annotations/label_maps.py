@@ -11,7 +11,6 @@ are given.
 
 import csv
 import functools
-import io
 import json
 import pathlib
 from typing import NamedTuple
@@ -28,7 +27,7 @@ from crnet_tf.annotations.listing import (
     files_by_name,
     match_labels,
 )
-from crnet_tf.common import files
+from crnet_tf.common import files, tables
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.folders import some_files
 from crnet_tf.common.progress import with_progress
@@ -272,6 +271,4 @@ class Writer:
     def finish(self) -> None:
         """Writes the table."""
         rows = [("name", "id"), *((name, i) for i, name in enumerate(self.class_names, 1))]
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(rows)
-        files.write_text(self.out / "classes.csv", text.getvalue())
+        files.write_text(self.out / "classes.csv", tables.comma_separated(rows))

@@ -5,9 +5,7 @@ with results(out, formats=["coco", "yolo"]) as written:
 """
 
 import contextlib
-import csv
 import dataclasses
-import io
 import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,7 +22,7 @@ from crnet_tf.annotations import (
     yolo,
 )
 from crnet_tf.annotations.answers import PhotoAnswer
-from crnet_tf.common import files
+from crnet_tf.common import files, tables
 from crnet_tf.common.errors import InputError
 from crnet_tf.images import png_files
 from crnet_tf.images.output_files import TABLE
@@ -102,9 +100,7 @@ def results(out: pathlib.Path, **options) -> Iterator[Results]:
     finally:
         if found.rows:
             found.finish()
-            text = io.StringIO()
-            csv.writer(text, lineterminator="\n").writerows(found.rows)
-            files.write_text(out / TABLE, text.getvalue())
+            files.write_text(out / TABLE, tables.comma_separated(found.rows))
 
 
 def check(formats: Sequence[str], shapes: str, instances: bool) -> None:

@@ -1,5 +1,7 @@
-"""Tables in Markdown."""
+"""Tables in Markdown and CSV."""
 
+import csv
+import io
 from collections.abc import Iterable, Sequence
 
 
@@ -8,3 +10,10 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence], left: int = 1) -> st
     rule = "|" + "---|" * left + "--:|" * (len(head) - left)
     first, *lines = ["| " + " | ".join(map(str, cells)) + " |" for cells in [head, *rows]]
     return "\n".join([first, rule, *lines])
+
+
+def comma_separated(rows: Iterable[Sequence]) -> str:
+    """Rows as CSV, each ended by a line feed."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -175,9 +175,12 @@ def following(maps, photo, letterbox: bool = False):
         whole = tf.pad(photo, [[0, 0], [0, longer - height], [0, longer - width], [0, 0]])
     small = bilinear(tf.cast(maps, tf.float32), (side, side))
     lines = edges.lines(small, bilinear(whole, (side, side)))
+    *slopes, offset = lines
+    answer = at_own_size(offset, (height, width), letterbox)
     # One after the other: a colour's slopes take as much memory as the answer.
-    *slopes, offset = (at_own_size(one, (height, width), letterbox) for one in lines)
-    return edges.drawn(slopes, tf.split(photo, 3, axis=-1)) + offset
+    for slope, colour in zip(slopes, tf.split(photo, 3, axis=-1), strict=True):
+        answer += at_own_size(slope, (height, width), letterbox) * colour
+    return answer
 
 
 def size_of(images):

@@ -97,22 +97,26 @@ class LiteEngine:
     def restore(self, maps: list[np.ndarray], photo: np.ndarray) -> np.ndarray:
         """Maps of the only scale -> float32 [T,H,W] of a photo [H,W,3]."""
         if "lines" in self._interpreter.get_signature_list() and self.options.edges:
-            large = np.stack([self._following(one, photo) for one in maps[0]])
+            large = self._following(maps[0], photo)
         else:
             large = bilinear(maps[0][..., None], photo.shape[:2])[..., 0]
         return np.clip(large, 0, 1)
 
-    def _following(self, one, photo):
-        """Map [S,S] -> [H,W] with the photo's edges, as `answers.following`."""
+    def _following(self, maps, photo):
+        """Maps [T,S,S] -> [T,H,W] with the photo's edges, as `answers.following`."""
         runner = self.runner("lines")
         side = runner.get_input_details()["guide"]["shape"][1]
         colours = photo.astype(np.float32) / 255
         guide = bilinear(colours[None], (side, side))
-        lines = runner(map=one[None, ..., None], guide=guide)["lines"]
-        *slopes, offset = (
-            bilinear(lines[..., i : i + 1], photo.shape[:2])[0, ..., 0] for i in range(4)
-        )
-        return sum(slope * colours[..., i] for i, slope in enumerate(slopes)) + offset
+        found = []
+        for one in maps:
+            lines = runner(map=one[None, ..., None], guide=guide)["lines"]
+            answer = bilinear(lines[..., 3:], photo.shape[:2])[0, ..., 0]
+            for i in range(3):
+                slope = bilinear(lines[..., i : i + 1], photo.shape[:2])[0, ..., 0]
+                answer += slope * colours[..., i]
+            found.append(answer)
+        return np.stack(found)
 
     def forget(self, photo: LabelledPhoto) -> None:
         """Lets go of what was computed of a photo."""
