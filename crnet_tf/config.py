@@ -60,7 +60,7 @@ class Config:
     backbone: str = field(
         "resnet50",
         "Backbone of the Siamese encoder.",
-        choices=("resnet50", "vgg16", "tiny"),
+        choices=("resnet50", "vgg16", "dinov2_small", "tiny"),
         topic="Encoder (Sec. 4.2, 5.1)",
     )
     backbone_weights: str = field(

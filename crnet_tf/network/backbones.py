@@ -1,4 +1,4 @@
-"""The Siamese encoder's backbones at 1/8 resolution.
+"""The Siamese encoder's backbones: CNNs at 1/8 resolution, and DINOv2 at 1/14.
 
 `keras.applications` networks are cloned with the strides of the last stages replaced by
 dilation (DeepLab at 1/8; the same weights fit), then cut at the asked feature levels.
@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers, ops
 
 from crnet_tf.common.errors import InputError
+from crnet_tf.network.dinov2 import build_dinov2
 from crnet_tf.network.layers import conv, register
 from crnet_tf.network.pretrained import load_weights, preprocessing_of, stride_of
 from crnet_tf.network.reduction import ReduceLevels
@@ -28,12 +29,20 @@ FEATURE_LEVELS = {
         "canet": ("block3_pool", "block4_conv3"),
         "reduced": ("block3_pool", "block4_conv3", "block5_conv3"),
     },
+    "dinov2_small": {
+        "paper": ("level11", "level12"),
+        "canet": ("level9", "level11"),
+        "reduced": ("level9", "level11", "level12"),
+    },
     "tiny": {
         "paper": ("stage3", "stage4"),
         "canet": ("stage3", "stage4"),
         "reduced": ("stage3_down", "stage3", "stage4"),
     },
 }
+
+# Networks whose last stages are dilated to 1/8.
+STAGED = ("resnet50", "vgg16")
 
 # mean and standard deviation of RGB 0..255, and whether the network was trained on BGR.
 PREPROCESSING = {
@@ -51,7 +60,7 @@ class Backbone(NamedTuple):
     """A pretrained network, cut.
 
     Attributes:
-        encoder: image [B,H,W,3] float32 RGB 0..255 -> features [B,h,w,F] at 1/8.
+        encoder: image [B,H,W,3] float32 RGB 0..255 -> features [B,h,w,F] at 1/8 or 1/14.
         last_stage: what comes after, at every other cell: features -> [B,h/2,w/2,F']; None
             where it was not asked for, or the features end with it.
     """
@@ -96,7 +105,7 @@ def build_backbone(
     """The encoder of a network, and its last stage where asked for.
 
     Args:
-        name: "resnet50", "vgg16" or "tiny".
+        name: "resnet50", "vgg16", "dinov2_small" or "tiny".
         input_shape: (H, W, 3), static.
         feature_levels: layer names whose outputs are concatenated.
         weights: "imagenet", "none", or a file; see `pretrained.load_weights`.
@@ -123,9 +132,9 @@ def build_backbone(
     trunk = _strided(name, input_shape)
     load_weights(trunk, name, weights)
     deepest = FEATURE_LEVELS[name]["paper"][-1]
-    needed = deepest if last_stage else feature_levels[-1]
-    trunk = keras.Model(trunk.input, trunk.get_layer(needed).output)
-    if name != "tiny":
+    if name in STAGED:
+        needed = deepest if last_stage else feature_levels[-1]
+        trunk = keras.Model(trunk.input, trunk.get_layer(needed).output)
         resnet = functools.partial(_dilate_resnet_layer, stride=stride)
         dilate = {"resnet50": resnet, "vgg16": _dilate_vgg_layer}[name]
         trunk = _changed(trunk, dilate) if trainable else _folded(trunk, dilate)
@@ -153,7 +162,7 @@ def _cut(trunk, name, levels):
 def _levels_apart(trunk, name, feature_levels, image):
     """Levels of a photo one by one; the last, where all its stage is dilated, at every other
     cell: a quarter of the operations, and the very values that it has there."""
-    if name == "tiny":
+    if name not in STAGED:
         return _cut(trunk, name, feature_levels)(image)
     *upper, last = feature_levels
     found = _cut(trunk, name, upper)(image)
@@ -188,6 +197,8 @@ def _strided(name, input_shape):
     """The network as it was published, of random weights."""
     if name == "tiny":
         return _tiny(input_shape)
+    if name == "dinov2_small":
+        return build_dinov2(input_shape)
     network = {"resnet50": keras.applications.ResNet50, "vgg16": keras.applications.VGG16}
     return network[name](include_top=False, weights=None, input_shape=input_shape)
 

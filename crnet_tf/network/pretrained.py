@@ -15,9 +15,10 @@ def preprocessing_of(name: str, weights: str) -> str:
     """Preprocessing that belongs to `weights` when the user did not say it.
 
     An .npz may say so itself (entry "preprocessing"). Otherwise Keras' own ResNet-50 and
-    VGG-16 are "caffe"; VGG-16 in .npz is torchvision's, which is "torch", as is `tiny`.
+    VGG-16 are "caffe"; VGG-16 in .npz is torchvision's, which is "torch", as are `tiny` and
+    `dinov2_small`.
     """
-    if name == "tiny":
+    if name in ("tiny", "dinov2_small"):
         return "torch"
     default = "torch" if name == "vgg16" and weights.endswith(".npz") else "caffe"
     return _entry(weights, "preprocessing") or default
@@ -97,7 +98,7 @@ def _load_npz(trunk, path):
     with files.open_npz(path) as arrays:
         for layer in trunk.layers:
             for variable in layer.weights:
-                key = f"{layer.name}/{variable.name}"
+                key = variable.path
                 if key not in arrays:
                     raise InputError(
                         f"{path} does not fit {trunk.name}: it has no {key!r}. Expected keys "

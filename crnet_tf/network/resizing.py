@@ -41,6 +41,29 @@ def resize_align_corners(images, size: tuple[int, int]):
     return _resize(images, size, interpolation_matrix)
 
 
+def bicubic_matrix(size: int, new_size: int) -> np.ndarray:
+    """Bicubic weights float32 [new_size, size] of one axis, edges on edges, as PyTorch's
+    `interpolate(mode="bicubic")`: Keys' kernel with a = -0.75, the border repeated."""
+    position = (np.arange(new_size) + 0.5) * size / new_size - 0.5
+    first = np.floor(position).astype(int)
+    weights = np.zeros((new_size, size))
+    for step in (-1, 0, 1, 2):
+        pixel = np.clip(first + step, 0, size - 1)
+        np.add.at(weights, (np.arange(new_size), pixel), _keys(position - (first + step)))
+    return weights.astype("float32")
+
+
+def _keys(distance, a=-0.75):
+    d = np.abs(distance)
+    near = (a + 2) * d**3 - (a + 3) * d**2 + 1
+    return np.where(d <= 1, near, a * (d**3 - 5 * d**2 + 8 * d - 4))
+
+
+def resize_bicubic(images, size: tuple[int, int]):
+    """Bicubic resize [...,h,w,C] -> [...,H,W,C], edges on edges."""
+    return _resize(images, size, bicubic_matrix)
+
+
 def mean_around(images, reach: int):
     """Mean over the pixels up to `reach` rows and columns away, itself too, of [...,h,w,C]."""
     for axis in (-3, -2):

@@ -233,12 +233,22 @@ def _fill(network, archive, classes):
     count = sum(len(part.drawn) for part in classes.values()) * views
     print(f"Feature store: computing {len(missing)} of {count} views.", flush=True)
 
-    def generate():
-        for class_id, row in missing:
-            name = classes[class_id].names[row // views]
-            yield archive.by_class[class_id][name], class_id, row
+    def photo(place):
+        class_id, row = place
+        return classes[class_id].names[row // views], row % views
 
-    def decode(serialized, class_id, row):
+    alike = views == 1 and network.parts.mask_background is None
+    if alike:  # then a photo of several classes has the same features in each
+        missing.sort(key=photo)
+
+    def generate():
+        before = None
+        for class_id, row in missing:
+            name, _ = photo((class_id, row))
+            again, before = alike and name == before, name
+            yield archive.by_class[class_id][name], class_id, row, again
+
+    def decode(serialized, class_id, row, again):
         record = records.parse(serialized)
         image, mask = record["image"], episodes.binary_mask(record["label"], class_id)
         seed = tf.stack([settings.seed, class_id * 2**32 + row])
@@ -247,18 +257,21 @@ def _fill(network, archive, classes):
             lambda: (resizing.resize_image(image, size), resizing.resize_mask(mask, size)),
             lambda: augmentation.flip_scale_crop(image, mask, size, seed),
         )
-        return image, mask, class_id, row
+        return image, mask, class_id, row, again
 
     encode_one = tf.function(functools.partial(encode, network.parts))
-    signature = (tf.TensorSpec([], tf.string),) + 2 * (tf.TensorSpec([], tf.int64),)
+    scalars = (tf.string, tf.int64, tf.int64, tf.bool)
+    signature = tuple(tf.TensorSpec([], dtype) for dtype in scalars)
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
     # One by one: how sums are rounded depends on a photo's place in its batch, and a view must
     # be the same whichever others were missing with it.
     dataset = dataset.map(decode, tf.data.AUTOTUNE).batch(1).prefetch(8)
 
     def computed():
-        for image, mask, class_ids, rows in dataset:
-            arrays = (class_ids, rows, encode_one(image, mask), mask)
+        features = None
+        for image, mask, class_ids, rows, again in dataset:
+            features = features if again[0] else encode_one(image, mask)
+            arrays = (class_ids, rows, features, mask)
             yield from zip(*(array.numpy() for array in arrays), strict=True)
 
     for class_id, row, features, mask in with_progress(computed(), "views", len(missing)):
