@@ -57,27 +57,30 @@ class Block(layers.Layer):
     """Tokens [B,n,C] -> [B,n,C]: attention of all to all, then an MLP on each."""
 
     def build(self, shape):
-        def dense(units, name, activation=None):
-            return layers.Dense(units, activation, name=name, dtype=self.dtype_policy)
-
         def norm(name):
-            return layers.LayerNormalization(epsilon=1e-6, name=name, dtype=self.dtype_policy)
+            layer = layers.LayerNormalization(epsilon=1e-6, name=name, dtype=self.dtype_policy)
+            layer.build((None, None, CHANNELS))
+            return layer
 
-        self.before_attention, self.before_mlp = norm("before_attention"), norm("before_mlp")
-        self.queries_keys_values = dense(3 * CHANNELS, "queries_keys_values")
-        self.attended = dense(CHANNELS, "attended")
-        self.wide = dense(4 * CHANNELS, "wide", lambda x: ops.gelu(x, approximate=False))
-        self.narrow = dense(CHANNELS, "narrow")
-        for layer in self._flatten_layers(include_self=False):
-            wide = layer is self.narrow
-            layer.build((None, None, 4 * CHANNELS if wide else CHANNELS))
+        def dense(inputs, units, name):
+            layer = layers.Dense(units, name=name, dtype=self.dtype_policy)
+            layer.build((None, None, inputs))
+            return layer
+
+        self.before_attention = norm("before_attention")
+        self.queries_keys_values = dense(CHANNELS, 3 * CHANNELS, "queries_keys_values")
+        self.attended = dense(CHANNELS, CHANNELS, "attended")
+        self.before_mlp = norm("before_mlp")
+        self.wide = dense(CHANNELS, 4 * CHANNELS, "wide")
+        self.narrow = dense(4 * CHANNELS, CHANNELS, "narrow")
 
     def compute_output_spec(self, tokens):
         return keras.KerasTensor(tokens.shape, self.compute_dtype)
 
     def call(self, tokens):
         tokens = tokens + self.attended(self._attention(self.before_attention(tokens)))
-        return tokens + self.narrow(self.wide(self.before_mlp(tokens)))
+        wide = ops.gelu(self.wide(self.before_mlp(tokens)), approximate=False)
+        return tokens + self.narrow(wide)
 
     def _attention(self, tokens):
         count, width = tokens.shape[1], CHANNELS // HEADS
