@@ -1,4 +1,4 @@
-"""Makes a checkpoint small enough to give away: float16 on disk, no optimiser.
+"""Makes a checkpoint small enough to give away: float16 or int8 on disk, no optimiser.
 
     python -m crnet_tf.compact --checkpoint=runs/voc1/best.keras --out=small.keras
 

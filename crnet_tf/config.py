@@ -38,7 +38,7 @@ class Config:
     )
     image_size: int = field(
         321,
-        "Side of the network's square input, px; best 8n+1 (CANet: 321).",
+        "Side of the network's square input, px; best 8n+1, of DINOv2 14n+1 (CANet: 321).",
         minimum=LEAST_SIZE,
     )
     augment: str = field(
@@ -59,10 +59,12 @@ class Config:
 
     backbone: str = field(
         "resnet50",
-        "Backbone of the Siamese encoder.",
+        "resnet50, vgg16 or tiny; ours: dinov2_small (ViT-S/14), hub:FOLDER (keras-hub's).",
         choices=("resnet50", "vgg16", "dinov2_small", "tiny"),
+        or_prefix="hub:",
         topic="Encoder (Sec. 4.2, 5.1)",
     )
+    hub: str = field("", "Architecture of hub:FOLDER as JSON; filled in.", flag=False)
     backbone_weights: str = field(
         "imagenet", "imagenet (Keras' download), a .npz, .h5 or .weights.h5 file, or none."
     )
@@ -70,7 +72,7 @@ class Config:
         "auto",
         "What the weights were trained on. auto: torch for VGG-16 in .npz, caffe otherwise "
         "(docs/guides/train.md).",
-        choices=("auto", "caffe", "torch"),
+        choices=("auto", "caffe", "torch", "none"),
     )
     backbone_stride: str = field(
         "auto",

@@ -79,6 +79,13 @@ class Options:
         "found best in the light of the others, from 0.3 to 0.7. An answer more a support.",
     )
 
+    small_objects: bool = field(
+        False,
+        "Where the object of most supports covers less than a twentieth of its photo: crop "
+        "them around it, and search four overlapping parts of a photo besides the whole. A "
+        "photo then takes five times as long.",
+    )
+
     feature_cache: str = field(
         "",
         "Folder where a frozen encoder's features stay for later runs; default: none.",

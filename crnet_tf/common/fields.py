@@ -9,14 +9,25 @@ from absl import flags
 from crnet_tf.common.errors import InputError
 
 
-def field(default, help, choices=None, minimum=None, below=None, flag=True, topic=None):
+def field(
+    default,
+    help,
+    choices=None,
+    minimum=None,
+    below=None,
+    flag=True,
+    topic=None,
+    or_prefix=None,
+):
     """A field with its help text; `flag=False` keeps it off the command line.
+
+    A text is one of `choices`, or begins with `or_prefix`, where given.
 
     A number is at least `minimum` and less than `below`, where given. A `topic` of the help
     begins at its field and goes on to the next one.
     """
     metadata = {"help": help, "choices": choices, "minimum": minimum, "flag": flag}
-    metadata |= {"below": below, "topic": topic}
+    metadata |= {"below": below, "topic": topic, "or_prefix": or_prefix}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -24,9 +35,12 @@ def check(values) -> None:
     """Raises ValueError when a field is outside its choices or range."""
     for entry in dataclasses.fields(values):
         value, rule = getattr(values, entry.name), entry.metadata
-        if rule["choices"] and value not in rule["choices"]:
+        prefix = rule["or_prefix"]
+        free = prefix and value.startswith(prefix)
+        if rule["choices"] and value not in rule["choices"] and not free:
+            more = f" or {prefix}..." if prefix else ""
             raise InputError(
-                f"{entry.name}: expected one of {rule['choices']}, received {value!r}."
+                f"{entry.name}: expected one of {rule['choices']}{more}, received {value!r}."
             )
         if rule["minimum"] is not None and not value >= rule["minimum"]:  # NaN neither
             raise InputError(
@@ -58,7 +72,7 @@ def define_flags(
         if not meta["flag"] or (only is not None and name not in only):
             continue
         under = {"flag_values": values, "module_name": topic}
-        if meta["choices"]:
+        if meta["choices"] and not meta["or_prefix"]:
             flags.DEFINE_enum(name, default, list(meta["choices"]), meta["help"], **under)
             continue
         define = {

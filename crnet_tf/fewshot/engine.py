@@ -4,7 +4,8 @@ import os
 
 import numpy as np
 
-from crnet_tf.fewshot.learner import Learner, Predictor
+from crnet_tf.fewshot.learner import Learner
+from crnet_tf.fewshot.predictor import Predictor
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network.checkpoint import START, load_checkpoint
 from crnet_tf.network.model import CRNet

@@ -19,7 +19,10 @@ from crnet_tf.images.labelled import LabelledPhoto, check_visible
 from crnet_tf.options import Options
 
 PACKAGE = "ai_edge_litert"
-PLAIN = ("weighted_fusion", "leave_one_out", "refine_steps", "feature_cache")  # when not set
+# Options that it does not know, unless they are off.
+PLAIN = (
+    "weighted_fusion", "leave_one_out", "small_objects", "refine_steps", "feature_cache",
+)  # fmt: skip
 
 
 def usable(options: Options) -> bool:

@@ -12,12 +12,13 @@ import numpy as np
 from keras import layers, ops
 
 from crnet_tf.common.errors import InputError
+from crnet_tf.network import hub
 from crnet_tf.network.dinov2 import build_dinov2
 from crnet_tf.network.layers import conv, register
 from crnet_tf.network.pretrained import load_weights, preprocessing_of, stride_of
 from crnet_tf.network.reduction import ReduceLevels
 
-# Last layers of stages at 1/8 resolution; presets as in `Config.feature_levels`.
+# Last layers of stages; presets as in `Config.feature_levels`.
 FEATURE_LEVELS = {
     "resnet50": {
         "paper": ("conv4_block6_out", "conv5_block3_out"),
@@ -34,6 +35,7 @@ FEATURE_LEVELS = {
         "canet": ("level9", "level11"),
         "reduced": ("level9", "level11", "level12"),
     },
+    "hub": hub.LEVELS,
     "tiny": {
         "paper": ("stage3", "stage4"),
         "canet": ("stage3", "stage4"),
@@ -41,18 +43,24 @@ FEATURE_LEVELS = {
     },
 }
 
-# Networks whose last stages are dilated to 1/8.
-STAGED = ("resnet50", "vgg16")
+
+def levels_of(name: str, which: str) -> tuple[str, ...]:
+    """Layers of a backbone that `Config.feature_levels` names."""
+    return FEATURE_LEVELS["hub" if hub.is_hub(name) else name][which]
+
+
+STAGED = ("resnet50", "vgg16")  # the last stages are dilated to 1/8
+FIXED = ("dinov2_small", "hub")  # cannot be continued from one level to the next
 
 # mean and standard deviation of RGB 0..255, and whether the network was trained on BGR.
 PREPROCESSING = {
     "caffe": ((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), True),
     "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), False),  # the network does it itself
 }
 
-# Which convolution of a ResNet stage's first block strides. 1x1: He et al.'s, which is
-# keras.applications'. 3x3: ResNet v1.5 of the Model Garden and of torchvision. The weights fit
-# either way, but belong to one of them.
+# Which convolution of a ResNet stage's first block strides. 1x1: He et al.'s, as in
+# keras.applications. 3x3: v1.5, as in the Model Garden and torchvision. Weights fit either way.
 STRIDES = ("1x1", "3x3")
 
 
@@ -101,11 +109,12 @@ def build_backbone(
     stride: str = "auto",
     last_stage: bool = False,
     level_channels: tuple[int, ...] = (),
+    hub_description: str = "",
 ) -> Backbone:
     """The encoder of a network, and its last stage where asked for.
 
     Args:
-        name: "resnet50", "vgg16", "dinov2_small" or "tiny".
+        name: "resnet50", "vgg16", "dinov2_small", "tiny" or "hub:FOLDER".
         input_shape: (H, W, 3), static.
         feature_levels: layer names whose outputs are concatenated.
         weights: "imagenet", "none", or a file; see `pretrained.load_weights`.
@@ -115,10 +124,10 @@ def build_backbone(
             them folded into its convolutions, which is exact and up to 1.8x faster.
         last_stage: also the stages after the last of `feature_levels`, frozen.
         level_channels: reduce each level to so many channels, see `ReduceLevels`; frozen.
+        hub_description: of a network of keras-hub, see `hub.describe`.
 
     Raises:
-        ValueError: weights or stride do not fit.
-        FileNotFoundError, ConnectionError: weights are not reachable.
+        ValueError: weights or stride do not fit. OSError: weights cannot be reached.
     """
     if preprocessing == "auto":
         preprocessing = preprocessing_of(name, weights)
@@ -129,8 +138,14 @@ def build_backbone(
             f"backbone_stride: expected one of {STRIDES}, and 1x1 where the backbone is not "
             f"resnet50, received {stride!r} for {name}."
         )
-    trunk = _strided(name, input_shape)
-    load_weights(trunk, name, weights)
+    if hub.is_hub(name):
+        trunk = hub.build(hub_description)
+        if weights != "none":
+            hub.load_weights(trunk, name)
+        name = trunk.name
+    else:
+        trunk = _strided(name, input_shape)
+        load_weights(trunk, name, weights)
     deepest = FEATURE_LEVELS[name]["paper"][-1]
     if name in STAGED:
         needed = deepest if last_stage else feature_levels[-1]
@@ -150,6 +165,10 @@ def build_backbone(
     encoder.trainable = trainable
     if not last_stage or feature_levels[-1] == deepest:
         return Backbone(encoder, None)
+    if name in FIXED:
+        raise InputError(
+            "prototype_levels: expected own with dinov2_small or hub:FOLDER, received deep."
+        )
     return Backbone(encoder, _rest(trunk, feature_levels[-1], deepest, features.shape[-1]))
 
 

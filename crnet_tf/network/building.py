@@ -21,7 +21,7 @@ from crnet_tf.network.refinement import MaskRefinement, Threshold
 def build_parts(config: Config, load_backbone: bool) -> Parts:
     """Layers of the network; see `Parts`."""
     size, channels = config.image_size, config.channels
-    levels = backbones.FEATURE_LEVELS[config.backbone][config.feature_levels]
+    levels = backbones.levels_of(config.backbone, config.feature_levels)
     reduced = ()
     if config.feature_levels == "reduced":
         reduced = tuple(int(channels) for channels in config.level_channels.split(","))
@@ -35,6 +35,7 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
         stride=config.backbone_stride,
         last_stage=config.prototype_weight > 0 and config.prototype_levels == "deep",
         level_channels=reduced,
+        hub_description=config.hub,
     )
     if reduced and load_backbone and config.reduction:
         reduction.load(encoder, config.reduction)
@@ -42,9 +43,8 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
     cross_reference = CrossReference(
         channels, config.fc_ratio, rates, config.gate, name="cross_reference"
     )
-    compared = reduced or [
-        encoder.get_layer(config.backbone).get_layer(levels[-1]).output.shape[-1]
-    ]
+    trunk = "hub" if config.hub else config.backbone
+    compared = reduced or [encoder.get_layer(trunk).get_layer(levels[-1]).output.shape[-1]]
     prototypes = Prototypes(config.prototype_weight, compared, last_stage, name="prototypes")
     masked = MaskBackground(
         backbones.PREPROCESSING[config.backbone_preprocessing][0], name="mask_background"

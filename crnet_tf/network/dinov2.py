@@ -1,4 +1,4 @@
-"""DINOv2's ViT-S/14 as a backbone (Oquab et al., TMLR 2024): always frozen, 1/14 resolution.
+"""DINOv2's ViT-S/14 as a backbone (Oquab et al., TMLR 2024), at 1/14 resolution.
 
     photo [B,S,S,3] -> tokens [B,1+g*g,C], one a patch of 14 x 14 px, after a class token
     block1 ... block12, each of attention and a small MLP -> level1 ... level12 [B,g,g,C]
@@ -9,6 +9,7 @@ first pixel. What scales a branch's output (LayerScale) is part of its last weig
 """
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 from crnet_tf.network.layers import register
@@ -53,6 +54,28 @@ class PatchTokens(layers.Layer):
 
 
 @register
+class FrozenDense(layers.Dense):
+    """A dense layer that can be saved in a quarter of the bytes: whole numbers of -127 to 127
+    and a scale for each unit. `compact` asks for it."""
+
+    saved_as_int8 = False
+
+    def save_own_variables(self, store):
+        if not self.saved_as_int8:
+            return super().save_own_variables(store)
+        kernel = ops.convert_to_numpy(self.kernel)
+        scale = np.maximum(np.abs(kernel).max(axis=0), 1e-12) / 127
+        store["0"], store["1"] = np.rint(kernel / scale).astype(np.int8), self.bias
+        store["scale"] = scale
+
+    def load_own_variables(self, store):
+        if "scale" not in store.keys():
+            return super().load_own_variables(store)
+        self.kernel.assign(np.float32(store["0"]) * np.float32(store["scale"]))
+        self.bias.assign(store["1"])
+
+
+@register
 class Block(layers.Layer):
     """Tokens [B,n,C] -> [B,n,C]: attention of all to all, then an MLP on each."""
 
@@ -63,7 +86,7 @@ class Block(layers.Layer):
             return layer
 
         def dense(inputs, units, name):
-            layer = layers.Dense(units, name=name, dtype=self.dtype_policy)
+            layer = FrozenDense(units, name=name, dtype=self.dtype_policy)
             layer.build((None, None, inputs))
             return layer
 
@@ -89,6 +112,16 @@ class Block(layers.Layer):
         likeness = ops.matmul(queries * width**-0.5, ops.swapaxes(keys, -1, -2))
         found = ops.matmul(ops.softmax(likeness), values)
         return ops.reshape(ops.swapaxes(found, 1, 2), (-1, count, CHANNELS))
+
+
+def save_as_int8(network: keras.Model) -> None:
+    """Has the blocks in a network saved as whole numbers, see `FrozenDense`."""
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            save_as_int8(layer)
+        elif isinstance(layer, Block):
+            for dense in (layer.queries_keys_values, layer.attended, layer.wide, layer.narrow):
+                dense.saved_as_int8 = True
 
 
 @register

@@ -14,7 +14,7 @@ import keras
 from keras import ops
 
 from crnet_tf.config import Config
-from crnet_tf.network import losses, pretrained
+from crnet_tf.network import hub, losses, pretrained
 from crnet_tf.network.building import build_parts
 from crnet_tf.network.layers import Unread, register
 from crnet_tf.network.parts import (
@@ -149,6 +149,8 @@ def build_crnet(config: Config, load_backbone: bool = True) -> CRNet:
         # Checkpoints of before this was a choice do not say it.
         stride = pretrained.stride_of(config.backbone_weights) if load_backbone else "1x1"
         config = dataclasses.replace(config, backbone_stride=stride)
+    if hub.is_hub(config.backbone) and not config.hub:
+        config = dataclasses.replace(config, hub=hub.describe(config.backbone))
     # A layer takes the policy that is global when it is made.
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(config.precision)

@@ -7,6 +7,7 @@ import numpy as np
 
 from crnet_tf.common import files
 from crnet_tf.common.errors import InputError
+from crnet_tf.network import hub
 
 FLOAT16_ROUNDING = 2.0**-11  # relative: `compact` keeps an encoder's weights as float16
 
@@ -16,8 +17,10 @@ def preprocessing_of(name: str, weights: str) -> str:
 
     An .npz may say so itself (entry "preprocessing"). Otherwise Keras' own ResNet-50 and
     VGG-16 are "caffe"; VGG-16 in .npz is torchvision's, which is "torch", as are `tiny` and
-    `dinov2_small`.
+    `dinov2_small`. A preset of keras-hub prepares photos itself ("none").
     """
+    if hub.is_hub(name):
+        return "none"
     if name in ("tiny", "dinov2_small"):
         return "torch"
     default = "torch" if name == "vgg16" and weights.endswith(".npz") else "caffe"

@@ -10,7 +10,8 @@ import tensorflow as tf
 from crnet_tf.common.errors import DivergedError
 from crnet_tf.evaluation import calibration, results, scoring
 from crnet_tf.evaluation.results import ABOVE
-from crnet_tf.fewshot.learner import PROJECTED, Learner
+from crnet_tf.fewshot.learner import Learner
+from crnet_tf.fewshot.predictor import PROJECTED
 from crnet_tf.images import drawing
 from crnet_tf.network.model import CRNet
 from crnet_tf.options import Options

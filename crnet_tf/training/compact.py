@@ -1,4 +1,4 @@
-"""A checkpoint small enough to give away: float16 on disk, no optimiser."""
+"""A checkpoint small enough to give away: float16 or int8 on disk, no optimiser."""
 
 import dataclasses
 import io
@@ -12,15 +12,16 @@ import keras
 import numpy as np
 
 from crnet_tf.common import files
-from crnet_tf.network import model
+from crnet_tf.network import dinov2, model
 from crnet_tf.network.checkpoint import load_checkpoint
 from crnet_tf.training.checkpoints import check_out
 
+INT8_ROUNDING = 0.5 / 127
 WEIGHTS = "model.weights.h5"  # in the zip archive that a .keras file is
 
 
 def compact(checkpoint: str | os.PathLike, out: str | os.PathLike) -> float:
-    """Writes `checkpoint` with float16 weights to `out`.
+    """Writes `checkpoint` with float16 weights to `out`, those of DINOv2's blocks as int8.
 
     A weight that float16 cannot hold (batch norm variances reach 83,614) keeps its type.
 
@@ -36,6 +37,7 @@ def compact(checkpoint: str | os.PathLike, out: str | os.PathLike) -> float:
     # Where the backbone's weights lay on this machine is of no use elsewhere.
     weights = pathlib.Path(network.config.backbone_weights).name
     network.config = dataclasses.replace(network.config, backbone_weights=weights)
+    dinov2.save_as_int8(network.parts.encoder)
     files.make_folder(out.parent)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         whole = pathlib.Path(folder, "whole.keras")
@@ -71,6 +73,8 @@ def _halved_weights(content):
             values = entry[()]
             largest = np.abs(values).max(initial=0)
             half = values
+            if values.dtype == np.int8:
+                roundings.append(INT8_ROUNDING)
             if values.dtype == np.float32 and largest < np.finfo(np.float16).max:
                 half = values.astype(np.float16)
                 gap = np.abs(half.astype(np.float32) - values).max(initial=0)

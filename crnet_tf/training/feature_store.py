@@ -220,8 +220,7 @@ def encode(parts: Parts, image, mask):
 
 
 def _fill(network, archive, classes):
-    settings: Config = network.config
-    views, size = settings.feature_views, settings.image_size
+    views = network.config.feature_views
     missing = [
         (class_id, row)
         for class_id, part in classes.items()
@@ -232,50 +231,51 @@ def _fill(network, archive, classes):
         return
     count = sum(len(part.drawn) for part in classes.values()) * views
     print(f"Feature store: computing {len(missing)} of {count} views.", flush=True)
-
-    def photo(place):
-        class_id, row = place
-        return classes[class_id].names[row // views], row % views
-
-    alike = views == 1 and network.parts.mask_background is None
-    if alike:  # then a photo of several classes has the same features in each
-        missing.sort(key=photo)
-
-    def generate():
-        before = None
-        for class_id, row in missing:
-            name, _ = photo((class_id, row))
-            again, before = alike and name == before, name
-            yield archive.by_class[class_id][name], class_id, row, again
-
-    def decode(serialized, class_id, row, again):
-        record = records.parse(serialized)
-        image, mask = record["image"], episodes.binary_mask(record["label"], class_id)
-        seed = tf.stack([settings.seed, class_id * 2**32 + row])
-        image, mask = tf.cond(
-            row % views == 0,
-            lambda: (resizing.resize_image(image, size), resizing.resize_mask(mask, size)),
-            lambda: augmentation.flip_scale_crop(image, mask, size, seed),
-        )
-        return image, mask, class_id, row, again
-
-    encode_one = tf.function(functools.partial(encode, network.parts))
-    scalars = (tf.string, tf.int64, tf.int64, tf.bool)
-    signature = tuple(tf.TensorSpec([], dtype) for dtype in scalars)
-    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    # One by one: how sums are rounded depends on a photo's place in its batch, and a view must
-    # be the same whichever others were missing with it.
-    dataset = dataset.map(decode, tf.data.AUTOTUNE).batch(1).prefetch(8)
-
-    def computed():
-        features = None
-        for image, mask, class_ids, rows, again in dataset:
-            features = features if again[0] else encode_one(image, mask)
-            arrays = (class_ids, rows, features, mask)
-            yield from zip(*(array.numpy() for array in arrays), strict=True)
-
-    for class_id, row, features, mask in with_progress(computed(), "views", len(missing)):
+    computed = _computed(network, archive, classes, missing)
+    for class_id, row, features, mask in with_progress(computed, "views", len(missing)):
         classes[class_id].write(row, features, mask)
     for part in classes.values():
         for array in (part.features, part.masks, part.checksums):
             array.flush()
+
+
+def _computed(network, archive, classes, missing):
+    """Class id, row, features and mask of each missing view, in any order."""
+    settings, encode_one = network.config, tf.function(functools.partial(encode, network.parts))
+    # Then the features of a photo of several classes are the same in each.
+    alike = settings.feature_views == 1 and network.parts.mask_background is None
+
+    def name(place):
+        class_id, row = place
+        return classes[class_id].names[row // settings.feature_views]
+
+    def generate():
+        before = None
+        for class_id, row in sorted(missing, key=name) if alike else missing:
+            photo = name((class_id, row))
+            again, before = alike and photo == before, photo
+            yield archive.by_class[class_id][photo], class_id, row, again
+
+    scalars = (tf.string, tf.int64, tf.int64, tf.bool)
+    signature = tuple(tf.TensorSpec([], dtype) for dtype in scalars)
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
+    dataset = dataset.map(functools.partial(_decode, settings), tf.data.AUTOTUNE)
+    features = None
+    # One by one: how sums are rounded depends on a photo's place in its batch, and a view must
+    # be the same whichever others were missing with it.
+    for image, mask, class_id, row, again in dataset.batch(1).prefetch(8):
+        features = features if again[0] else encode_one(image, mask)
+        yield tuple(array[0].numpy() for array in (class_id, row, features, mask))
+
+
+def _decode(settings: Config, serialized, class_id, row, again):
+    """A record -> image and mask of its view; the rest as it was."""
+    record, size = records.parse(serialized), settings.image_size
+    image, mask = record["image"], episodes.binary_mask(record["label"], class_id)
+    seed = tf.stack([settings.seed, class_id * 2**32 + row])
+    image, mask = tf.cond(
+        row % settings.feature_views == 0,
+        lambda: (resizing.resize_image(image, size), resizing.resize_mask(mask, size)),
+        lambda: augmentation.flip_scale_crop(image, mask, size, seed),
+    )
+    return image, mask, class_id, row, again

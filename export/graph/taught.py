@@ -20,8 +20,9 @@ import tensorflow as tf
 from crnet_tf.common.errors import InputError
 from crnet_tf.fewshot import answers
 from crnet_tf.fewshot.finetune import adapted_variables, holding
-from crnet_tf.fewshot.learner import Learner, Predictor
+from crnet_tf.fewshot.learner import Learner
 from crnet_tf.fewshot.leave_one_out import shifted
+from crnet_tf.fewshot.predictor import Predictor
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network.parts import Parts, SupportState, branch_input
 from export.graph import encode, framing
@@ -68,7 +69,12 @@ def learn(learner: Learner, name: str, supports: list[LabelledPhoto]) -> TaughtC
 
 
 def check_options(options) -> None:
-    """Raises InputError for an option that needs the supports again with every query."""
+    """Raises InputError for an option that a graph cannot follow."""
+    if options.small_objects:
+        raise InputError(
+            "small_objects: expected off, because an exported graph sees a photo once and not "
+            "in tiles. Leave it off, or use crnet_tf.predict."
+        )
     if options.weighted_fusion:
         raise InputError(
             "weighted_fusion: expected off, because a taught model keeps a few numbers of its "

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from crnet_tf.common.errors import BlockedError, InputError
 from crnet_tf.fewshot.answers import decided
-from crnet_tf.fewshot.learner import Learner, Predictor
+from crnet_tf.fewshot.learner import Learner
+from crnet_tf.fewshot.predictor import Predictor
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.png_files import encode_label, encode_png
 from export.graph.settings import Settings

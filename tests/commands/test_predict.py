@@ -16,7 +16,8 @@ from crnet_tf import predict
 from crnet_tf.common.cli import MISTAKES
 from crnet_tf.common.errors import BlockedError
 from crnet_tf.fewshot import engine, features
-from crnet_tf.fewshot.learner import Learner, Predictor
+from crnet_tf.fewshot.learner import Learner
+from crnet_tf.fewshot.predictor import Predictor
 from crnet_tf.fewshot.segmenter import Segmenter
 from crnet_tf.images import label_files, photos, png_files
 from crnet_tf.images.labelled import LabelledPhoto

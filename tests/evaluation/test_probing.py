@@ -22,7 +22,7 @@ class Photos:
         return one.image, one.mask
 
 
-ENTRIES = [Entry(n % CLASSES + 1, (str(n),), str(n + 20)) for n in range(6)]
+ENTRIES = [Entry(n % CLASSES + 1, (str(n),), str(n + 20)) for n in range(4)]
 
 
 def probed(network):
@@ -132,7 +132,7 @@ def test_the_table_has_every_change_and_its_interval():
 
 def test_the_command_writes_what_it_prints(records_dir, checkpoint, tmp_path, capsys):
     commands.run(
-        command, f"--checkpoint={checkpoint}", f"--records={records_dir}", "--episodes=4",
+        command, f"--checkpoint={checkpoint}", f"--records={records_dir}", "--episodes=2",
         f"--out={tmp_path / 'out'}",
     )  # fmt: skip
     assert (tmp_path / "out" / "probe.md").read_text() in capsys.readouterr().out + "\n"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import commands
+from helpers import exports as exported
 from helpers.exports import OTHER, OTHER_QUERIES, QUERIES, STEPS, SUPPORTS, Answers, expected  # noqa: F401
 from helpers.networks import eager, lively, photo  # noqa: F401
 from PIL import Image
@@ -36,7 +37,7 @@ def folder(exports):
 
 @pytest.fixture(scope="module")
 def loaded(folder):
-    return tf.saved_model.load(str(folder)).signatures
+    return exported.loaded(folder).signatures
 
 
 def arrays(photos):

@@ -12,7 +12,7 @@ from export.graph import signatures
 from export.server import batching, loading, tensors
 
 SIZES = [(40, 52), (61, 35), (9, 7)]
-BATCHES = (1, 2, 3, 5)
+BATCHES = (1, 3)
 
 
 @pytest.fixture
@@ -63,8 +63,8 @@ def check_few_shot(loaded):
                 answers(loaded, whole, [{**given, **query}])
 
 
-def check_taught(loaded):
-    for queries, size in itertools.product(BATCHES, SIZES):
+def check_taught(loaded, batches=BATCHES):
+    for queries, size in itertools.product(batches, SIZES):
         image, _ = stacked(range(queries), *size)
         answers(loaded, "serving_default", [{"image": image}] * 2)
     mixed = [photo(seed, *size).image for seed, size in enumerate(SIZES)]
@@ -89,7 +89,7 @@ def test_a_function_that_traces_with_every_size_is_noticed(exports, traced):
     )
     traced.clear()
     with pytest.raises(AssertionError, match="traced"):
-        check_taught(loaded)
+        check_taught(loaded, batches=[1])
         assert not traced, "functions were traced"
 
 

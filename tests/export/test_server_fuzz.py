@@ -133,7 +133,7 @@ def changed_request(data, valid):
 
 
 @given(data=st.data())
-@cases(80)
+@cases(40)
 def test_wrong_json_values(server, valid, data):
     model, text = changed_request(data, valid)
     check(server.predict(text, model))
@@ -159,7 +159,7 @@ def test_wrong_json_values_give_arrays_of_the_signature_or_none(server, valid, d
 
 
 @given(data=st.data(), kind=st.sampled_from(["text/html", "multipart/form-data", "x"]))
-@cases(60)
+@cases(30)
 def test_damaged_json_texts(server, valid, data, kind):
     model, body = data.draw(st.sampled_from(valid))
     text = data.draw(damaged([json.dumps(body).encode()]))

@@ -20,6 +20,7 @@ from google.protobuf import (
     wrappers_pb2,
 )
 from helpers import serving_double
+from helpers.exports import loaded
 from helpers.networks import photo
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -252,7 +253,7 @@ def files(*photos):
 
 def test_taught_models_may_be_batched(exports):
     assert (exports.taught / batching_file.FILE).exists()
-    signature = tf.saved_model.load(str(exports.taught)).signatures["segment_encoded"]
+    signature = loaded(exports.taught).signatures["segment_encoded"]
     requests = [
         {"image_bytes": files(photo(5), photo(6, 30, 70))},
         {"image_bytes": files(photo(7, 61, 35))},
@@ -263,7 +264,7 @@ def test_taught_models_may_be_batched(exports):
 
 def test_few_shot_models_must_not_be(exports):
     assert not (exports.few_shot / batching_file.FILE).exists()
-    signature = tf.saved_model.load(str(exports.few_shot)).signatures["segment_encoded"]
+    signature = loaded(exports.few_shot).signatures["segment_encoded"]
     requests = [
         {
             "support_image_bytes": files(photo(support)),

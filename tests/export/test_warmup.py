@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import exports as exported
 from helpers.networks import photo
 from tensorflow_serving.apis import prediction_log_pb2
 
@@ -23,7 +24,7 @@ def folder(request, exports):
 
 @pytest.fixture(scope="module")
 def loaded(folder):
-    return tf.saved_model.load(str(folder)).signatures
+    return exported.loaded(folder).signatures
 
 
 def test_requests_are_records_of_prediction_logs(folder):
@@ -62,9 +63,9 @@ def test_requests_are_answered_with_masks_of_the_photos_size(folder, loaded):
                     assert size == (warmup.HEIGHT, warmup.WIDTH, 1)
 
 
-def test_the_state_sent_is_one_that_supports_have(exports):
-    requests = {one.model_spec.signature_name: one for one in warmup.read(exports.few_shot)}
-    loaded = tf.saved_model.load(str(exports.few_shot)).signatures
+@pytest.mark.parametrize("folder", ["few_shot"], indirect=True)
+def test_the_state_sent_is_one_that_supports_have(folder, loaded):
+    requests = {one.model_spec.signature_name: one for one in warmup.read(folder)}
     (state,) = warmup.replay(loaded, [requests["encode_support"]])
     for name in ("segment_with_support", "segment_encoded_with_support"):
         for key, value in state.items():
@@ -93,7 +94,7 @@ def test_a_request_that_fails_ends_the_export(exports, tmp_path, monkeypatch):
     folder = shutil.copytree(exports.few_shot, tmp_path / "1")
     monkeypatch.setattr(warmup, "FOREGROUND", 7)
     with pytest.raises(tf.errors.InvalidArgumentError, match="expected mask values 0, 1"):
-        warmup.write(folder, tf.saved_model.load(str(folder)).signatures)
+        warmup.write(folder, exported.loaded(exports.few_shot).signatures)
 
 
 @pytest.mark.parametrize("module", [saved_model, teach])

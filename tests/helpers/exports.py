@@ -1,5 +1,9 @@
 """Photos, and what a checkpoint answers to them, that the tests of several exports share."""
 
+import functools
+
+import tensorflow as tf
+
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.png_files import write_png
 from crnet_tf.options import Options
@@ -17,6 +21,12 @@ def expected(network, supports, query, options=STEPS):
     """Probability and presence of the checkpoint."""
     example = Learner(network, options).fit(supports)
     return example.segment(query), example.presence(query)
+
+
+@functools.cache
+def loaded(folder):
+    """An exported model of the fixture `exports`, loaded once a process: it takes seconds."""
+    return tf.saved_model.load(str(folder))
 
 
 class Answers:

@@ -26,6 +26,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from helpers.exports import loaded
+
 HTTP = {
     "INVALID_ARGUMENT": 400,
     "FAILED_PRECONDITION": 400,
@@ -60,10 +62,7 @@ class Served:
     def __init__(self, name, folders):
         self.name, self.labels = name, {}
         self.folders = {version: pathlib.Path(folder) for version, folder in folders.items()}
-        self.loaded = {
-            version: tf.saved_model.load(str(folder)).signatures
-            for version, folder in self.folders.items()
-        }
+        self.loaded = {v: loaded(folder).signatures for v, folder in self.folders.items()}
         self.available = set(self.loaded)
         self.troubles, self.asked = collections.deque(), []
 

@@ -146,3 +146,15 @@ def test_weights_of_another_network_are_refused(tmp_path, published):
         pretrained.load_weights(
             dinov2.build_dinov2((None, None, 3)), "dinov2_small", str(tmp_path / "wrong.npz")
         )
+
+
+def test_blocks_saved_as_whole_numbers_are_a_quarter_of_the_size(network, tmp_path):
+    path, whole = tmp_path / "small.weights.h5", network.get_weights()
+    dinov2.save_as_int8(network)
+    network.save_weights(path)
+    small = dinov2.build_dinov2((None, None, 3))
+    small.load_weights(path)
+    assert path.stat().st_size < 0.32 * sum(value.nbytes for value in whole)
+    for was, now in zip(whole, small.get_weights(), strict=True):
+        largest = np.abs(was).max(axis=0) if was.ndim == 2 else 0
+        assert np.all(np.abs(now - was) <= largest / 253)

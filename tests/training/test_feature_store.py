@@ -11,6 +11,7 @@ import types
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import networks
 
 from crnet_tf.config import Config
@@ -334,6 +335,27 @@ def test_photos_alone_are_kept_where_images_are_not_masked(index, tmp_path):
     assert np.all(np.isfinite(history["loss"]))
     with pytest.raises(ValueError, match="mask_image was False"):
         feature_store.open_store(build(feature_views=1), index, CLASSES, tmp_path / "store")
+
+
+def test_a_photo_of_several_classes_is_encoded_once(index, tmp_path, monkeypatch):
+    network, counted = build(mask_image=False, feature_views=1), []
+    whole = feature_store.encode
+
+    def counting(parts, image, mask):
+        encoded = whole(parts, image, mask)
+        return tf.py_function(lambda x: counted.append(1) or x, [encoded], tf.float16)
+
+    monkeypatch.setattr(feature_store, "encode", counting)
+    photos = manifest.Archive(index, "train", CLASSES).by_class
+    shared, record = next(iter(photos[1].items()))
+    both = types.SimpleNamespace(split="train", by_class={1: photos[1], 2: {shared: record}})
+    monkeypatch.setattr(feature_store.manifest, "Archive", lambda *_: both)
+    store = feature_store.open_store(network, index, CLASSES, tmp_path / "store")
+    assert len(counted) == len(photos[1])
+    first, second = (store.classes[class_id] for class_id in CLASSES)
+    row = first.names.index(shared)
+    np.testing.assert_array_equal(first.features[row], second.features[0])
+    assert (first.masks[row] == 1).any() and not (second.masks[0] == 1).any()
 
 
 # === Resuming ===
