@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from crnet_tf.annotations import outlines
+from crnet_tf.common.errors import InputError
+from crnet_tf.images.mask_values import VOID
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,3 +121,12 @@ def names_below_one_folder(paths: Sequence[pathlib.Path]) -> tuple[pathlib.Path,
     paths = [path.absolute() for path in paths]
     root = pathlib.Path(os.path.commonpath([path.parent for path in paths]))
     return root, [path.relative_to(root).as_posix() for path in paths]
+
+
+def check_values_suffice(format: str, class_names: Sequence[str]) -> None:
+    """Raises InputError for more classes than a label map has values for."""
+    if len(class_names) >= VOID:
+        raise InputError(
+            f"{format}: expected at most {VOID - 1} classes, which label maps have values for, "
+            f"received {len(class_names)}. Choose another format."
+        )

@@ -14,6 +14,7 @@ import numpy as np
 from absl import flags
 
 from crnet_tf.annotations import (
+    class_folders,
     coco_json,
     label_maps,
     label_studio,
@@ -29,6 +30,7 @@ from crnet_tf.images.output_files import TABLE
 
 FORMATS = {
     "png": pictures,
+    "folders": class_folders,
     "coco": coco_json,
     "labelme": labelme,
     "labelstudio": label_studio,
