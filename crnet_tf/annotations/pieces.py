@@ -3,7 +3,7 @@
 import numpy as np
 
 LEAST = 0.0002  # of a photo: smaller pieces are specks
-CORE = 0.7  # of the greatest distance from the edge that a piece has
+CORE = 0.5  # of the greatest distance from the edge that a piece has
 _AROUND = np.ones((3, 3), bool)  # pieces that meet at a corner are one
 
 

@@ -18,6 +18,7 @@ import xml.etree.ElementTree
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 from PIL import Image
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -27,6 +28,7 @@ from crnet_tf.annotations.answers import objects
 from crnet_tf.annotations.listing import MALFORMED
 from crnet_tf.annotations.tally import Tally
 from crnet_tf.common.errors import InputError
+from crnet_tf.images import label_files
 from crnet_tf.images.mask_values import FOREGROUND, class_mask
 from crnet_tf.images.png_files import encode_label
 from export.server import tensors
@@ -129,9 +131,9 @@ class Backend:
         return f"{self.served.name} {current}.{self._started}.{self._changes[project]}"
 
     def _forget(self, asked):
-        project = asked.get("project") or {}
-        if isinstance(project, dict) and isinstance(project.get("id"), int):
-            self._changes[project["id"]] += 1
+        project, action = asked.get("project"), str(asked.get("action"))
+        if isinstance(project, dict) and action.startswith("ANNOTATION"):
+            self._changes[project.get("id")] += 1
         return {"status": "ok"}
 
     def _predicted(self, asked, loaded):
@@ -178,25 +180,24 @@ def _project(asked):
 
 
 def learn(loaded, interface: Interface, tasks: list[dict], source: Source) -> Learnt:
-    """What annotated tasks teach, the newest first.
-
-    Raises:
-        InputError: a task has other regions or a photo that cannot be had.
-    """
+    """What annotated tasks teach, the newest first. One whose photo or regions cannot be used
+    is left out and logged."""
     values = {label: n for n, label in enumerate(interface.labels, 1)}
     examples, without = collections.defaultdict(list), collections.defaultdict(list)
     for task in tasks:
-        shown = None
+        few = [*examples.values(), *without.values()]
+        if len(few) == 2 * len(values) and all(len(one) == MOST_EXAMPLES for one in few):
+            break
+        try:
+            photo, labels = _example(interface, task, values, source)
+        except (InputError, *MALFORMED) as error:
+            logging.warning("Label Studio, project's task left out: %s", error)
+            continue
         for label, value in values.items():
-            lists = examples[label], without[label]
-            if all(len(one) == MOST_EXAMPLES for one in lists):
-                continue
-            shown = shown or _example(interface, task, values, source)
-            mask = class_mask(shown[1], value)
-            has_it = (mask == FOREGROUND).any()
-            wanted = lists[0] if has_it else lists[1]
+            mask = class_mask(labels, value)
+            wanted = (examples if (mask == FOREGROUND).any() else without)[label]
             if len(wanted) < MOST_EXAMPLES:
-                wanted.append((shown[0], mask))
+                wanted.append((photo, mask))
     states = {label: _state(loaded, few) for label, few in examples.items() if few}
     absent = {
         label: max((_asked(loaded, state, one)[1] for one, _ in without[label]), default=-1.0)
@@ -211,6 +212,10 @@ def _example(interface, task, values, source):
     drawn = label_studio.annotated(photo.path, task["result"], Tally())
     if drawn is None:
         return photo.content, np.zeros(photo.size, np.uint8)
+    if (drawn.height, drawn.width) != photo.size:
+        raise label_files.other_size(
+            photo.path, photo.path, photo.size, (drawn.height, drawn.width)
+        )
     return photo.content, coco.draw_label(drawn, values)
 
 

@@ -5,12 +5,14 @@ import concurrent.futures
 from collections.abc import Callable
 from typing import Any
 
+import tensorflow as tf
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from crnet_tf.common.errors import BlockedError, InputError
 from export.server import tensors
 from export.server.bodies import Admission, receive
+from export.server.predicting import CODES, readable
 
 THREADS = 2
 
@@ -30,8 +32,8 @@ class Work:
         """What `work` makes of the JSON object in the body.
 
         Raises:
-            HTTPException: 400 for an InputError, 501 for a BlockedError, and those of
-                `bodies.receive`.
+            HTTPException: 400 for an InputError, 501 for a BlockedError, that of a graph's
+                error, and those of `bodies.receive`.
         """
         self.admission.enter()
         body = bytearray()
@@ -45,6 +47,9 @@ class Work:
             raise HTTPException(400, str(error)) from None
         except BlockedError as error:
             raise HTTPException(501, str(error)) from None
+        except tf.errors.OpError as error:
+            code = CODES.get(error.error_code, 500)
+            raise HTTPException(code, readable(error.message)) from None
         finally:
             self.admission.leave(len(body))
 

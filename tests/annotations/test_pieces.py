@@ -21,13 +21,13 @@ def count(numbers):
 
 
 def test_touching_objects_are_split_where_they_are_narrow():
-    mask = discs((40, 50), (75, 50), (125, 50))
+    mask = discs((40, 50), (78, 50), (125, 50))
     assert count(pieces.numbered(mask, 0)) == 2
     numbers = pieces.numbered(mask, 0, split=True)
     assert count(numbers) == 3
     np.testing.assert_array_equal(numbers > 0, mask)
-    left, right = numbers[50, 40], numbers[50, 75]
-    border = np.abs(np.flatnonzero(np.diff(numbers[50, 40:76])) + 40 - 57)
+    left, right = numbers[50, 40], numbers[50, 78]
+    border = np.abs(np.flatnonzero(np.diff(numbers[50, 40:79])) + 40 - 58)
     assert left != right and border.max() <= 2
     assert (numbers[mask & (np.indices(mask.shape)[1] < 55)] == left).all()
 
@@ -49,7 +49,7 @@ def test_specks_are_no_objects():
 
 
 def test_objects_are_counted(tmp_path):
-    label = np.uint8(discs((40, 50), (75, 50))) + 2 * np.uint8(discs((130, 50)))
+    label = np.uint8(discs((40, 50), (78, 50))) + 2 * np.uint8(discs((130, 50)))
     label[0, 0] = 1  # a speck: a photo of 16,000 px has no object of 1 px
     sure = np.ones((2, *label.shape), np.float32)
     image = np.zeros((*label.shape, 3), np.uint8)

@@ -38,6 +38,8 @@ class Project:
         return [{"data": {"picture": f"/{n}"}, "result": result} for n, result in done]
 
     def photo(self, address):
+        if address == "/9":
+            raise InputError("9: expected a photo, received none.")
         image = photo(int(address[1:])).image
         return Photo(address, encode_png(image), image.shape[:2])
 
@@ -113,6 +115,14 @@ def test_photos_annotated_without_it_say_where_it_is_not(backend):
     changed(backend)
     (one,) = predicted(backend, 4)["results"]
     assert one["result"] == [] and one["score"] > 0
+
+
+def test_a_task_that_cannot_be_read_keeps_nobody_from_learning_the_others(backend):
+    backend.source.marked = [9, 1, 2]
+    changed(backend)
+    assert predicted(backend, 4)["results"][0]["result"]
+    asked = {"tasks": [{"data": {"picture": "/9"}}], "project": 7, "label_config": CONFIG}
+    assert post(backend, "predict", asked).status_code == 400
 
 
 def test_other_requests_are_refused_in_words(backend):

@@ -1,4 +1,12 @@
 // The page: what it shows, and what its controls do.
+//
+//   state.js     what is on the page           photos.js    added, painted, made examples
+//   finding.js   "Find it"; asking.js, api.js: what the server is asked
+//   editor.js    the photo that is painted on; layer.js: its values and undo; view.js: zoom;
+//                keys.js, scribble.js, lines.js
+//   results.js   answers as values of pixels   cards.js, classes.js, colours.js: what is shown
+//   keeping.js   sessions; session.js: as records and ZIP files
+//   exporting.js masks in other tools' formats; files.js, images.js, zip.js: files
 
 import { overview } from "./api.js";
 import { isTaught } from "./asking.js";
