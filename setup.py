@@ -73,7 +73,12 @@ setup(
         "tflite": ["ai-edge-litert>=2.1,<3"],  # export.tflite
         "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.16,<2"],  # export.onnx
         # export.serve, the local server
-        "serve": ["starlette>=1,<2", "uvicorn>=0.34,<1", "prometheus-client>=0.21,<1"],
+        "serve": [
+            "starlette>=1,<2",
+            "uvicorn>=0.34,<1",
+            "prometheus-client>=0.21,<1",
+            "opencv-python-headless>=4.11,<6",
+        ],
         "beam": ["apache-beam[tfrecord]>=2.70,<3"],  # builders with --runner, on a cluster
         # An environment of its own (it pins TensorFlow 2.20): tools/model_garden.py.
         "official": ["tf-models-official==2.20.0"],

@@ -27,7 +27,7 @@ from crnet_tf.fewshot.segmenter import ENGINES, Segmenter
 from crnet_tf.images import drawing, mask_files, png_files
 from crnet_tf.images.labelled import LabelledPhoto, read_labelled
 from crnet_tf.images.output_files import TABLE, check_apart, output_names
-from crnet_tf.images.photo_folder import query_paths
+from crnet_tf.images.photo_folder import define_negative_flag, paths_of, query_paths
 from crnet_tf.network.checkpoint import checkpoint_or_start
 from crnet_tf.options import IN_USE, KSHOT, Options
 
@@ -96,6 +96,7 @@ def define_flags():
     flags.DEFINE_list(
         "support_class", None, "Class name of each support, to tell several apart: cat,cat,dog."
     )
+    define_negative_flag()
     text("query", None, "Photo, or folder of photos, to segment.", required=True)
     text("out", None, "Folder for the results.", required=True)
     writing.define_flags()
@@ -136,6 +137,7 @@ def run(args, options: Options) -> None:
     check_supports(args)
     written_as = writing.chosen(args)
     out, queries = pathlib.Path(args.out), query_paths(args.query)
+    negatives = paths_of(args.negative)
     check_apart(out, args.query, *args.support, *args.support_mask)
     colour = mask_files.parsed_colour(args.foreground_colour)
     supports = [  # before a network is loaded, which takes long
@@ -155,7 +157,7 @@ def run(args, options: Options) -> None:
         classes.setdefault(name, []).append(support)
     checkpoint, options = checkpoint_or_start(args.checkpoint), dataclasses.asdict(options)
     segmenter = Segmenter(checkpoint, threshold=args.threshold, engine=args.engine, **options)
-    segmenter.fit(classes)
+    segmenter.fit(classes, negatives=negatives)
     skipped = predict(segmenter, queries, out, **written_as)
     for reason in skipped:
         print(f"Skipped {reason}")

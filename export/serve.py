@@ -8,6 +8,7 @@ commas, under other names as NAME=FOLDER. The newest version serves; a newer one
 is loaded, then takes over. SIGTERM or Ctrl+C: what was received is still answered.
 """
 
+import os
 import signal
 
 from absl import flags, logging
@@ -26,12 +27,18 @@ def define_flags():
     text("host", "127.0.0.1", "Address to listen on; 0.0.0.0: all, for other machines.")
     flags.DEFINE_integer("port", 8501, "Port to listen on; 0: any.", 0, 65535)
     flags.DEFINE_list("allowed_hosts", [], "Names, besides localhost, this server is asked by.")
+    text(
+        "label_studio",
+        None,
+        "Address of a Label Studio whose ML backend the first model is, such as "
+        "http://localhost:8080; LABEL_STUDIO_API_KEY has its token.",
+    )
     fields.define_flags(Limits)
 
 
 def main():
     try:
-        from export.server import app, starting
+        from export.server import app, label_studio_photos, starting
     except ModuleNotFoundError as missing:
         raise BlockedError(
             f"expected the packages of the server, received none ({missing}). "
@@ -45,7 +52,12 @@ def main():
     # uvicorn stops gracefully, then raises the signal again: that is no error.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
-    application = app.build(models, limits, [args.host, *args.allowed_hosts])
+    source = None
+    if args.label_studio:
+        token = os.environ.get("LABEL_STUDIO_API_KEY", "")
+        source = label_studio_photos.Source(args.label_studio, token)
+    hosts = [args.host, *args.allowed_hosts]
+    application = app.build(models, limits, hosts, source)
     serving = starting.server(application, args.host, args.port, limits)
     names, port = ", ".join(model.name for model in models), listener.getsockname()[1]
     host = f"[{args.host}]" if ":" in args.host else args.host

@@ -13,7 +13,7 @@ labelled photos (or of `--query`); one that answers otherwise is removed. With
 from absl import flags
 
 from crnet_tf.common import cli, fields
-from crnet_tf.images import mask_files
+from crnet_tf.images import mask_files, photo_folder
 from crnet_tf.options import IN_USE, KSHOT, Options
 from export.graph.settings import Settings, Sizes
 from export.package.inputs import TFLITE_FORMATS, read_queries
@@ -26,6 +26,7 @@ def define_flags():
     text("checkpoint", None, "A .keras file written by training; default: the one of CRNet-TF.")
     text("support_dir", None, "Folder of labelled photos, or of classes.", required=True)
     mask_files.define_colour_flag()
+    photo_folder.define_negative_flag()
     text("out", None, "Folder above the numbered versions.", required=True)
     flags.DEFINE_integer("version", None, "Number of this version; default: the next one.", 1)
     text("query", None, "Photo, or folder of photos, to compare on.")
@@ -39,6 +40,8 @@ def define_flags():
 
 def main():
     from crnet_tf.data import labelled_folder
+    from crnet_tf.images import photos
+    from crnet_tf.images.labelled import LabelledPhoto
     from crnet_tf.network.checkpoint import checkpoint_or_start
     from export.package import fixed_size_files, tflite
     from export.package.teach import teach
@@ -52,6 +55,7 @@ def main():
     classes = labelled_folder.read_classes(args.support_dir, colour)
     for number, (name, supports) in enumerate(classes.items(), 1):
         print(f"Class {number}: {name}, {len(supports)} labelled photos")
+    negatives = [photos.read_photo(path) for path in photo_folder.paths_of(args.negative)]
     most = fixed_size_files.photos_needed(kinds, MOST_REPRESENTATIVE)
     queries = read_queries(args.query, most) if args.query else []
     checkpoint = checkpoint_or_start(args.checkpoint)
@@ -64,6 +68,7 @@ def main():
         settings=settings,
         version=args.version,
         queries=queries,
+        negatives=[LabelledPhoto(image) for image in negatives],
         formats=kinds,
         sizes=sizes,
     )

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from crnet_tf.annotations import outlines
+from crnet_tf.annotations import outlines, pieces
+from crnet_tf.common.errors import InputError
+from crnet_tf.images.mask_values import VOID
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,6 +66,7 @@ class PhotoAnswer:
         presences: how sure it is that each class is in the photo at all.
         class_names: N of them.
         connected: whether each connected piece is an object, or all that is of a class.
+        split: whether pieces are split where they are narrow (`pieces.numbered`).
     """
 
     path: pathlib.Path
@@ -74,11 +77,13 @@ class PhotoAnswer:
     presences: Sequence[float]
     class_names: Sequence[str]
     connected: bool = False
+    split: bool = False
 
     @functools.cached_property
     def objects(self) -> list[Instance]:
         """What was found, of each class the largest first."""
-        return objects(self.mask, self.probabilities, self.class_names, self.connected)
+        how = self.connected, self.split
+        return objects(self.mask, self.probabilities, self.class_names, *how)
 
 
 def objects(
@@ -86,12 +91,15 @@ def objects(
     probabilities: np.ndarray,
     class_names: Sequence[str],
     connected: bool = True,
+    split: bool = False,
 ) -> list[Instance]:
     """The objects of a map of classes, of each class the largest first.
 
     Args:
         mask, probabilities, class_names: of a `PhotoAnswer`.
-        connected: each connected piece is an object; without, all that is of a class is one.
+        connected: each connected piece is an object, specks left out; without, all that is of
+            a class is one.
+        split: touching objects are told apart where they are narrow.
     """
     import scipy.ndimage  # slow, and few ask for it
 
@@ -100,13 +108,16 @@ def objects(
         if around is None:  # not in the photo
             continue
         name, probability = class_names[class_id - 1], probabilities[class_id - 1][around]
-        pieces = (mask[around] == class_id).astype(np.int8)
+        of_each = (mask[around] == class_id).astype(np.int8)
         if connected:
-            pieces, _ = scipy.ndimage.label(pieces, np.ones((3, 3)))
+            of_each = pieces.numbered(of_each > 0, pieces.LEAST * mask.size, split)
         top, left = (side.start for side in around)
         own = []
-        for piece, (rows, columns) in enumerate(scipy.ndimage.find_objects(pieces), 1):
-            inside = pieces[rows, columns] == piece
+        for number, place in enumerate(scipy.ndimage.find_objects(of_each), 1):
+            if place is None:
+                continue
+            rows, columns = place
+            inside = of_each[place] == number
             box = left + columns.start, top + rows.start, left + columns.stop, top + rows.stop
             sure = float(probability[rows, columns][inside].mean())
             own.append(Instance(name, class_id, box, inside, mask.shape, sure))
@@ -119,3 +130,12 @@ def names_below_one_folder(paths: Sequence[pathlib.Path]) -> tuple[pathlib.Path,
     paths = [path.absolute() for path in paths]
     root = pathlib.Path(os.path.commonpath([path.parent for path in paths]))
     return root, [path.relative_to(root).as_posix() for path in paths]
+
+
+def check_values_suffice(format: str, class_names: Sequence[str]) -> None:
+    """Raises InputError for more classes than a label map has values for."""
+    if len(class_names) >= VOID:
+        raise InputError(
+            f"{format}: expected at most {VOID - 1} classes, which label maps have values for, "
+            f"received {len(class_names)}. Choose another format."
+        )

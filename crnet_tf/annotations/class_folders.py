@@ -10,6 +10,7 @@ import pathlib
 
 import numpy as np
 
+from crnet_tf.annotations.answers import PhotoAnswer, check_values_suffice
 from crnet_tf.annotations.listing import (
     LABEL_SUFFIXES,
     PHOTO_SUFFIXES,
@@ -18,9 +19,11 @@ from crnet_tf.annotations.listing import (
     files_by_name,
     match_labels,
 )
+from crnet_tf.common import files
+from crnet_tf.common.errors import InputError
 from crnet_tf.common.folders import some_files
-from crnet_tf.images import mask_files
-from crnet_tf.images.mask_values import FOREGROUND, label_value
+from crnet_tf.images import mask_files, png_files
+from crnet_tf.images.mask_values import FOREGROUND, VOID, class_mask, label_value
 
 
 def list_photos(source: pathlib.Path) -> Listing:
@@ -78,3 +81,41 @@ def _pairs(folder, class_id):
         for name, mask in matched.items()
     ]
     return found, problems + unmatched
+
+
+class Writer:
+    """Writes `folders/CLASS/masks/NAME.png` of each class that a photo shows, and beside, in
+    `folders/CLASS/images/`, links to the photos."""
+
+    def __init__(self, out: pathlib.Path, shapes: str):
+        self.out = out / "folders"
+
+    def add(self, answer: PhotoAnswer) -> None:
+        """Writes the masks of a photo, white where the class is; where some of it is void,
+        they are of 0, 1 and 255.
+
+        Raises InputError for a class whose name no folder can have, and for too many.
+        """
+        check_values_suffice("folders", answer.class_names)
+        for value, name in enumerate(answer.class_names, 1):
+            mask = class_mask(answer.mask, value)
+            if not (mask == FOREGROUND).any():
+                continue
+            images, masks = (self._folder(name, kind) for kind in ("images", "masks"))
+            if not (mask == VOID).any():
+                mask *= np.uint8(255)
+            png_files.write_label(masks / f"{answer.name}.png", mask)
+            files.link(answer.path, images / f"{answer.name}{answer.path.suffix}")
+
+    def finish(self) -> None:
+        """All is written already."""
+
+    def _folder(self, name, kind):
+        if not name or pathlib.PurePath(name).name != name or name.startswith("."):
+            raise InputError(
+                f"folders: expected class names that a folder can have, received {name!r}. "
+                "Rename the class, or choose another format."
+            )
+        folder = self.out / name / kind
+        files.make_folder(folder)
+        return folder

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from crnet_tf.annotations.answers import PhotoAnswer
+from crnet_tf.annotations.answers import PhotoAnswer, check_values_suffice
 from crnet_tf.annotations.listing import (
     LABEL_SUFFIXES,
     PHOTO_SUFFIXES,
@@ -258,11 +258,7 @@ class Writer:
     def add(self, answer: PhotoAnswer) -> None:
         """Writes the map of a photo. Raises InputError for more than 254 classes."""
         self.class_names = answer.class_names
-        if len(self.class_names) >= VOID:
-            raise InputError(
-                f"voc: expected at most {VOID - 1} classes, which label maps have values for, "
-                f"received {len(self.class_names)}. Choose another format."
-            )
+        check_values_suffice("voc", self.class_names)
         folder = self.out / "SegmentationClass"
         files.make_folder(folder)
         palette = png_files.voc_palette()

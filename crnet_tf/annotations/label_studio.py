@@ -8,12 +8,13 @@ pycocotools to read, not to write.
 import json
 import pathlib
 import urllib.parse
+from collections.abc import Sequence
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
 from crnet_tf.annotations import brush, coco, finding
-from crnet_tf.annotations.answers import PhotoAnswer, names_below_one_folder
+from crnet_tf.annotations.answers import Instance, PhotoAnswer, names_below_one_folder
 from crnet_tf.annotations.coco_masks import pycocotools_mask, run_lengths
 from crnet_tf.annotations.listing import (
     MALFORMED,
@@ -50,7 +51,7 @@ def list_photos(annotations: pathlib.Path, images: pathlib.Path) -> Listing:
             name = photo_name(path, images)
             if name in drawn:
                 raise InputError(f"{path}: expected one task a photo, received two. Join them.")
-            drawn[name] = _drawn(path, result, tally)
+            drawn[name] = annotated(path, result, tally)
         except (OSError, InputError) as error:
             problems.append(str(error))
     drawn = {name: photo for name, photo in drawn.items() if photo}
@@ -109,8 +110,14 @@ def _photo(images, named, known):
     )
 
 
-def _drawn(path, result, tally):
-    """The photo with its regions as COCO has them; None without any."""
+def annotated(
+    path: pathlib.Path, result: list[dict], tally: Tally
+) -> coco.AnnotatedPhoto | None:
+    """The photo with its regions as COCO has them; None without any.
+
+    Raises:
+        InputError: they are no regions of Label Studio.
+    """
     found, size = [], None
     for region in result:
         try:
@@ -162,7 +169,7 @@ class Writer:
             {
                 "model_version": "CRNet-TF",
                 "score": round(float(max(answer.presences)), 4),
-                "result": [region for one in answer.objects for region in self._regions(one)],
+                "result": regions(answer.objects, self.kind),
             }
         )
 
@@ -172,7 +179,7 @@ class Writer:
         tasks = [
             {
                 "data": {"image": f"{_LOCAL}?d={urllib.parse.quote(f'{root.name}/{name}')}"},
-                "predictions": [_numbered(one)],
+                "predictions": [one],
             }
             for name, one in zip(names, self.predictions, strict=True)
         ]
@@ -185,28 +192,37 @@ class Writer:
         )
         files.write_text(self.out / "labelstudio.xml", text)
 
-    def _regions(self, one):
-        height, width = one.size
-        if self.kind == "brushlabels":
-            shapes = [{"format": "rle", "rle": brush.encoded(one.mask)}]
-        else:
-            shapes = [
-                {"points": (np.array(ring) * [100 / width, 100 / height]).round(4).tolist()}
-                for ring in one.joined_polygons()
-            ]
-        for shape in shapes:
-            yield {
-                "type": self.kind,
-                "from_name": "label",
-                "to_name": "image",
-                "original_width": width,
-                "original_height": height,
-                "image_rotation": 0,
-                "score": round(one.probability, 4),
-                "value": {**shape, self.kind: [one.class_name]},
-            }
+
+def regions(
+    objects: Sequence[Instance], kind: str, from_name: str = "label", to_name: str = "image"
+) -> list[dict]:
+    """What a prediction's `result` holds.
+
+    Args:
+        kind: of `KINDS`' values.
+        from_name, to_name: of the labelling interface's labels and image.
+    """
+    names = {"from_name": from_name, "to_name": to_name, "type": kind}
+    found = [_region(one, shape, kind) for one in objects for shape in _shapes(one, kind)]
+    return [{"id": str(i), **names, **region} for i, region in enumerate(found, 1)]
 
 
-def _numbered(prediction):
-    result = [{"id": str(i), **region} for i, region in enumerate(prediction["result"], 1)]
-    return {**prediction, "result": result}
+def _shapes(one, kind):
+    if kind == KINDS["masks"]:
+        return [{"format": "rle", "rle": brush.encoded(one.mask)}]
+    height, width = one.size
+    return [
+        {"points": (np.array(ring) * [100 / width, 100 / height]).round(4).tolist()}
+        for ring in one.joined_polygons()
+    ]
+
+
+def _region(one, shape, kind):
+    height, width = one.size
+    return {
+        "original_width": width,
+        "original_height": height,
+        "image_rotation": 0,
+        "score": round(one.probability, 4),
+        "value": {**shape, kind: [one.class_name]},
+    }

@@ -169,7 +169,7 @@ def match_labels(
 ) -> tuple[dict[str, pathlib.Path], list[str]]:
     """{photo name: file of its labels}, and a problem for each that has no counterpart.
 
-    The labels of x.jpg are called x.png or x.jpg.png.
+    The labels of x.jpg are called x.png, x.jpg.png or x_mask.png.
 
     Args:
         photos, labels: of `files_by_name`.
@@ -178,7 +178,7 @@ def match_labels(
     """
     found, problems, left = {}, [], dict(labels)
     for name, path in photos.items():
-        names = (name, name + path.suffix, name + path.suffix.lower())
+        names = (name, name + path.suffix, name + path.suffix.lower(), name + "_mask")
         given = [left.pop(one) for one in names if one in left]
         if given:
             found[name] = given[0]

@@ -4,6 +4,7 @@ with results(out, formats=["coco", "yolo"]) as written:
     written.add(answer)
 """
 
+import collections
 import contextlib
 import dataclasses
 import pathlib
@@ -14,6 +15,7 @@ import numpy as np
 from absl import flags
 
 from crnet_tf.annotations import (
+    class_folders,
     coco_json,
     label_maps,
     label_studio,
@@ -29,6 +31,7 @@ from crnet_tf.images.output_files import TABLE
 
 FORMATS = {
     "png": pictures,
+    "folders": class_folders,
     "coco": coco_json,
     "labelme": labelme,
     "labelstudio": label_studio,
@@ -47,7 +50,8 @@ class Results:
         out: folder, which is there.
         formats: of `FORMATS`.
         shapes: of `SHAPES`; masks are exact and keep holes.
-        instances: each connected piece of a class is an object of its own.
+        instances: each connected piece of a class is an object of its own; specks are none.
+        split: so are touching objects, told apart where they are narrow.
 
     Raises:
         InputError: another format or kind of shapes, or one that no format has.
@@ -59,15 +63,17 @@ class Results:
         formats: Sequence[str] = ("png",),
         shapes: str = SHAPES[0],
         instances: bool = False,
+        split: bool = False,
     ):
-        check(formats, shapes, instances)
-        self.out, self.formats, self.instances, self.rows = out, formats, instances, []
+        check(formats, shapes, instances, split)
+        self.out, self.formats, self.rows = out, formats, []
+        self.instances = {"connected": instances or split, "split": split}
         self._writers = [FORMATS[name].Writer(out, shapes) for name in dict.fromkeys(formats)]
 
     def add(self, answer: PhotoAnswer) -> None:
         """Writes the answer of a photo, or keeps it for the file of all photos."""
+        answer = dataclasses.replace(answer, **self.instances)
         self._add_row(answer)
-        answer = dataclasses.replace(answer, connected=self.instances)
         if not answer.path.is_file() and set(self.formats) != {"png"}:
             answer = dataclasses.replace(answer, path=self.out / f"{answer.name}.png")
             png_files.write_png(answer.path, answer.image, png_files.FAST)
@@ -83,6 +89,10 @@ class Results:
         heading, *shares = ["photo", *(f"presence of {one}" for one in answer.class_names)], []
         if len(answer.class_names) == 1:
             heading, shares = ["photo", "presence", "share"], [f"{np.mean(answer.mask):.4f}"]
+        if answer.connected:  # and counted
+            heading += [f"objects of {one}" for one in answer.class_names]
+            found = collections.Counter(one.class_id for one in answer.objects)
+            shares += [str(found[n]) for n, _ in enumerate(answer.class_names, 1)]
         self.rows = self.rows or [heading]
         scores = (f"{score:.3f}" for score in answer.presences)
         self.rows.append([answer.path.name, *scores, *shares])
@@ -103,7 +113,7 @@ def results(out: pathlib.Path, **options) -> Iterator[Results]:
             files.write_text(out / TABLE, tables.comma_separated(found.rows))
 
 
-def check(formats: Sequence[str], shapes: str, instances: bool) -> None:
+def check(formats: Sequence[str], shapes: str, instances: bool, split: bool = False) -> None:
     """Raises InputError for formats or options that there are not, or do not go together."""
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
@@ -113,7 +123,11 @@ def check(formats: Sequence[str], shapes: str, instances: bool) -> None:
         )
     if shapes not in SHAPES:
         raise InputError(f"--shapes: expected one of {SHAPES}, received {shapes!r}.")
-    for flag, given in (("--shapes", shapes != SHAPES[0]), ("--instances", instances)):
+    for flag, given in (
+        ("--shapes", shapes != SHAPES[0]),
+        ("--instances", instances),
+        ("--split", split),
+    ):
         if given and not set(formats) & set(_OF_OBJECTS):
             raise InputError(
                 f"{flag}: expected a format that it is for ({', '.join(_OF_OBJECTS)}), "
@@ -136,6 +150,7 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "instances", False, "Each connected piece is an object; default: all of a class is one."
     )
+    flags.DEFINE_bool("split", False, "So are touching objects, split where they are narrow.")
 
 
 def chosen(args) -> dict[str, Any]:
@@ -144,6 +159,7 @@ def chosen(args) -> dict[str, Any]:
         "formats": args.format,
         "shapes": args.shapes,
         "instances": args.instances,
+        "split": args.split,
     }
     check(**options)
     return options

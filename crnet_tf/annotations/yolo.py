@@ -167,9 +167,7 @@ class Writer:
             _line(one, ring) for one in answer.objects for ring in one.joined_polygons(PIXELS)
         ]
         files.write_text(labels / f"{answer.name}.txt", "".join(lines))
-        link = images / f"{answer.name}{answer.path.suffix}"
-        with files.replaced(link, f".{link.name}.{os.getpid()}") as beside:
-            beside.symlink_to(os.path.relpath(answer.path, images))
+        files.link(answer.path, images / f"{answer.name}{answer.path.suffix}")
 
     def finish(self) -> None:
         """Writes data.yaml; JSON's way to quote is YAML's, too."""

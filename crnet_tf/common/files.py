@@ -98,6 +98,12 @@ def move(work: pathlib.Path, place: pathlib.Path, aside: pathlib.Path | None = N
     _flush(place.parent)
 
 
+def link(path: pathlib.Path, place: pathlib.Path) -> None:
+    """Makes `place` a symbolic link to a file, or lead there from now on."""
+    with replaced(place, f".{place.name}.{os.getpid()}") as beside:
+        beside.symlink_to(os.path.relpath(path, place.parent))
+
+
 def _flush(path):
     """Waits until a file's content, or a folder's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

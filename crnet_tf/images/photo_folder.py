@@ -8,11 +8,28 @@ import concurrent.futures
 import pathlib
 from collections.abc import Callable, Iterator
 
+from absl import flags
+
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.folders import some_files
 from crnet_tf.common.progress import with_progress
 from crnet_tf.images.opening import PathLike
 from crnet_tf.images.output_files import output_names
+
+
+def paths_of(given: list[str]) -> list[pathlib.Path]:
+    """The photos of a flag that lists photos and folders of them. Raises as `query_paths`."""
+    return [path for one in given for path in query_paths(one)]
+
+
+def define_negative_flag() -> None:
+    """The flag of commands that are told of photos without the thing."""
+    flags.DEFINE_list(
+        "negative",
+        [],
+        "Photos, or folders of photos, that show none of it: what is no surer to be in a photo "
+        "than in these counts as absent.",
+    )
 
 
 def query_paths(query: PathLike) -> list[pathlib.Path]:

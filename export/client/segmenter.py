@@ -96,6 +96,11 @@ class RemoteSegmenter:
         """Of a taught model; [] for a few-shot one, or where the server does not tell."""
         return self.server.metadata(self._pinned.target).get("class_names", [])
 
+    def absent(self) -> dict[str, float]:
+        """{class: presence up to which it is not in a photo}, of a model that was taught with
+        negative examples; else {}."""
+        return self.server.metadata(self._pinned.target).get("absent", {})
+
     def _pin(self):
         found = self.server.describe(self.target)
         target = Target(self.target.model, found.version)

@@ -27,6 +27,7 @@ def teach(
     settings: Settings | None = None,
     version: int | None = None,
     queries: list[LabelledPhoto] = (),
+    negatives: list[LabelledPhoto] = (),
     formats: list[Format] = (),
     sizes: Sizes | None = None,
 ) -> pathlib.Path:
@@ -36,6 +37,8 @@ def teach(
         classes: see `labelled_folder.read_classes`.
         out: the folder above the versions. version: its number; default: the next one.
         queries: photos to compare on, the first three; default: a labelled one of each class.
+        negatives: photos without any of it; how sure each class is in them goes into the
+            metadata (`absent`), by which the client and the page tell where it is not.
         formats: of files beside the SavedModel, in `assets.extra`. sizes: of their photos.
 
     Returns:
@@ -60,6 +63,7 @@ def teach(
             class_names=list(classes),
             refine_steps=exported.steps,
             supports={name: len(photos) for name, photos in classes.items()},
+            absent=absent(exported.classes, negatives),
             thresholds={one.name: one.predictor.threshold for one in exported.classes},
             options=dataclasses.asdict(options),
         )
@@ -80,6 +84,15 @@ def learnt(
     learner = Learner(network, options, keep_features=True)
     known = [taught.learn(learner, name, photos) for name, photos in classes.items()]
     return taught.Taught(learner, known, settings)
+
+
+def absent(
+    classes: list[taught.TaughtClass], negatives: list[LabelledPhoto]
+) -> dict[str, float]:
+    """The highest presence of each class in photos without it; {} without such photos."""
+    if not negatives:
+        return {}
+    return {one.name: max(map(one.predictor.presence, negatives)) for one in classes}
 
 
 def one_of_each(classes: Classes) -> list[LabelledPhoto]:

@@ -3,6 +3,8 @@
 GET  /v1/models/NAME[/versions/N]            state of versions
 GET  /v1/models/NAME[/versions/N]/metadata   signatures
 POST /v1/models/NAME[/versions/N]:predict    predictions
+POST /grow   /export                         see `labelling`
+GET  /health   POST /setup  /predict  /webhook      see `label_studio`, where it is asked for
 GET  /models   /healthz   /readyz   /metrics   /   and the page's files
 """
 
@@ -22,25 +24,37 @@ from starlette.routing import Route
 
 from export.server import page
 from export.server.guard import Guard
+from export.server.label_studio import Backend
+from export.server.label_studio_photos import Source
+from export.server.labelling import FORMATS, Labelling
 from export.server.limits import Limits
 from export.server.loading import Loaded
 from export.server.predicting import Predictor
 from export.server.served import Served
 from export.server.telemetry import Telemetry
+from export.server.work import Work
 
 EXPECTED = (
-    "POST /v1/models/NAME:predict, or GET /v1/models/NAME, /v1/models/NAME/metadata, /models, "
-    "/healthz, /readyz, /metrics or / (the page)"
+    "POST /v1/models/NAME:predict, /grow or /export, or GET /v1/models/NAME, "
+    "/v1/models/NAME/metadata, /models, /healthz, /readyz, /metrics or / (the page)"
 )
 
 
 class Api:
     """Handlers of all URLs, and the watch over the models' folders."""
 
-    def __init__(self, models: dict[str, Served], limits: Limits):
+    def __init__(
+        self, models: dict[str, Served], limits: Limits, label_studio: Source | None = None
+    ):
         self.models, self.limits = models, limits
         self.telemetry = Telemetry()
         self.predictor = Predictor(limits, models, self.telemetry)
+        self.work = Work(self.predictor.admission)
+        self.labelling = Labelling(self.work)
+        self.backend = None
+        if label_studio:
+            first = next(iter(self.models.values()))
+            self.backend = Backend(self.work, first, label_studio)
 
     # === TF Serving's API ===
 
@@ -107,7 +121,7 @@ class Api:
             for one in loaded
         ]
         most = self.limits.max_request_bytes
-        return JSONResponse({"models": models, "max_request_bytes": most})
+        return JSONResponse({"models": models, "max_request_bytes": most, "formats": FORMATS})
 
     async def ready(self, _) -> Response:
         missing = [name for name, model in self.models.items() if model.current is None]
@@ -135,8 +149,18 @@ class Api:
         for url, content, media_type in page.files():
             answer = functools.partial(_file, content, media_type)
             routes.append(Route(url, answer))
+        if self.backend:
+            routes += [
+                Route("/health", self.backend.health),
+                *(
+                    Route(f"/{name}", getattr(self.backend, name), methods=["POST"])
+                    for name in ("setup", "predict", "webhook")
+                ),
+            ]
         return [
             *routes,
+            Route("/grow", self.labelling.grow, methods=["POST"]),
+            Route("/export", self.labelling.export, methods=["POST"]),
             Route("/models", self.overview),
             Route("/healthz", _healthy),
             Route("/readyz", self.ready),
@@ -149,7 +173,8 @@ class Api:
         watch = asyncio.create_task(self._watch())
         yield
         watch.cancel()
-        await asyncio.to_thread(self.predictor.close)
+        for part in (self.predictor, self.work):
+            await asyncio.to_thread(part.close)
 
     async def _watch(self):
         while True:
@@ -184,14 +209,19 @@ async def _failed(_, error: Exception) -> Response:
 
 
 def build(
-    models: Iterable[Served], limits: Limits | None = None, hosts: Iterable[str] = ()
+    models: Iterable[Served],
+    limits: Limits | None = None,
+    hosts: Iterable[str] = (),
+    label_studio: Source | None = None,
 ) -> Starlette:
     """The application.
 
     Args:
+        label_studio: whose backend the first of the models is.
         hosts: names of this server besides localhost; see `Guard`.
     """
-    api = Api({model.name: model for model in models}, limits or Limits())
+    named = {model.name: model for model in models}
+    api = Api(named, limits or Limits(), label_studio)
     app = Starlette(
         routes=api.routes(),
         middleware=[Middleware(Guard, hosts=tuple(hosts))],

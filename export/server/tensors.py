@@ -142,16 +142,22 @@ def _array(name, value, spec):
 
 def _strings(name, found, dtype):
     values = np.empty(found.shape, dtype=object)
-    values.flat = [_content(name, value) for value in found.flat]
+    values.flat = [
+        _text(name, value) if isinstance(value, str) else content(name, value)
+        for value in found.flat
+    ]
     return values
 
 
-def _content(name, value):
-    if isinstance(value, str):
-        try:
-            return value.encode()
-        except UnicodeEncodeError as error:  # half a character: JSON's escapes can say it
-            raise InputError(f"{name}: expected text, received {error}.") from None
+def _text(name, value):
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:  # half a character: JSON's escapes can say it
+        raise InputError(f"{name}: expected text, received {error}.") from None
+
+
+def content(name: str, value) -> bytes:
+    """The bytes that {"b64": "..."} stands for. Raises InputError for anything else."""
     if isinstance(value, dict) and set(value) == {BASE64} and isinstance(value[BASE64], str):
         try:
             return base64.b64decode(value[BASE64], validate=True)
@@ -215,7 +221,7 @@ def answer(outputs: dict[str, np.ndarray], rows: bool) -> bytes:
 def _listed(name, array):
     if array.dtype != object:
         return array.tolist()
-    encode = _base64 if name.endswith(BYTES_END) else _text
+    encode = _base64 if name.endswith(BYTES_END) else _as_text
     flat = np.empty(array.shape, dtype=object)
     for place, value in np.ndenumerate(array):
         flat[place] = encode(value)
@@ -226,7 +232,7 @@ def _base64(value):
     return {BASE64: base64.b64encode(value).decode("ascii")}
 
 
-def _text(value):
+def _as_text(value):
     return value.decode("utf-8", "replace")
 
 

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from crnet_tf.annotations import (
     brush,
+    class_folders,
     coco_json,
     label_maps,
     label_studio,
@@ -20,6 +21,7 @@ from crnet_tf.annotations import (
 )
 from crnet_tf.annotations.answers import PhotoAnswer, objects
 from crnet_tf.common.errors import InputError
+from crnet_tf.images.mask_files import read_mask
 from crnet_tf.images.photos import read_photo
 
 CLASSES = ("cup", 'Tasse, groß "1"')
@@ -100,6 +102,36 @@ def test_what_is_written_is_read_back(written, photos, name):
         label = read.get(path.name, np.zeros_like(mask))
         for class_id, value in enumerate(known, 1):
             assert iou(label == value, mask == class_id) >= exactness(name, written.shapes)
+
+
+def test_folders_hold_a_mask_of_each_class_and_lead_to_the_photos(written, photos):
+    listing = class_folders.list_photos(written.out / "folders")
+    assert not listing.problems and sorted(listing.class_names) == sorted(CLASSES)
+    assert len(listing.photos) == 4  # nothing is in the empty one
+    for one in listing.photos:
+        (value,) = one.classes
+        (mask,) = (mask for path, mask in photos.items() if path.samefile(one.path))
+        wanted = mask == CLASSES.index(listing.class_names[value - 1]) + 1
+        np.testing.assert_array_equal(class_folders.read_label(one) == value, wanted)
+
+
+def test_void_stays_void_in_folders(photos, tmp_path):
+    path, mask = [*photos.items()][-1]
+    mask = mask.copy()
+    mask[0] = 255
+    writer = class_folders.Writer(tmp_path, "masks")
+    writer.add(answer(path, mask))
+    (cup,) = (tmp_path / "folders" / "cup" / "masks").iterdir()
+    np.testing.assert_array_equal(read_mask(cup), np.where(mask == 2, 0, mask))
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b"])
+def test_folders_are_not_called_as_no_folder_can_be(name, tmp_path):
+    mask = np.ones((2, 2), np.uint8)
+    given = PhotoAnswer(tmp_path / "a.jpg", "a", None, mask, mask[None], (1,), (name,))
+    with pytest.raises(InputError, match="Rename the class"):
+        class_folders.Writer(tmp_path / "out", "masks").add(given)
+    assert not (tmp_path / "out").exists()
 
 
 def exactness(name, shapes):

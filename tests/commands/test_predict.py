@@ -199,6 +199,21 @@ def test_answers_are_written_in_the_formats_that_are_asked_for(folder, colours):
     np.testing.assert_array_equal(label, mask)
 
 
+def test_photos_that_show_none_say_what_is_absent(folder, colours):
+    (folder / "without").mkdir()
+    Image.fromarray(photo(RED)[0]).save(folder / "without" / "as_red.png")
+    command(folder)
+    command(folder, f"--negative={folder / 'blue.png'}", out="kept")
+    command(folder, f"--negative={folder / 'blue.png'},{folder / 'without'}", out="gone")
+    for name in ("a.jpg", "b"):
+        before, kept, gone = (
+            label_files.read_label(folder / out / f"{name}_mask.png")
+            for out in ("out", "kept", "gone")
+        )
+        assert before.any() and not gone.any()
+        np.testing.assert_array_equal(kept, before)
+
+
 def test_each_support_needs_its_class(folder, colours):
     with pytest.raises(ValueError, match="as many --support_class.*received 1 and 2"):
         command(folder, "--support_class=fire", supports=("red", "blue"))

@@ -65,6 +65,7 @@ def test_one_class_of_a_folder(checkpoint, network, tmp_path, capsys):
         f"--checkpoint={checkpoint}",
         f"--out={tmp_path / 'models'}",
         "--refine_steps=2",
+        f"--negative={tmp_path / 'cup' / '0.png'}",
     )
     assert "Class 1: cup, 2 labelled photos" in capsys.readouterr().out
     loaded = tf.saved_model.load(str(tmp_path / "models" / "1")).signatures
@@ -72,7 +73,10 @@ def test_one_class_of_a_folder(checkpoint, network, tmp_path, capsys):
         loaded["serving_default"](image=queries()),
         expected(network, Options(kshot="mean", refine_steps=2), CUP),
     )
-    assert json.loads(loaded["metadata"]()["metadata"].numpy())["class_names"] == ["cup"]
+    said = json.loads(loaded["metadata"]()["metadata"].numpy())
+    assert said["class_names"] == ["cup"]
+    wanted = Learner(network, Options(kshot="mean", refine_steps=2)).fit(CUP).presence(CUP[0])
+    assert said["absent"] == {"cup": pytest.approx(wanted, abs=1e-5)}
 
 
 @pytest.mark.slow

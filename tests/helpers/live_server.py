@@ -53,10 +53,10 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(models, hosts=(), ready=True, **limits):
+def serving(models, hosts=(), ready=True, label_studio=None, **limits):
     """A server of `models` (`Served`) until the block ends."""
     limits = Limits(**{**QUICK, **limits})
-    server = Server(app.build(models, limits, hosts), limits)
+    server = Server(app.build(models, limits, hosts, label_studio), limits)
     try:
         until(lambda: server.get("/readyz").ok or not ready)
         yield server

@@ -2,21 +2,36 @@
 
 let largest = Infinity; // bytes of a request
 
-export async function models() {
-  const answer = await asked("models");
+export async function overview() {
+  const answer = await (await asked("models")).json();
   largest = answer.max_request_bytes;
-  return answer.models;
+  return answer;
 }
 
 export async function predict(model, signature, inputs) {
-  const body = JSON.stringify({ signature_name: signature, inputs });
-  if (body.length > largest) {
-    throw new Error(`These photos make a request of ${megabytes(body.length)} MB; the server ` +
-      `takes ${megabytes(largest)} MB. Use fewer example photos.`);
-  }
   // Of this version: a state of the examples means nothing to another one.
   const url = `v1/models/${encodeURIComponent(model.name)}/versions/${model.version}:predict`;
-  return (await asked(url, { method: "POST", body })).outputs;
+  return (await (await sent(url, { signature_name: signature, inputs })).json()).outputs;
+}
+
+// The mask that strokes stand for: a PNG file.
+export async function grow(photo, strokes) {
+  const asking = { photo: await base64(photo.blob), strokes: await base64(strokes) };
+  return (await sent("grow", asking)).blob();
+}
+
+// A ZIP file of labels in other tools' formats.
+export async function exported(asking) {
+  return (await sent("export", asking)).blob();
+}
+
+function sent(url, content) {
+  const body = JSON.stringify(content);
+  if (body.length > largest) {
+    throw new Error(`These photos make a request of ${megabytes(body.length)} MB; the server ` +
+      `takes ${megabytes(largest)} MB. Use fewer photos at a time.`);
+  }
+  return asked(url, { method: "POST", body });
 }
 
 function megabytes(bytes) {
@@ -30,14 +45,10 @@ async function asked(url, options) {
   } catch {
     throw new Error("The server cannot be reached. Is it still running?");
   }
-  let answer = {};
-  try {
-    answer = await response.json();
-  } catch {
-    // Not from our handlers; the status says enough.
-  }
-  if (!response.ok) throw new Error(explained(response.status, answer.error));
-  return answer;
+  if (response.ok) return response;
+  // Without JSON it is not of our handlers; the status says enough.
+  const { error } = await response.json().catch(() => ({}));
+  throw new Error(explained(response.status, error));
 }
 
 function explained(status, error) {

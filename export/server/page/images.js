@@ -1,5 +1,7 @@
 // Files -> upright JPEG photos of a bounded size, and masks; PNG answers -> arrays.
 
+import { VOID } from "./layer.js";
+
 export const LONGEST = 1600; // px of the longer side of what is sent
 
 // The browser applies EXIF's rotation when it draws; the server does not.
@@ -12,7 +14,8 @@ export async function readPhoto(file) {
   const canvas = drawn(bitmap, width, height, { background: "#fff" });
   bitmap.close();
   const blob = await fileOf(canvas, "image/jpeg", 0.93);
-  return { name: file.name, original, width, height, blob, url: URL.createObjectURL(blob) };
+  const url = URL.createObjectURL(blob);
+  return { name: file.name, file, original, width, height, blob, url };
 }
 
 async function decoded(file) {
@@ -50,10 +53,10 @@ export function fileOf(canvas, type, quality) {
     type, quality));
 }
 
-// A mask file -> canvas of the photo's size, `colours.object` on the object, `colours.void`
-// on void and nothing elsewhere. The object is what is bright: masks of 0/1, 0/255 and in
-// colours all work. Beside a 1, 255 is void, as everywhere in this project.
-export async function readMask(file, photo, colours) {
+// A mask file -> values of the photo's pixels, `value` on the object, VOID on void and 0
+// elsewhere. The object is what is bright: masks of 0/1, 0/255 and in colours all work. Beside a
+// 1, 255 is void, as everywhere in this project.
+export async function readMask(file, photo, value) {
   const bitmap = await decoded(file);
   const { width, height } = bitmap;
   const { width: w, height: h } = photo.original;
@@ -62,26 +65,28 @@ export async function readMask(file, photo, colours) {
     throw new Error(`${file.name}: expected a mask of the upright photo's size, ${w}x${h}, ` +
       `received ${width}x${height}.`);
   }
-  const whole = drawn(bitmap, photo.width, photo.height, {
-    background: "#000", smooth: false,
-  });
+  const brightness = brightest(bitmap, photo.width, photo.height);
+  const present = new Set(brightness);
+  const hasVoid = present.has(1) && [...present].every((one) => [0, 1, VOID].includes(one));
+  const half = (hasVoid ? 1 : Math.max(...present)) / 2;
+  return brightness.map((one) => (hasVoid && one > 1 ? VOID : one > half ? value : 0));
+}
+
+// A file of labels -> values of the photo's pixels.
+export async function readLabels(blob, photo) {
+  return brightest(await createImageBitmap(blob), photo.width, photo.height);
+}
+
+// The brightest channel of each pixel, the nearest where the size is another.
+function brightest(bitmap, width, height) {
+  const canvas = drawn(bitmap, width, height, { background: "#000", smooth: false });
   bitmap.close();
-  const context = whole.getContext("2d");
-  const image = context.getImageData(0, 0, photo.width, photo.height);
-  const brightness = new Uint8Array(image.data.length / 4);
-  for (let i = 0; i < brightness.length; i++) {
-    brightness[i] = Math.max(...image.data.subarray(4 * i, 4 * i + 3));
+  const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+  const values = new Uint8Array(data.length / 4);
+  for (let i = 0; i < values.length; i++) {
+    values[i] = Math.max(data[4 * i], data[4 * i + 1], data[4 * i + 2]);
   }
-  const values = new Set(brightness);
-  const hasVoid = values.has(1) && [...values].every((value) => [0, 1, 255].includes(value));
-  const brightest = hasVoid ? 1 : Math.max(...values);
-  for (let i = 0; i < brightness.length; i++) {
-    const isVoid = hasVoid && brightness[i] > 1;
-    const colour = isVoid ? colours.void : colours.object;
-    image.data.set(brightness[i] > brightest / 2 ? [...colour, 255] : [0, 0, 0, 0], 4 * i);
-  }
-  context.putImageData(image, 0, 0);
-  return whole;
+  return values;
 }
 
 // Grey PNG -> its values at the size asked for, as numbers 0..255.

@@ -1,40 +1,32 @@
-// Probabilities of a photo -> coloured overlay, and mask files at the photo's own size.
+// What was found in a photo: how probable each class is, and how sure it is to be there.
 
 import { greyFile, readLevels } from "./images.js";
+import { Layer, VOID } from "./layer.js";
 
 const SHOWN = 800; // px of the longer side of an overlay
-const COLOURS = [
-  [255, 122, 0], [0, 120, 215], [16, 150, 72], [214, 39, 120],
-  [126, 87, 194], [0, 160, 160], [190, 150, 0], [140, 90, 60],
-];
 
-function colourOf(n) {
-  return COLOURS[n % COLOURS.length];
-}
-
-// A mark in the colour of a class.
-export function swatch(n) {
-  const mark = document.createElement("span");
-  mark.className = "swatch";
-  mark.style.background = `rgb(${colourOf(n).join(" ")})`;
-  return mark;
-}
-
-// `files`: a grey PNG of each class, 255 where it is certain.
+// `files`: a grey PNG of each class, 255 where it is certain; null where it was not asked for.
+// `presence`: of each class.
 export async function result(photo, files, presence) {
   const scale = Math.min(1, SHOWN / Math.max(photo.width, photo.height));
   const width = Math.max(1, Math.round(photo.width * scale));
   const height = Math.max(1, Math.round(photo.height * scale));
-  const levels = await Promise.all(files.map((file) => readLevels(file, width, height)));
+  const levels = await levelsOf(files, width, height);
   return { files, presence, levels, width, height };
 }
 
-// 0 is background, n the nth class: the most probable, where it is above the threshold.
-function decided(levels, threshold) {
-  const classes = new Uint8Array(levels[0].length);
+function levelsOf(files, width, height) {
+  return Promise.all(files.map((file) => file && readLevels(file, width, height)));
+}
+
+// 0 is background, n the nth class: the most probable, where it is above the threshold, of those
+// that are surer to be there than `least` of each says.
+export function decided(found, threshold, least, levels = found.levels) {
+  const there = [...levels.keys()].filter((n) => levels[n] && found.presence[n] > least[n]);
+  const classes = new Uint8Array(levels.find(Boolean).length);
   for (let i = 0; i < classes.length; i++) {
     let best = 255 * threshold;
-    for (let n = 0; n < levels.length; n++) {
+    for (const n of there) {
       if (levels[n][i] > best) {
         best = levels[n][i];
         classes[i] = n + 1;
@@ -44,31 +36,24 @@ function decided(levels, threshold) {
   return classes;
 }
 
-export function drawOverlay(canvas, found, threshold) {
-  canvas.width = found.width;
-  canvas.height = found.height;
-  const context = canvas.getContext("2d");
-  const image = context.createImageData(found.width, found.height);
-  const classes = decided(found.levels, threshold);
-  let covered = 0;
-  for (let i = 0; i < classes.length; i++) {
-    if (!classes[i]) continue;
-    covered += 1;
-    image.data.set([...colourOf(classes[i] - 1), 150], 4 * i);
-  }
-  context.putImageData(image, 0, 0);
-  return covered / classes.length;
+// The same in the photo's pixels, to be corrected.
+export async function layerOf(photo, threshold, least) {
+  const { width, height, found } = photo;
+  const levels = await levelsOf(found.files, width, height);
+  return new Layer(width, height, decided(found, threshold, least, levels));
 }
 
-// One thing: 0 and 255. Several classes, or a taught one: 0, 1, 2, ...
-export async function maskFile(photo, found, threshold, isTaught) {
+// The values of all pixels of the photo as it was given.
+async function labelsOf(photo, threshold, least) {
   const { width, height } = photo.original;
-  const levels = [];
-  for (const file of found.files) levels.push(await readLevels(file, width, height));
-  const classes = decided(levels, threshold);
-  return greyFile(isTaught ? classes : classes.map((value) => 255 * value), width, height);
+  if (photo.layer) return photo.layer.resized(width, height);
+  if (!photo.found || photo.role === "negative") return new Uint8Array(width * height);
+  return decided(photo.found, threshold, least, await levelsOf(photo.found.files, width, height));
 }
 
-export function maskName(photo) {
-  return `${photo.name.replace(/\.[^.]*$/, "")}_mask.png`;
+// A grey PNG of these, the classes' numbers times `scale`.
+export async function labelsFile(photo, threshold, least, scale = 1) {
+  const { width, height } = photo.original;
+  const labels = await labelsOf(photo, threshold, least);
+  return greyFile(labels.map((value) => (value === VOID ? VOID : scale * value)), width, height);
 }
