@@ -57,15 +57,18 @@ def predict(
     with_panels = not others and "png" in options.get("formats", ["png"])
     with writing.results(out, **options) as written:
 
+        def searched():
+            for found in segmenter.predict(queries, skipped):
+                if with_panels and len(panels) < MAX_PANELS:
+                    panels.append(panel(example, found))  # by the engine: it waits here
+                yield found
+
         def write(found):
             path = pathlib.Path(found.photo.name)
             written.add(found.answer(path, names[found.photo.name]))
-            if with_panels and len(panels) < MAX_PANELS:
-                panels.append(panel(example, found))
 
-        answers = segmenter.predict(queries, skipped)
         # Written in the photos' order while the next ones are searched.
-        for done in threads.futures_of(write, answers, threads=1, ahead=MOST_UNWRITTEN):
+        for done in threads.futures_of(write, searched(), threads=1, ahead=MOST_UNWRITTEN):
             done.result()
     if panels:
         png_files.write_png(out / "panel.png", drawing.contact_sheet(panels))

@@ -214,10 +214,6 @@ class Segmenter:
         maps = engine.maps([*predictors.values()], photo)
         presences = tuple(one.presence(photo) for one in predictors.values())
         engine.forget(photo)  # its features would stay in memory
-        size = photo.image.shape[:2]
-        scale = min(1, STEPS_LONGEST / max(size))
-        small = tuple(max(1, round(scale * side)) for side in size)
-        thumbnail = aligned.bilinear(photo.image[None], small)[0]
         last = [[steps[-1:] for steps in one] for one in maps]
         return Found(
             photo=photo,
@@ -229,7 +225,7 @@ class Segmenter:
                 for name, sure in zip(predictors, presences, strict=True)
             ),
             threshold=self.threshold,
-            steps=engine.restore(maps[0], thumbnail),
+            find_steps=lambda: engine.restore(maps[0], thumbnail(photo.image)),
         )
 
     def __repr__(self):
@@ -246,3 +242,11 @@ class Segmenter:
             return None
         rows = [drawing.panel(photo.image, photo.mask, photo.image, None, []) for photo in few]
         return png_files.encode_png(drawing.contact_sheet(rows))
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """A photo [H,W,3] as float32 [h,w,3], its longer side at most `STEPS_LONGEST`."""
+    size = image.shape[:2]
+    scale = min(1, STEPS_LONGEST / max(size))
+    small = tuple(max(1, round(scale * side)) for side in size)
+    return aligned.bilinear(image[None], small)[0]
