@@ -23,7 +23,8 @@ from absl import flags
 from crnet_tf.annotations import writing
 from crnet_tf.common import cli, fields, files, threads
 from crnet_tf.common.errors import BlockedError, InputError
-from crnet_tf.fewshot.segmenter import ENGINES, Segmenter
+from crnet_tf.fewshot.engines import ENGINES
+from crnet_tf.fewshot.segmenter import Segmenter
 from crnet_tf.images import drawing, mask_files, png_files
 from crnet_tf.images.labelled import LabelledPhoto, read_labelled
 from crnet_tf.images.output_files import TABLE, check_apart, output_names
@@ -108,8 +109,9 @@ def define_flags():
         "engine",
         "auto",
         ENGINES,
-        "litert starts ten times as fast, from a file that is written once; auto: that, where "
-        "it is installed and the options allow it, from the second run on.",
+        "litert starts ten times as fast, from a file that is written once; litert_int8: with "
+        "weights of 8 bits; auto: the faster of these, where LiteRT is installed and the "
+        "options allow it, from the second run on.",
     )
     fields.define_flags(Options, defaults=IN_USE)
 
