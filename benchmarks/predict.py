@@ -12,14 +12,13 @@ mean support with all steps.
 import contextlib
 import functools
 import io
-import os
 import pathlib
 
 import numpy as np
 from absl import flags
 
 from benchmarks import timing
-from crnet_tf.common import cli
+from crnet_tf.common import cli, threads
 from crnet_tf.common.tables import markdown
 from crnet_tf.fewshot.segmenter import Segmenter
 from crnet_tf.images.photo_folder import query_paths
@@ -33,6 +32,7 @@ WAYS = {  # name: (engine, options beside those in use, as a folder)
     "Keras, folder": ("keras", {}, True),
     "LiteRT, all steps, folder": ("litert", ALL_STEPS, True),
     "LiteRT, folder": ("litert", {}, True),
+    "LiteRT of 8 bits, folder": ("litert_int8", {}, True),
 }
 BASE, EXACT = list(WAYS)[:2]
 
@@ -57,10 +57,10 @@ class Search:
 
 def ways_of(checkpoint, classes: str, paths: list[pathlib.Path]) -> dict[str, Search]:
     """Searches by their names; all have learnt the classes."""
-    networks = {"keras": load_checkpoint(checkpoint), "litert": checkpoint}
-    ways = {}
+    network, ways = load_checkpoint(checkpoint), {}
     for name, (engine, options, as_folder) in WAYS.items():
-        segmenter = Segmenter(networks[engine], engine=engine, **options).fit(classes)
+        given = network if engine == "keras" else checkpoint
+        segmenter = Segmenter(given, engine=engine, **options).fit(classes)
         ways[name] = Search(segmenter, paths, as_folder)
     return ways
 
@@ -97,7 +97,7 @@ def main():
     found = timing.in_turn(ways, args.rounds, median, timing.wall_and_cpu)
     masks = {name: way.masks for name, way in ways.items()}
     print(
-        f"{len(paths)} photos, medians of {args.rounds} rounds, {os.cpu_count()} cores\n\n"
+        f"{len(paths)} photos, medians of {args.rounds} rounds, {threads.cores()} cores\n\n"
         f"{table(found, masks, len(paths))}"
     )
 

@@ -16,6 +16,7 @@ from absl import flags
 from crnet_tf.common import cli, fields, files
 from crnet_tf.common.errors import InputError
 from crnet_tf.evaluation.protocols import PROTOCOLS
+from crnet_tf.fewshot.engines import ENGINES
 from crnet_tf.options import KSHOT, Options
 
 
@@ -41,6 +42,13 @@ def define_flags():
     )
     flags.DEFINE_list("shot", "1", "Labelled photos of an episode; several: 1,5,10.")
     flags.DEFINE_list("kshot", "fusion", f"Use of several supports; of {', '.join(KSHOT)}.")
+    flags.DEFINE_enum(
+        "engine",
+        "keras",
+        ENGINES[1:],
+        "What computes the answers: LiteRT takes one scale, the network's own input size and "
+        "no fine-tuning.",
+    )
     number("way", 1, "Classes to tell apart in a photo, beside the background.", 1)
     number("episodes", 0, "Number of episodes of a seed; 0: as the protocol says.", 0)
     number("seed", None, "First seed of the episodes; default: the protocol's.", 0)

@@ -23,7 +23,8 @@ from absl import flags
 from crnet_tf.annotations import writing
 from crnet_tf.common import cli, fields, files, threads
 from crnet_tf.common.errors import BlockedError, InputError
-from crnet_tf.fewshot.segmenter import ENGINES, Segmenter
+from crnet_tf.fewshot.engines import ENGINES
+from crnet_tf.fewshot.segmenter import Segmenter
 from crnet_tf.images import drawing, mask_files, png_files
 from crnet_tf.images.labelled import LabelledPhoto, read_labelled
 from crnet_tf.images.output_files import TABLE, check_apart, output_names
@@ -57,15 +58,18 @@ def predict(
     with_panels = not others and "png" in options.get("formats", ["png"])
     with writing.results(out, **options) as written:
 
+        def searched():
+            for found in segmenter.predict(queries, skipped):
+                if with_panels and len(panels) < MAX_PANELS:
+                    panels.append(panel(example, found))  # by the engine: it waits here
+                yield found
+
         def write(found):
             path = pathlib.Path(found.photo.name)
             written.add(found.answer(path, names[found.photo.name]))
-            if with_panels and len(panels) < MAX_PANELS:
-                panels.append(panel(example, found))
 
-        answers = segmenter.predict(queries, skipped)
         # Written in the photos' order while the next ones are searched.
-        for done in threads.futures_of(write, answers, threads=1, ahead=MOST_UNWRITTEN):
+        for done in threads.futures_of(write, searched(), threads=1, ahead=MOST_UNWRITTEN):
             done.result()
     if panels:
         png_files.write_png(out / "panel.png", drawing.contact_sheet(panels))
@@ -106,8 +110,9 @@ def define_flags():
         "engine",
         "auto",
         ENGINES,
-        "litert starts ten times as fast, from a file that is written once; auto: that, where "
-        "it is installed and the options allow it, from the second run on.",
+        "litert starts ten times as fast, from a file that is written once; litert_int8: with "
+        "weights of 8 bits; auto: the faster of these, where LiteRT is installed and the "
+        "options allow it, from the second run on.",
     )
     fields.define_flags(Options, defaults=IN_USE)
 

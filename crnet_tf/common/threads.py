@@ -6,7 +6,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-THREADS = min(os.cpu_count() or 1, 8)
+
+def cores() -> int:
+    """Processor cores that this process may use: containers and `taskset` may leave it few."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+THREADS = min(cores(), 8)
 _AHEAD = 4 * THREADS  # results that wait in memory
 
 

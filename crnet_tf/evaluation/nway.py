@@ -30,7 +30,8 @@ def evaluate_ways(
         for class_id, names in entry.examples:
             supports = [scoring.photo(archive, name, class_id) for name in names]
             query = scoring.photo(archive, entry.query, class_id)
-            each.append(learner.fit(supports).segment(query))
+            last = [steps[-1:] for steps in learner.fit(supports).maps(query)]
+            each.append(learner.restore(last, query.image)[0])
         decided = answers.decided(np.stack(each, axis=-1)).numpy()
         label = archive.photo(entry.query)[1]
         for n, class_id in enumerate(entry.classes, 1):

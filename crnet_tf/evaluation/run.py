@@ -23,9 +23,11 @@ from crnet_tf.evaluation.draws import Draws, chosen_classes
 from crnet_tf.evaluation.nway import evaluate_ways
 from crnet_tf.evaluation.protocols import Protocol, shared_inference
 from crnet_tf.evaluation.scoring import check_supports, evaluate_together
+from crnet_tf.fewshot.engines import Choice
 from crnet_tf.fewshot.features import FeatureCache, base_frame
 from crnet_tf.fewshot.finetune import check_count
 from crnet_tf.fewshot.learner import Learner
+from crnet_tf.fewshot.lite_learner import LiteLearner
 from crnet_tf.network.checkpoint import START, checkpoint_or_start, load_checkpoint
 from crnet_tf.options import Options
 
@@ -112,14 +114,17 @@ class Run:
         """The network as a protocol shows it photos, traced once for all that share it."""
         frame = base_frame(self.network, protocol.input_size, protocol.letterbox)
         if (frame, kshot) not in self.learners:
-            self.learners[frame, kshot] = Learner(
-                self.network,
-                dataclasses.replace(self.options, kshot=kshot),
-                frame,
-                cache=self.cache,
-                keep_features=self.args.baselines or self.args.negatives,
-            )
+            self.learners[frame, kshot] = self._learner(frame, kshot)
         return self.learners[frame, kshot]
+
+    def _learner(self, frame, kshot):
+        options = dataclasses.replace(self.options, kshot=kshot)
+        keep = self.args.baselines or self.args.negatives
+        shared = {"cache": self.cache, "keep_features": keep}
+        if self.args.engine == "keras":
+            return Learner(self.network, options, frame, **shared)
+        engine = Choice(self.args.engine, self.checkpoint, options).start()
+        return LiteLearner(self.network, engine, frame, **shared)
 
     def evaluate(self, combinations: list) -> tuple[dict, list[dict]]:
         """Scores `combinations`, and writes after each what is known, so that a killed run

@@ -170,6 +170,6 @@ def _line(entry, probability, truth):
 def panel(learner: Learner, archive: manifest.Archive, entry: manifest.Entry) -> np.ndarray:
     """Picture uint8 [H,W,3] of an episode: support, query, truth, every refinement step."""
     supports, query = photos_of(archive, entry)
-    probabilities = learner.fit(supports).steps(query)
+    probabilities = learner.restore(learner.fit(supports).maps(query), query.image)
     first = supports[0]
     return drawing.panel(first.image, first.mask, query.image, query.mask, list(probabilities))

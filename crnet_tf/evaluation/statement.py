@@ -29,6 +29,8 @@ def of_row(run, protocol: Protocol, drawn: dict) -> dict:
         network_size=config.image_size,
     )
     deviations += protocols.answer_deviations(published, run.options, config)
+    if run.args.engine == "litert_int8":
+        deviations.append("weights of 8 bits (protocol: 32)")
     asked = min(len({c for e in some for c, _ in e.examples}) for some in drawn.values())
     if asked < len(run.classes):  # the others are in no mean
         deviations.append(f"{asked} of {len(run.classes)} classes asked (protocol: all)")
@@ -52,6 +54,7 @@ def whole(run, scored: list[results.Scored]) -> dict:
     args, names = run.args, run.index.class_names
     return {
         "checkpoint": str(run.checkpoint),
+        "engine": run.args.engine,
         "dataset": run.index.dataset,
         "records_sha256": run.index.sha256,
         "fold": run.network.config.fold,

@@ -19,28 +19,29 @@ def small_side(side: int) -> int:
     return (side + 1) // 2
 
 
-def lines(maps, guide):
+def lines(maps, guide, mean=mean_around):
     """What an answer is around each pixel, as a line of the photo's colours.
 
     Args:
         maps: float32 [B,h,w,N], small. guide: [B,h,w,3] or [1,h,w,3], the photo in 0..1.
+        mean: what does as `mean_around`.
 
     Returns:
         Slopes of red, green and blue and the offset, each [B,h,w,N].
     """
-    colours, around = tf.split(guide, 3, axis=-1), _means(guide.shape[1])
+    colours, around = tf.split(guide, 3, axis=-1), _means(guide.shape[1], mean)
     pairs = [(row, column) for row in range(3) for column in range(row + 1)]
     means = around([*colours, *(colours[i] * colours[j] for i, j in pairs)])
-    mean, *products = around([maps, *(one * maps for one in colours)])
+    average, *products = around([maps, *(one * maps for one in colours)])
     variance = {
         (i, j): product - means[i] * means[j]
         for (i, j), product in zip(pairs, means[3:], strict=True)
     }
     slopes = _solved(
         [[variance[row, column] for column in range(row + 1)] for row in range(3)],
-        [one - its * mean for one, its in zip(products, means[:3], strict=True)],
+        [one - its * average for one, its in zip(products, means[:3], strict=True)],
     )
-    return around([*slopes, mean - drawn(slopes, means[:3])])
+    return around([*slopes, average - drawn(slopes, means[:3])])
 
 
 def drawn(slopes, colours):
@@ -48,12 +49,12 @@ def drawn(slopes, colours):
     return tf.add_n([slope * one for slope, one in zip(slopes, colours, strict=True)])
 
 
-def _means(side):
+def _means(side, mean):
     """What takes the mean around each pixel of several tensors [B,h,w,C] at once."""
     reach = max(1, round(REACH * side))
 
     def around(several):
-        together = mean_around(tf.concat(several, axis=-1), reach)
+        together = mean(tf.concat(several, axis=-1), reach)
         return tf.split(together, [one.shape[-1] for one in several], axis=-1)
 
     return around

@@ -41,3 +41,7 @@ class KerasEngine:
     def forget(self, photo: LabelledPhoto) -> None:
         """Lets go of a photo's features."""
         self.learner.cache.forget(photo)
+
+    def forget_all(self) -> None:
+        """Lets go of the features of all photos."""
+        self.learner.cache.clear()

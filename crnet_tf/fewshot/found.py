@@ -8,7 +8,7 @@ import functools
 import io
 import os
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from PIL import Image
@@ -31,7 +31,7 @@ class Found:
         presences: how sure it is that each class is in the photo at all, up to 1.
         present: whether that is more than in photos known not to show it (all, without such).
         threshold: foreground is what is more probable.
-        steps: float32 [T,h,w] of the first class after each refinement step, small.
+        find_steps: gives `steps`, which few look at.
     """
 
     photo: LabelledPhoto
@@ -40,7 +40,12 @@ class Found:
     presences: tuple[float, ...]
     present: tuple[bool, ...]
     threshold: float
-    steps: np.ndarray
+    find_steps: Callable[[], np.ndarray]
+
+    @functools.cached_property
+    def steps(self) -> np.ndarray:
+        """float32 [T,h,w] of the first class after each refinement step, small."""
+        return self.find_steps()
 
     @property
     def probability(self) -> np.ndarray:

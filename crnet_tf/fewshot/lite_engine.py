@@ -12,13 +12,15 @@ import pathlib
 
 import numpy as np
 
-from crnet_tf.common import quiet
+from crnet_tf.common import quiet, threads
 from crnet_tf.common.disk import sha256_of
 from crnet_tf.images.aligned import bilinear, nearest
 from crnet_tf.images.labelled import LabelledPhoto, check_visible
 from crnet_tf.options import Options
 
 PACKAGE = "ai_edge_litert"
+PROCESSOR = pathlib.Path("/proc/cpuinfo")
+OF_BYTES = {"avx512_vnni", "avx_vnni", "asimddp"}  # as Linux names them; the last: ARM's
 # Options that it does not know, unless they are off.
 PLAIN = (
     "weighted_fusion", "leave_one_out", "small_objects", "refine_steps", "feature_cache",
@@ -32,15 +34,25 @@ def usable(options: Options) -> bool:
     return plain and importlib.util.find_spec(PACKAGE) is not None and not quiet.NVIDIA.exists()
 
 
-def place(checkpoint: str | os.PathLike) -> pathlib.Path:
-    """Where the file of a checkpoint is kept: by its content and the code it is made with."""
+def multiplies_bytes() -> bool:
+    """Whether the processor has instructions for products of 8-bit numbers. Without them
+    LiteRT is hardly faster with weights of 8 bits."""
+    return PROCESSOR.exists() and not OF_BYTES.isdisjoint(PROCESSOR.read_text().split())
+
+
+def place(checkpoint: str | os.PathLike, kind: str) -> pathlib.Path:
+    """Where the file of a checkpoint is kept: by its content and the code it is made with.
+
+    Args:
+        kind: of `lite_writing.KINDS`.
+    """
     digest = hashlib.sha256(sha256_of(checkpoint).encode())
     digest.update(importlib.metadata.version(PACKAGE.replace("_", "-")).encode())
     here = pathlib.Path(__file__)
     for source in sorted([*here.parent.glob("*.py"), *here.parents[1].glob("network/*.py")]):
         digest.update(source.read_bytes())
     cache = os.environ.get("CRNET_CACHE") or pathlib.Path.home() / ".cache" / "crnet-tf"
-    return pathlib.Path(cache) / f"{digest.hexdigest()[:32]}.tflite"
+    return pathlib.Path(cache) / f"{digest.hexdigest()[:32]}-{kind}.tflite"
 
 
 class LiteEngine:
@@ -58,7 +70,7 @@ class LiteEngine:
         name, self.options = "model_content", options
         if not isinstance(file, bytes):
             name, file = "model_path", str(file)
-        self._interpreter = Interpreter(**{name: file}, num_threads=os.cpu_count())
+        self._interpreter = Interpreter(**{name: file}, num_threads=threads.cores())
         self._runners = {}
         with quiet.start_up_lines_hidden():  # the first call tells what computes
             ask = self.runner("presence")
@@ -112,8 +124,8 @@ class LiteEngine:
         colours = photo.astype(np.float32) / 255
         guide = bilinear(colours[None], (side, side))
         found = []
-        for one in maps:
-            lines = runner(map=one[None, ..., None], guide=guide)["lines"]
+        for one in bilinear(maps[..., None], (side, side)):
+            lines = runner(map=one[None], guide=guide)["lines"]
             answer = bilinear(lines[..., 3:], photo.shape[:2])[0, ..., 0]
             for i in range(3):
                 slope = bilinear(lines[..., i : i + 1], photo.shape[:2])[0, ..., 0]
@@ -124,6 +136,10 @@ class LiteEngine:
     def forget(self, photo: LabelledPhoto) -> None:
         """Lets go of what was computed of a photo."""
         self._photos.pop(photo.key, None)
+
+    def forget_all(self) -> None:
+        """Lets go of what was computed of all photos."""
+        self._photos.clear()
 
     def _state(self, support):
         mask = nearest(support.mask, self.size)
@@ -144,6 +160,8 @@ class LiteEngine:
 
 class LitePredictor:
     """k supports that a `LiteEngine` was shown."""
+
+    adapted = None  # the weights are nobody's own
 
     def __init__(self, engine: LiteEngine, states: list[dict]):
         self.engine = engine

@@ -1,8 +1,6 @@
 """The class for Python and notebooks: it is shown a thing, and finds it in other photos."""
 
-import functools
 import os
-import pathlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,15 +8,14 @@ import numpy as np
 from crnet_tf.common import threads
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.progress import Progress
-from crnet_tf.fewshot import examples, learnt_files, lite_engine
+from crnet_tf.fewshot import examples, learnt_files
+from crnet_tf.fewshot.engines import Choice
 from crnet_tf.fewshot.found import Found
 from crnet_tf.images import aligned
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.photo_folder import check_some_left
-from crnet_tf.network.checkpoint import START, check_file
 from crnet_tf.options import IN_USE, Options
 
-ENGINES = ("auto", "keras", "litert")
 STEPS_LONGEST = 320  # px, longer side of `Found.steps`
 
 
@@ -34,8 +31,7 @@ class Segmenter:
         kshot: how several examples become one answer, of `options.KSHOT`: "mean", "fusion",
             or after fine-tuning.
         threshold: foreground is what is more probable.
-        engine: of `ENGINES`. "keras": TensorFlow; "litert": LiteRT, which starts ten times as
-            fast from a file that is written once and kept; "auto": that, where it was written.
+        engine: what computes, see `engines`: "auto", "keras", "litert" or "litert_int8".
         options: other fields of `Options`, by name: test_scales, leave_one_out ...
 
     Raises:
@@ -52,10 +48,9 @@ class Segmenter:
     ):
         if not 0 <= threshold <= 1:
             raise InputError(f"threshold: expected from 0 to 1, received {threshold}.")
-        if engine not in ENGINES:
-            raise InputError(f"engine: expected one of {ENGINES}, received {engine!r}.")
-        self.checkpoint, self.threshold, self.engine = checkpoint, threshold, engine
+        self.checkpoint, self.threshold = checkpoint, threshold
         self.options = Options(**IN_USE | {"kshot": kshot} | options)
+        self.choice = Choice(engine, checkpoint, self.options)
         self.classes: dict[str, list[LabelledPhoto]] = {}
         self.negatives: list[LabelledPhoto] = []
         self._engine, self._predictors, self._absent = None, {}, {}
@@ -81,7 +76,7 @@ class Segmenter:
         classes = examples.by_class(photos, masks)
         negatives = [examples.as_photo(one) for one in examples.as_list(negatives)]
         if self._engine is None:  # after the photos were read, because it takes long
-            self._engine = self._start()
+            self._engine = self.choice.start()
         self._predictors = {name: self._engine.fit(few) for name, few in classes.items()}
         self.classes, self.negatives = classes, negatives
         self._absent = {
@@ -121,14 +116,7 @@ class Segmenter:
         Returns:
             Whether it was written now.
         """
-        place = self._lite_place
-        if place is None or place.exists():
-            return False
-        from crnet_tf.fewshot import engine, lite_writing
-
-        started = self._engine or engine.KerasEngine(self.checkpoint, self.options)
-        lite_writing.write(started.learner, place)
-        return True
+        return self.choice.prepare(getattr(self._engine, "learner", None))
 
     def save(self, path: str | os.PathLike) -> None:
         """Keeps what was learnt in one file: the examples and options (`learnt_files.py`)."""
@@ -149,34 +137,6 @@ class Segmenter:
         learnt = learnt_files.read(path, checkpoint)
         segmenter = cls(learnt.checkpoint, threshold=learnt.threshold, **learnt.options)
         return segmenter.fit(learnt.classes, negatives=learnt.negatives)
-
-    def _start(self):
-        """What is computed with."""
-        place = None if self.engine == "keras" else self._lite_place
-        if self.engine == "litert":
-            if place is None:
-                raise InputError(
-                    "engine: expected a checkpoint's file, the package ai-edge-litert, no GPU "
-                    "and options that LiteRT knows (one scale, no fine-tuning), received "
-                    "others. Use auto or keras."
-                )
-            self.prepare()
-        if place is not None and place.exists():
-            from crnet_tf.fewshot.lite_engine import LiteEngine
-
-            return LiteEngine(place, self.options)
-        from crnet_tf.fewshot.engine import KerasEngine
-
-        return KerasEngine(self.checkpoint, self.options)
-
-    @functools.cached_property  # it reads the whole checkpoint
-    def _lite_place(self):
-        """Where the file of LiteRT is or would be; None where it would not do."""
-        path = START if self.checkpoint is None else self.checkpoint
-        if not isinstance(path, examples.FILES) or not lite_engine.usable(self.options):
-            return None
-        check_file(pathlib.Path(path))
-        return lite_engine.place(path)
 
     def _stream(self, photos, skipped):
         def read(numbered):
@@ -214,10 +174,6 @@ class Segmenter:
         maps = engine.maps([*predictors.values()], photo)
         presences = tuple(one.presence(photo) for one in predictors.values())
         engine.forget(photo)  # its features would stay in memory
-        size = photo.image.shape[:2]
-        scale = min(1, STEPS_LONGEST / max(size))
-        small = tuple(max(1, round(scale * side)) for side in size)
-        thumbnail = aligned.bilinear(photo.image[None], small)[0]
         last = [[steps[-1:] for steps in one] for one in maps]
         return Found(
             photo=photo,
@@ -229,7 +185,7 @@ class Segmenter:
                 for name, sure in zip(predictors, presences, strict=True)
             ),
             threshold=self.threshold,
-            steps=engine.restore(maps[0], thumbnail),
+            find_steps=lambda: engine.restore(maps[0], thumbnail(photo.image)),
         )
 
     def __repr__(self):
@@ -246,3 +202,11 @@ class Segmenter:
             return None
         rows = [drawing.panel(photo.image, photo.mask, photo.image, None, []) for photo in few]
         return png_files.encode_png(drawing.contact_sheet(rows))
+
+
+def thumbnail(image: np.ndarray) -> np.ndarray:
+    """A photo [H,W,3] as float32 [h,w,3], its longer side at most `STEPS_LONGEST`."""
+    size = image.shape[:2]
+    scale = min(1, STEPS_LONGEST / max(size))
+    small = tuple(max(1, round(scale * side)) for side in size)
+    return aligned.bilinear(image[None], small)[0]

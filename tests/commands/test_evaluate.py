@@ -13,6 +13,7 @@ from helpers.voc import write_voc
 
 from crnet_tf import evaluate
 from crnet_tf.common.cli import MISTAKES
+from crnet_tf.common.errors import InputError
 from crnet_tf.data import records
 from crnet_tf.evaluation import baselines, draws, manifest, protocols, scoring
 from crnet_tf.evaluation import run as evaluation_run
@@ -256,6 +257,21 @@ def test_fine_tuning_is_compared_with_fusion_on_the_same_episodes(tuned):
     assert len({tuple(row["manifest_sha256"]) for row in rows}) == 1
     assert len({row["mean_iou"] for row in rows}) == 3 and rows[0]["seeds"] == [7]
     assert content(tuned)["options"]["finetune_steps"] == 1
+
+
+def test_litert_is_scored_as_the_network_is(
+    tuned, checkpoint, larger_dir, tmp_path, no_pictures
+):
+    pytest.importorskip("ai_edge_litert")
+    asked = "--engine=litert", "--kshot=fusion,mean", "--shot=2", "--episodes=3", "--seed=7"
+    small(checkpoint, larger_dir, tmp_path, *asked)
+    for kshot in ("fusion", "mean"):
+        own, keras = (row_of(out, shot=2, kshot=kshot) for out in (tmp_path, tuned))
+        assert own["mean_iou"] == pytest.approx(keras["mean_iou"], abs=2e-3)
+        assert own["manifest_sha256"] == keras["manifest_sha256"]
+    assert (content(tuned)["engine"], content(tmp_path)["engine"]) == ("keras", "litert")
+    with pytest.raises(InputError, match=f"squares of {SIZE} px, received .*size=41"):
+        small(checkpoint, larger_dir, tmp_path, *asked, "--input_size=41")
 
 
 def test_the_panels_are_of_one_method_each_episode_once(tuned):

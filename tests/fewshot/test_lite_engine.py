@@ -6,12 +6,13 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.networks import eager, lively, photo  # noqa: F401
+from helpers.networks import SIZE, eager, lively, photo  # noqa: F401
 
 from crnet_tf import Segmenter
 from crnet_tf.common.errors import BlockedError, InputError
 from crnet_tf.fewshot import engine, lite_engine, lite_writing
 from crnet_tf.fewshot.engine import KerasEngine
+from crnet_tf.fewshot.engines import Choice
 from crnet_tf.fewshot.lite_engine import LiteEngine
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.options import Options
@@ -20,20 +21,30 @@ pytest.importorskip("ai_edge_litert")
 CUP, MUG, OTHER, QUERY = photo(1), photo(2), photo(4, 70, 90), photo(3, 60, 45)
 
 
+@pytest.fixture(autouse=True)
+def plain_processor(monkeypatch, tmp_path):
+    """Whatever these tests run on, "auto" is LiteRT of 32 bits."""
+    monkeypatch.setattr(lite_engine, "PROCESSOR", tmp_path / "no processor")
+
+
 @pytest.fixture(scope="module")
 def written(checkpoint):
-    """A checkpoint whose file is there."""
+    """A checkpoint whose files are there."""
     tf.config.run_functions_eagerly(True)
-    assert Segmenter(checkpoint).prepare()
+    assert all(Segmenter(checkpoint, engine=name).prepare() for name in lite_writing.KINDS)
     return checkpoint
 
 
-def both(checkpoint, *examples, **options):
-    """What Keras and LiteRT find in a photo."""
+def found_by(engines, checkpoint, *examples, **options):
+    """What each of the engines finds in a photo."""
     return [
         Segmenter(checkpoint, engine=name, **options).fit(*examples).predict(QUERY.image)
-        for name in ("keras", "litert")
+        for name in engines
     ]
+
+
+def both(*given, **options):
+    return found_by(("keras", "litert"), *given, **options)
 
 
 @pytest.mark.parametrize("kshot", ["mean", "fusion"])
@@ -51,9 +62,40 @@ def test_a_network_that_encodes_supports_once_is_answered_for_too(tmp_path):
         mask_image=False,
     )  # fmt: skip
     network.save(tmp_path / "best.keras")
-    assert Segmenter(tmp_path / "best.keras").prepare()
+    assert Segmenter(tmp_path / "best.keras", engine="litert").prepare()
     keras, lite = both(tmp_path / "best.keras", [CUP, MUG], kshot="mean")
     np.testing.assert_allclose(lite.probability, keras.probability, atol=1e-3)
+
+
+def test_eight_bits_answer_nearly_alike_from_a_smaller_file(written):
+    keras, lite = found_by(("keras", "litert_int8"), written, CUP)
+    assert 0 < np.abs(lite.probability - keras.probability).mean() < 0.02
+    assert lite.presence == pytest.approx(keras.presence, abs=0.02)
+    sizes = [
+        lite_engine.place(written, kind).stat().st_size for kind in ("litert", "litert_int8")
+    ]
+    assert sizes[1] < sizes[0]
+
+
+def test_edges_keep_all_their_bits(written):
+    """What they are found by is no weight that is rounded."""
+    rng, options = np.random.default_rng(0), Options()
+    map_, image = rng.random((1, SIZE, SIZE), np.float32), QUERY.image
+    answers = [
+        LiteEngine(lite_engine.place(written, kind), options).restore([map_], image)
+        for kind in ("litert", "litert_int8")
+    ]
+    np.testing.assert_allclose(*answers, atol=1e-5)
+
+
+def test_auto_takes_eight_bits_where_the_processor_multiplies_them(
+    checkpoint, monkeypatch, tmp_path
+):
+    for flags, kind in (("fma avx2", "litert"), ("fma avx2 avx_vnni", "litert_int8")):
+        monkeypatch.setattr(lite_engine, "PROCESSOR", tmp_path / "cpuinfo")
+        lite_engine.PROCESSOR.write_text(f"flags : {flags}\n")
+        assert Choice("auto", checkpoint, Options()).kind == kind
+        assert Choice("litert", checkpoint, Options()).kind == "litert"
 
 
 def test_it_tells_classes_apart(written):
@@ -73,8 +115,8 @@ def test_it_is_taken_once_it_is_written(written, monkeypatch):
 def test_another_checkpoint_has_another_file(written, tmp_path):
     other = tmp_path / "other.keras"
     other.write_bytes(written.read_bytes() + b" ")
-    assert lite_engine.place(other) != lite_engine.place(written)
-    assert not lite_engine.place(other).exists()
+    assert lite_engine.place(other, "litert") != lite_engine.place(written, "litert")
+    assert not lite_engine.place(other, "litert").exists()
 
 
 @pytest.mark.parametrize(
@@ -126,9 +168,9 @@ def test_a_file_that_answers_otherwise_is_not_kept(network, checkpoint, tmp_path
     learner = KerasEngine(network, Options()).learner
     monkeypatch.setattr(engine.Predictor, "presence", lambda *_: 0.1234)
     monkeypatch.setattr(lite_writing.files, "write_bytes", lambda *_: pytest.fail("kept"))
-    kept = LiteEngine(lite_engine.place(checkpoint), Options())
-    with pytest.raises(BlockedError, match="expected LiteRT to answer within 0.001"):
-        lite_writing.check(kept, learner)
+    kept = LiteEngine(lite_engine.place(checkpoint, "litert"), Options())
+    with pytest.raises(BlockedError, match="expected litert to answer within 0.001"):
+        lite_writing.check(kept, learner, "litert")
 
 
 def test_tensorflow_is_not_loaded(written, tmp_path):
@@ -136,7 +178,8 @@ def test_tensorflow_is_not_loaded(written, tmp_path):
         "import sys; from crnet_tf import Segmenter; import numpy as np; "
         "image = np.zeros((40, 50, 3), np.uint8); image[9:30, 9:30] = 200; "
         "mask = image[..., 0] > 0; "
-        f"found = Segmenter({str(written)!r}).fit(image, mask).predict(image[::-1].copy()); "
+        f"segmenter = Segmenter({str(written)!r}, engine='litert').fit(image, mask); "
+        "found = segmenter.predict(image[::-1].copy()); "
         "print(found.mask.shape, {'tensorflow', 'keras'} & {*sys.modules})"
     )
     asked = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

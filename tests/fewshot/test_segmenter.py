@@ -177,6 +177,18 @@ def test_options_are_those_of_the_command(network):
         Segmenter(refine=1)
 
 
+def test_steps_are_enlarged_only_once_and_when_looked_at(network, monkeypatch):
+    segmenter, enlarged = Segmenter(network).fit(CUP), []
+    restore = segmenter._engine.restore
+    monkeypatch.setattr(
+        segmenter._engine, "restore", lambda *given: enlarged.append(1) or restore(*given)
+    )
+    found = segmenter.predict(QUERY.image)
+    assert len(enlarged) == 1
+    assert found.steps is found.steps and len(found.steps) > 1
+    assert len(enlarged) == 2
+
+
 def unusable():
     image, mask = CUP.image, plain(CUP.mask)
     return {
@@ -305,7 +317,7 @@ def found():
         presences=(0.6, 0.4),
         present=(True, True),
         threshold=0.5,
-        steps=probabilities[:1],
+        find_steps=lambda: probabilities[:1],
     )
 
 
