@@ -23,12 +23,12 @@ from crnet_tf.options import KSHOT, Options
 def define_flags():
     text, number = flags.DEFINE_string, flags.DEFINE_integer
     text("checkpoint", None, "A .keras file written by training; default: the one of CRNet-TF.")
-    text("records", None, "Folder of records with index.json; needed but for --compare.")
+    text("records", None, "Folder of records with index.json; not needed by --compare.")
     flags.DEFINE_list(
         "compare",
         None,
-        "Two folders of evaluations, or two patterns of one folder a fold: prints the paired "
-        "difference of their mIoU with its 95 % interval.",
+        "Two folders of evaluations, or two patterns that match one folder a fold: prints the "
+        "paired difference of their mIoU with its 95 % interval.",
     )
     text("out", None, "Folder of the results; default: evaluation/, beside your checkpoint.")
     flags.DEFINE_enum(
@@ -54,10 +54,10 @@ def define_flags():
     number("seed", None, "First seed of the episodes; default: the protocol's.", 0)
     number("seeds", 0, "Number of seeds; 0: as the protocol says.", 0)
     number("input_size", 0, "Side of the network's input, px; 0: the protocol's.", 0)
-    text("manifest", None, "Episodes of pipelines.build_episodes, .jsonl or .tfrecord.")
+    text("manifest", None, "Episodes of `crnet build episodes`, .jsonl or .tfrecord.")
     flags.DEFINE_bool("baselines", True, "Score the baselines on the same episodes.")
-    flags.DEFINE_bool("negatives", False, "Also ask for objects that are not there.")
-    flags.DEFINE_bool("boundaries", False, "Also score how well boundaries are met.")
+    flags.DEFINE_bool("negatives", False, "Also search photos without the class.")
+    flags.DEFINE_bool("boundaries", False, "Also score how well outlines fit.")
     fields.define_flags(Options)
 
 

@@ -37,20 +37,20 @@ class Options:
     )
     test_scales: str = field(
         "1",
-        "Sizes of the photos, as multiples of the input size, whose answers are averaged; "
-        "the paper's multi-scale test (Sec. 6): 0.75,1,1.25.",
+        "Multiples of the input size at which photos are searched; the answers are averaged. "
+        "The paper's multi-scale test (Sec. 6): 0.75,1,1.25.",
     )
     refine_steps: int = field(
         0, "Refinement steps; 0: as the network is configured.", minimum=0
     )
     edges: bool = field(
         True,
-        "Let edges follow those of the photo, unless the network was trained with --noedges.",
+        "Let outlines follow edges of the photo; off where the network was trained so.",
     )
     refine_tolerance: float = field(
         0.0,
-        "A photo is refined no further when a step changes less than this share of it (each "
-        "pixel counts by how much its probability moves); 0: all steps; ours.",
+        "Ends the refinement of a photo once a step changes less than this share of it (mean "
+        "change of the probabilities); 0: all steps; ours.",
         minimum=0,
         below=1,
     )
@@ -62,21 +62,21 @@ class Options:
     finetune_batch: int = field(2, "Pairs in an update; ours.", minimum=1)
     finetune_views: int = field(
         0,
-        "Flipped, scaled and cropped views of each support to fine-tune on besides; makes "
-        "k = 1 possible; ours.",
+        "Flipped, scaled and cropped views of each support to fine-tune on as well; needed "
+        "for k = 1; ours.",
         minimum=0,
     )
     finetune_seed: int = field(0, "Seed of the pairs and views.", minimum=0)
 
     weighted_fusion: bool = field(
         False,
-        "Weigh each support in the fusion by how well the support head finds its known mask.",
+        "Weight each support in the fusion by how well the support head finds its known mask.",
         topic="Beyond the paper",
     )
     leave_one_out: bool = field(
         False,
-        "Of two supports or more: shift the probabilities so that a half is where each is "
-        "found best in the light of the others, from 0.3 to 0.7. An answer more a support.",
+        "With two supports or more: search each with the others as examples, and use the "
+        "threshold from 0.3 to 0.7 that finds them best. One more answer for each support.",
     )
 
     small_objects: bool = field(
@@ -88,14 +88,16 @@ class Options:
 
     feature_cache: str = field(
         "",
-        "Folder where a frozen encoder's features stay for later runs; default: none.",
+        "Folder that keeps a frozen encoder's features for later runs; default: none.",
         topic="Features",
     )
     feature_cache_disk_gb: float = field(
-        20.0, "Bound on that folder, GB; what was used longest ago goes first.", minimum=0
+        20.0,
+        "Limit of that folder, GB; what was used longest ago is removed first.",
+        minimum=0,
     )
     feature_cache_gb: float = field(
-        4.0, "Bound on the features held in memory, GB; 0: encode each time.", minimum=0
+        4.0, "Limit of the features kept in memory, GB; 0: encode each time.", minimum=0
     )
 
     def __post_init__(self):

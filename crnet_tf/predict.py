@@ -104,7 +104,8 @@ def define_flags():
     text("query", None, "Photo, or folder of photos, to segment.", required=True)
     text("out", None, "Folder for the results.", required=True)
     writing.define_flags()
-    number("threshold", 0.5, "Foreground is what is more probable.", 0, upper_bound=1)
+    said = "Probability above which a pixel is foreground."
+    number("threshold", 0.5, said, 0, upper_bound=1)
     flags.DEFINE_enum("kshot", IN_USE["kshot"], KSHOT, "Use of several supports.")
     flags.DEFINE_enum(
         "engine",

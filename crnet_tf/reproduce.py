@@ -1,4 +1,4 @@
-"""Makes a table of the paper again: trains and evaluates what its cells need.
+r"""Makes a table of the paper again: trains and evaluates what its cells need.
 
     python -m crnet_tf.reproduce --table=2 --records=records/voc --out=runs/table2 \
         --folds=1 --train_flags="--image_size=225 --steps=1500" --eval_flags="--episodes=300"

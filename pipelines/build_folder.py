@@ -1,4 +1,4 @@
-"""Photos of one's own with their labels -> records with folds of their own.
+r"""Photos of one's own with their labels -> records with folds of their own.
 
     python -m pipelines.build_folder --source=animals --out=records/animals
     python -m pipelines.build_folder --format=labelme --source=photos --out=records/mine
@@ -10,9 +10,9 @@
         --images=photos --out=records/mine
     python -m pipelines.build_folder --format=yolo --source=set/data.yaml --out=records/mine
 
-`folders` reads CLASS/images and CLASS/masks. Some photos of every class are held out in the
-val split; folds, or the classes of `--test_classes`, say which classes training never sees.
-Prints how many photos each class has.
+`folders` reads CLASS/images and CLASS/masks. Some photos of every class go to the val split, to
+measure on. Folds, or `--test_classes`, say which classes a training leaves out. Prints how many
+photos each class has.
 """
 
 import functools

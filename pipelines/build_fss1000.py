@@ -1,4 +1,4 @@
-"""FSS-1000 -> records.
+r"""FSS-1000 -> records.
 
     python -m pipelines.build_fss1000 --fss_dir=fewshot_data --test_list=fss_test_set.txt \
         --out=records/fss1000

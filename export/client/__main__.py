@@ -1,4 +1,4 @@
-"""Finds things in photos by a model on a server: TF Serving, or `export.serve`.
+"""Finds things in photos by a model on a server: TF Serving, or `crnet serve`.
 
     python -m export.client --server=localhost:8500 --model=crnet --support=a.jpg \\
         --support_mask=a_mask.png --query=photos/ --out=found

@@ -19,7 +19,7 @@ class Settings:
     """
 
     threshold: float = field(
-        0.5, "Foreground is what is more probable.", minimum=0, topic="Export"
+        0.5, "Probability above which a pixel is foreground.", minimum=0, topic="Export"
     )
     max_pixels: int = field(
         2**25,

@@ -34,7 +34,7 @@ def define_flags(on_error: str = "stop") -> None:
     flags.DEFINE_multi_string(
         "runner_option",
         [],
-        "Of --runner, NAME=VALUE as in Beam's manual; again for more.",
+        "Option of --runner, NAME=VALUE as in Beam's manual",
         **topic,
     )
 
