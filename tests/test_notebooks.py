@@ -1,16 +1,27 @@
-"""The notebooks: what they do in Python runs; test_docs.py looks at their commands."""
+"""The notebooks: all that they do runs, with networks and numbers that are tiny."""
 
+import importlib
 import json
 import pathlib
+import shlex
 
 import pytest
+from helpers import commands
 from helpers.networks import eager  # noqa: F401
 
+from crnet.__main__ import MODULES
 from crnet_tf.fewshot import engine, segmenter
 
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "docs" / "notebooks"
 MOST_BYTES = 500_000  # with pictures
+TINY = {  # after a command's own flags, over which they win
+    "train": [
+        *("--steps=1", "--steps_per_epoch=1", "--val_episodes=2", "--batch_size=2"),
+        *("--image_size=33", "--channels=8", "--global_kernel=3", "--aspp_rates=1,2"),
+    ],
+    "evaluate": ["--episodes=2"],
+}
 
 
 @pytest.fixture
@@ -37,6 +48,22 @@ def test_own_photos_runs(checkpoint, monkeypatch, in_their_folder):
         exec(cell, names)
     assert names["found"].class_names == ("cat", "cup")
     assert names["found"].mask.shape == names["found"].photo.image.shape[:2]
+
+
+def test_demo_set_runs(in_their_folder):
+    names = {}
+    for cell in code("demo_set.ipynb"):
+        run_command(cell) if cell.startswith("!") else exec(cell, names)
+    assert names["found"].mask.shape == names["answer"]["mask"].shape[1:]
+    assert abs(names["answer"]["probability"][0] - names["found"].probability).max() < 1e-3
+
+
+def run_command(cell):
+    """A cell such as `!crnet build demo --out=demo`, in this process."""
+    words = shlex.split(cell)
+    name = " ".join(word for word in words[1:] if not word.startswith("--"))
+    given = [word for word in words if word.startswith("--")]
+    commands.run(importlib.import_module(MODULES[name]), *given, *TINY.get(name, ()))
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.iterdir()), ids=lambda path: path.name)
