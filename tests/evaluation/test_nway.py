@@ -53,11 +53,14 @@ class ByName:
         self.name = support.name
         return self
 
-    def segment(self, query):
+    def maps(self, query):
         probabilities = np.zeros(query.image.shape[:2])
         for (top, bottom), probability in self.rows[self.name].items():
             probabilities[top:bottom] = probability
-        return probabilities
+        return [np.stack([1 - probabilities, probabilities])]  # of two steps
+
+    def restore(self, maps, photo):
+        return maps[0]
 
 
 def entry(*classes):

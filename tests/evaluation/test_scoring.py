@@ -76,9 +76,6 @@ class WhiteLearner:
     def restore(self, maps, photo):
         return answers.restored([maps[0][..., None]], photo.shape[:2])[..., 0].numpy()
 
-    def steps(self, query):
-        return self.restore(self.maps(query), query.image)
-
     def presence(self, query):
         return float(query.image.mean() / 255)
 
