@@ -440,7 +440,8 @@ def test_a_session_is_kept_saved_and_loaded(page, browser, server):
     add_queries(page, png(seed=2, name="other.png"))
     find(page)
     page.click("#queries .edit")
-    drag(page, (0.8, 0.1), (0.9, 0.1))
+    page.keyboard.press("e")
+    drag(page, (0.1, 0.5), (0.9, 0.5))
     close(page)
     score = page.inner_text("#queries .score")
     assert "corrected" in score
