@@ -446,7 +446,6 @@ def test_a_session_is_kept_saved_and_loaded(page, browser, server):
     score = page.inner_text("#queries .score")
     assert "corrected" in score
     page.locator("body[data-kept='2']").wait_for()
-    page.wait_for_timeout(600)
     page.reload()
     page.locator("#queries .card").wait_for()
     page.click("#queries .edit")
