@@ -33,6 +33,7 @@ from crnet_tf.data.labelled_folder import read_class
 CONFIG = """<View><Image name="image" value="$image"/>
 <BrushLabels name="label" toName="image"><Label value="thing"/></BrushLabels></View>"""
 PATIENCE_S = 1800  # the first start of Label Studio prepares its database
+STOPPED_S = 300
 
 
 class Studio:
@@ -87,7 +88,7 @@ def running(command: list[str], url: str, log: pathlib.Path, **environment):
             yield
         finally:
             process.terminate()
-            process.wait(60)
+            process.wait(STOPPED_S)
 
 
 def await_answer(process: subprocess.Popen, url: str, log: pathlib.Path) -> None:
@@ -115,6 +116,8 @@ def label_studio(environment: str, folder: pathlib.Path):
         "LABEL_STUDIO_BASE_DATA_DIR": str(folder),
         "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
         "COLLECT_ANALYTICS": "False",
+        "ML_BLOCK_LOCAL_IP": "false",  # the backend is on this machine
+        "SSRF_PROTECTION_ENABLED": "false",
         "SENTRY_DSN": "",
         "FRONTEND_SENTRY_DSN": "",
         "LATEST_VERSION_CHECK": "false",

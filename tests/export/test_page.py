@@ -399,7 +399,10 @@ def test_what_shows_none_makes_presence_honest(page):
     page.locator("#editor .clear").click()
     page.click("#editor .use")  # a correction that leaves nothing
     close(page)
-    assert page.locator("#queries .card.negative").count() == 1
+    negative = page.locator("#queries .card.negative")
+    negative.locator(".edit").click()
+    close(page)
+    assert negative.count() == 1  # looked at, it stays one
     find(page)
     said = scores.all_inner_texts()
     assert all("not there" in one for one in said) and any("shows none" in one for one in said)
@@ -436,11 +439,17 @@ def test_a_session_is_kept_saved_and_loaded(page, browser, server):
     page.click("#add-class")
     add_queries(page, png(seed=2, name="other.png"))
     find(page)
+    page.click("#queries .edit")
+    page.keyboard.press("e")
+    drag(page, (0.1, 0.5), (0.9, 0.5))
+    close(page)
     score = page.inner_text("#queries .score")
+    assert "corrected" in score
     page.locator("body[data-kept='2']").wait_for()
-    page.wait_for_timeout(600)
     page.reload()
     page.locator("#queries .card").wait_for()
+    page.click("#queries .edit")
+    close(page)
     assert page.inner_text("#queries .score") == score
     assert page.locator("#classes input").count() == 2
     name, content = downloaded(page, "#save-session")

@@ -41,9 +41,9 @@ export function showCard({ card, role, layer, found, name }, { classes, threshol
 
 function scoreOf(score, n, classes, least) {
   const item = document.createElement("span");
-  const what = score < -0.99 ? "not asked" : score.toFixed(2);
   const absent = score > least[n] ? "" : " (not there)";
-  item.append(swatch(n + 1), `${classes.length > 1 ? classes[n] : "presence"} ${what}${absent} `);
+  const said = score < -0.99 ? "not asked" : `${score.toFixed(2)}${absent}`;
+  item.append(swatch(n + 1), `${classes.length > 1 ? classes[n] : "presence"} ${said} `);
   return item;
 }
 

@@ -11,6 +11,7 @@ let timer = 0;
 // Keeps the session before long, and what changed of these photos.
 export function keepSoon(...photos) {
   for (const photo of photos) unkept.add(photo);
+  delete document.body.dataset.kept;
   clearTimeout(timer);
   timer = setTimeout(() => keepNow().catch(report), KEPT_AFTER);
 }
@@ -20,7 +21,7 @@ async function keepNow() {
   unkept.clear();
   for (const photo of photos) records[photo.id] = await recordOf(photo);
   await keep({ ...described(), ids: page.photos.map(({ id }) => id) }, records);
-  document.body.dataset.kept = page.photos.length;
+  if (!unkept.size) document.body.dataset.kept = page.photos.length;
 }
 
 function described() {

@@ -86,6 +86,7 @@ export const editor = new Editor(element("editor"), { painted, closed, go, choos
 // Its card is shown anew when the editor is closed.
 function painted(photo) {
   if (photo.role) page.changes += 1;
+  if (photo.role === "negative") photo.role = null;
   keepSoon(photo);
 }
 
@@ -107,14 +108,15 @@ function layerNow(photo) {
 
 async function edit(photo) {
   if (editor.photo) closed(editor.photo);
-  if (photo.role === "negative") await decide(photo, null);
-  photo.layer ??= photo.found ? await layerNow(photo) : new Layer(photo.width, photo.height);
+  const { found, role, width, height } = photo;
+  photo.layer ??= found && role !== "negative" ? await layerNow(photo) : new Layer(width, height);
   editor.open(photo);
 }
 
 // An answer that was looked at and left as it is stays one, which the sliders change.
 function closed(photo) {
-  if (!photo.role && !photo.corrected && !photo.layer?.done.length) photo.layer = null;
+  const leftAlone = photo.role !== "example" && !photo.corrected && !photo.layer?.done.length;
+  if (leftAlone) photo.layer = null;
   photo.corrected = Boolean(photo.layer);
   page.show();
 }

@@ -22,6 +22,7 @@ export async function photoOf({ name, file, role, labels, found, presence }) {
   const photo = await readPhoto(new File([file], name, { type: file.type }));
   photo.role = role;
   if (labels) photo.layer = new Layer(photo.width, photo.height, await readLabels(labels, photo));
+  photo.corrected = Boolean(labels);
   if (found.length) photo.found = await result(photo, found, presence);
   return photo;
 }
