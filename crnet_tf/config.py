@@ -87,9 +87,7 @@ class Config:
         "the last three, each cell of length 1 and reduced to its principal components (ours).",
         choices=("paper", "canet", "reduced"),
     )
-    level_channels: str = field(
-        "96,160,160", "Channels of each level with --feature_levels=reduced; ours."
-    )
+    level_channels: str = field("96,160,160", "Channels of each of the reduced levels; ours.")
     reduction: str = field(
         "",
         "File of crnet_tf.reduce with the principal components of reduced levels; default: of "

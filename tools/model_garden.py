@@ -27,6 +27,7 @@ from official.vision.modeling.backbones import resnet
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))
 
 from crnet_tf.network import backbones
+from crnet_tf.network.preprocessing import PREPROCESSING
 
 BLOCKS = {2: 3, 3: 4, 4: 6, 5: 3}
 KERAS_EPSILON = 1.001e-5
@@ -127,7 +128,7 @@ def differences(network, path: str, stride: str) -> list[float]:
     """
     normal = np.random.default_rng(1).normal(size=(1, SIZE, SIZE, 3)).astype(np.float32)
     wanted = network(normal, training=False)
-    mean, std, _ = backbones.PREPROCESSING["torch"]  # ours takes RGB 0..255
+    mean, std, _ = PREPROCESSING["torch"]  # ours takes RGB 0..255
     ends, channels, every = zip(*STAGES.values(), strict=True)
     cut = backbones.build_backbone("resnet50", (SIZE, SIZE, 3), ends, path, stride=stride)
     ours = cut.encoder

@@ -20,8 +20,8 @@ from crnet_tf.data import augmentation
 from crnet_tf.data.frames import Frame
 from crnet_tf.fewshot.feature_files import FeatureFiles
 from crnet_tf.images.labelled import LabelledPhoto, array_sha256
-from crnet_tf.network import backbones
 from crnet_tf.network.model import CRNet
+from crnet_tf.network.preprocessing import PREPROCESSING
 
 
 class FeatureCache:
@@ -193,5 +193,5 @@ def _weights_sha256(encoder, first=b""):
 
 def base_frame(network: CRNet, size: int | None = None, letterbox: bool = False) -> Frame:
     """The frame of a network's photos: its own input size, squashed, unless told otherwise."""
-    mean = backbones.PREPROCESSING[network.config.backbone_preprocessing][0]
+    mean = PREPROCESSING[network.config.backbone_preprocessing][0]
     return Frame(size or network.config.image_size, letterbox, mean)

@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.network import hub
 from crnet_tf.network.dinov2 import build_dinov2
 from crnet_tf.network.layers import conv, register
+from crnet_tf.network.preprocessing import Normalize
 from crnet_tf.network.pretrained import load_weights, preprocessing_of, stride_of
 from crnet_tf.network.reduction import ReduceLevels
 
@@ -52,13 +53,6 @@ def levels_of(name: str, which: str) -> tuple[str, ...]:
 STAGED = ("resnet50", "vgg16")  # the last stages are dilated to 1/8
 FIXED = ("dinov2_small", "hub")  # cannot be continued from one level to the next
 
-# mean and standard deviation of RGB 0..255, and whether the network was trained on BGR.
-PREPROCESSING = {
-    "caffe": ((123.68, 116.779, 103.939), (1.0, 1.0, 1.0), True),
-    "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
-    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), False),  # the network does it itself
-}
-
 # Which convolution of a ResNet stage's first block strides. 1x1: He et al.'s, as in
 # keras.applications. 3x3: v1.5, as in the Model Garden and torchvision. Weights fit either way.
 STRIDES = ("1x1", "3x3")
@@ -75,28 +69,6 @@ class Backbone(NamedTuple):
 
     encoder: keras.Model
     last_stage: keras.Model | None
-
-
-@register
-class Normalize(layers.Layer):
-    """RGB 0..255 [B,H,W,3] -> what the weights were trained on ("caffe" or "torch")."""
-
-    def __init__(self, preprocessing, **kwargs):
-        super().__init__(**kwargs)
-        self.preprocessing = preprocessing
-
-    def compute_output_spec(self, image):
-        return keras.KerasTensor(image.shape, self.compute_dtype)
-
-    def call(self, image):
-        mean, std, bgr = PREPROCESSING[self.preprocessing]
-        mean = ops.convert_to_tensor(mean, dtype=image.dtype)
-        std = ops.convert_to_tensor(std, dtype=image.dtype)
-        image = (image - mean) / std
-        return ops.flip(image, axis=-1) if bgr else image
-
-    def get_config(self):
-        return {**super().get_config(), "preprocessing": self.preprocessing}
 
 
 def build_backbone(
@@ -131,21 +103,10 @@ def build_backbone(
     """
     if preprocessing == "auto":
         preprocessing = preprocessing_of(name, weights)
-    if stride == "auto":
-        stride = stride_of(weights)
-    if stride not in STRIDES or (stride != "1x1" and name != "resnet50"):
-        raise InputError(
-            f"backbone_stride: expected one of {STRIDES}, and 1x1 where the backbone is not "
-            f"resnet50, received {stride!r} for {name}."
-        )
-    if hub.is_hub(name):
-        trunk = hub.build(hub_description)
-        if weights != "none":
-            hub.load_weights(trunk, name)
-        name = trunk.name
-    else:
-        trunk = _strided(name, input_shape)
-        load_weights(trunk, name, weights)
+    stride = stride_of(weights) if stride == "auto" else stride
+    _check_stride(stride, name)
+    trunk = _published(name, input_shape, weights, hub_description)
+    name = trunk.name if hub.is_hub(name) else name
     deepest = FEATURE_LEVELS[name]["paper"][-1]
     if name in STAGED:
         needed = deepest if last_stage else feature_levels[-1]
@@ -170,6 +131,26 @@ def build_backbone(
             "prototype_levels: expected own with dinov2_small or hub:FOLDER, received deep."
         )
     return Backbone(encoder, _rest(trunk, feature_levels[-1], deepest, features.shape[-1]))
+
+
+def _check_stride(stride, name):
+    if stride not in STRIDES or (stride != "1x1" and name != "resnet50"):
+        raise InputError(
+            f"backbone_stride: expected one of {STRIDES}, and 1x1 where the backbone is not "
+            f"resnet50, received {stride!r} for {name}."
+        )
+
+
+def _published(name, input_shape, weights, hub_description):
+    """The network as it was published, with its weights where they are wanted."""
+    if not hub.is_hub(name):
+        trunk = _strided(name, input_shape)
+        load_weights(trunk, name, weights)
+        return trunk
+    trunk = hub.build(hub_description)
+    if weights != "none":
+        hub.load_weights(trunk, name)
+    return trunk
 
 
 def _cut(trunk, name, levels):
@@ -213,7 +194,7 @@ def _at_every_other_cell(layer):
 
 
 def _strided(name, input_shape):
-    """The network as it was published, of random weights."""
+    """A network of random weights, of its own strides."""
     if name == "tiny":
         return _tiny(input_shape)
     if name == "dinov2_small":

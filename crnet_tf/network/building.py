@@ -14,6 +14,7 @@ from crnet_tf.network.layers import (
     conv,
 )
 from crnet_tf.network.parts import Parts
+from crnet_tf.network.preprocessing import PREPROCESSING
 from crnet_tf.network.prototypes import Centre, Prototypes
 from crnet_tf.network.refinement import MaskRefinement, Threshold
 
@@ -47,7 +48,7 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
     compared = reduced or [encoder.get_layer(trunk).get_layer(levels[-1]).output.shape[-1]]
     prototypes = Prototypes(config.prototype_weight, compared, last_stage, name="prototypes")
     masked = MaskBackground(
-        backbones.PREPROCESSING[config.backbone_preprocessing][0], name="mask_background"
+        PREPROCESSING[config.backbone_preprocessing][0], name="mask_background"
     )
     return Parts(
         encoder=encoder,

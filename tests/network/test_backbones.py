@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from crnet_tf.network import backbones, pretrained
+from crnet_tf.network import preprocessing, pretrained
 from crnet_tf.network.backbones import FEATURE_LEVELS, build_backbone
 
 SHARED_WEIGHTS = {"resnet50": "resnet50_notop_f16.npz", "vgg16": "vgg16_notop_f16.npz"}
@@ -160,9 +160,9 @@ def test_a_frozen_backbone_has_nothing_to_train():
 
 def test_normalisation_follows_the_weights():
     image = np.array([[[[123.68, 116.779, 0.0]]]], "float32")
-    caffe = keras.ops.convert_to_numpy(backbones.Normalize("caffe")(image))
+    caffe = keras.ops.convert_to_numpy(preprocessing.Normalize("caffe")(image))
     np.testing.assert_allclose(caffe[0, 0, 0], [-103.939, 0, 0], atol=1e-4)
-    torch = keras.ops.convert_to_numpy(backbones.Normalize("torch")(image))
+    torch = keras.ops.convert_to_numpy(preprocessing.Normalize("torch")(image))
     np.testing.assert_allclose(torch[0, 0, 0, 2], -0.406 / 0.225, rtol=1e-4)
 
 
