@@ -103,7 +103,7 @@ def _table(first, second):
 
 
 def _episode(line):
-    return line["fold"], line["seed"], line["class_id"], tuple(line["support"]), line["query"]
+    return line["fold"], line["class_id"], tuple(line["support"]), line["query"]
 
 
 def _row(name, chosen, class_ids, areas):

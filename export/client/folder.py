@@ -47,7 +47,8 @@ def segment_folder(
             raise InputError(f"{path}: {error}") from error
         return photos.read_photo(path), answer
 
-    skipped, named, absent = [], segmenter.class_names(), segmenter.absent()
+    skipped, about = [], segmenter.metadata()
+    named, absent = about.get("class_names", []), about.get("absent", {})
     with writing.results(out, **options) as written:
         photos_answered = photo_folder.each_photo(queries, ask, skipped, concurrency)
         for path, name, (image, answer) in photos_answered:

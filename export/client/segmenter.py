@@ -94,12 +94,13 @@ class RemoteSegmenter:
 
     def class_names(self) -> list[str]:
         """Of a taught model; [] for a few-shot one, or where the server does not tell."""
-        return self.server.metadata(self._pinned.target).get("class_names", [])
+        return self.metadata().get("class_names", [])
 
-    def absent(self) -> dict[str, float]:
-        """{class: presence up to which it is not in a photo}, of a model that was taught with
-        negative examples; else {}."""
-        return self.server.metadata(self._pinned.target).get("absent", {})
+    def metadata(self) -> dict:
+        """What the model says of itself, {} where the server does not tell: `class_names`, and
+        `absent`, {class: presence up to which it is not in a photo}, where it was taught with
+        negative examples."""
+        return self.server.metadata(self._pinned.target)
 
     def _pin(self):
         found = self.server.describe(self.target)

@@ -66,9 +66,15 @@ def test_folds_are_matched_by_a_pattern_and_each_has_its_row(tmp_path, noise):
     assert gains == {"fold 0": "+2.0", "fold 1": "+6.0", "all": "+4.0"}
 
 
+def test_episodes_of_a_manifest_are_those_that_were_drawn(tmp_path, noise):
+    write(tmp_path / "a", 0, noise)
+    write(tmp_path / "b", 0, noise, seed="manifest-0")
+    assert "+0.0" in comparing.compare(str(tmp_path / "a"), str(tmp_path / "b"))
+
+
 def test_other_episodes_are_refused(tmp_path, noise):
     write(tmp_path / "a", 0, noise)
-    write(tmp_path / "b", 0, noise, seed=1)
+    write(tmp_path / "b", 0, noise, support=["another"])
     with pytest.raises(ValueError, match="same episodes.*40 and 40.*80 are in one alone"):
         comparing.compare(str(tmp_path / "a"), str(tmp_path / "b"))
     write(tmp_path / "c", 0, noise, shot=5)
