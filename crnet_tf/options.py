@@ -14,7 +14,7 @@ from crnet_tf.common.fields import field
 
 KSHOT = ("fusion", "mean", "finetune", "finetune+fusion", "finetune+mean")
 # What photos are searched with, unless told otherwise; evaluations begin with the paper's.
-IN_USE = {"kshot": "mean", "refine_tolerance": 0.01}
+IN_USE = {"kshot": "mean", "refine_tolerance": 0.01, "small_objects": "crop"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,11 +79,12 @@ class Options:
         "threshold from 0.3 to 0.7 that finds them best. One more answer for each support.",
     )
 
-    small_objects: bool = field(
-        False,
-        "Where the object of most supports covers less than a twentieth of its photo: crop "
-        "them around it, and search four overlapping parts of a photo besides the whole. A "
-        "photo then takes five times as long.",
+    small_objects: str = field(
+        "off",
+        "Supports whose object covers less than a twentieth of the photo; ours. crop: they are "
+        "cropped around it; tiles: so they are, and where most are such, four overlapping parts "
+        "of a photo are searched besides the whole, which takes five times as long.",
+        choices=("off", "crop", "tiles"),
     )
 
     feature_cache: str = field(

@@ -203,7 +203,7 @@ def answer_deviations(protocol: Protocol, options: Options, config: Config) -> l
         ("edges that follow the photo {}", _on(config.edges and options.edges), "off"),
         ("weighted fusion {}", _on(options.weighted_fusion), "off"),
         ("leave-one-out threshold {}", _on(options.leave_one_out), "off"),
-        ("crops and tiles for small objects {}", _on(options.small_objects), "off"),
+        ("small objects: {}", options.small_objects, "off"),
     )
 
 

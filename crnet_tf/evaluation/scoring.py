@@ -12,7 +12,7 @@ from crnet_tf.data.frames import check_visible
 from crnet_tf.evaluation import baselines, boundaries, manifest, protocols
 from crnet_tf.evaluation.protocols import PROTOCOLS, Protocol
 from crnet_tf.evaluation.results import STEP, THRESHOLDS, above
-from crnet_tf.fewshot import answers
+from crnet_tf.fewshot import answers, small_objects
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images import aligned, drawing
 from crnet_tf.images.labelled import LabelledPhoto
@@ -122,9 +122,9 @@ def check_supports(
     examples = [example for entry in entries for example in entry.examples]
     pairs = {(name, class_id) for class_id, names in examples for name in names}
     for name, class_id in sorted(pairs):
-        _, mask = archive.masked(name, class_id)
+        (seen,) = small_objects.cropped([photo(archive, name, class_id)], learner.options)
         for frame in learner.frames:
-            check_visible(mask, frame, f"photo {name}, class {class_id}")
+            check_visible(seen.mask, frame, f"photo {name}, class {class_id}")
 
 
 def photos_of(

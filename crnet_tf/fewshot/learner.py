@@ -95,10 +95,9 @@ class Learner:
                 "fit: expected at least one labelled photo, received none. Give a photo "
                 "and its mask."
             )
-        in_tiles = False
-        if self.options.small_objects:
-            in_tiles = small_objects.are_small(supports) and not self.frame.letterbox
-            supports = [small_objects.zoomed(photo) for photo in supports]
+        in_tiles = self.options.small_objects == "tiles" and not self.frame.letterbox
+        in_tiles = in_tiles and small_objects.are_small(supports)
+        supports = small_objects.cropped(supports, self.options)
         for photo in supports:
             for frame in self.frames:
                 frames.check_visible(photo.mask, frame, photo.name)

@@ -14,6 +14,7 @@ import numpy as np
 
 from crnet_tf.common import quiet, threads
 from crnet_tf.common.disk import sha256_of
+from crnet_tf.fewshot import small_objects
 from crnet_tf.images.aligned import bilinear, nearest
 from crnet_tf.images.labelled import LabelledPhoto, check_visible
 from crnet_tf.options import Options
@@ -21,16 +22,14 @@ from crnet_tf.options import Options
 PACKAGE = "ai_edge_litert"
 PROCESSOR = pathlib.Path("/proc/cpuinfo")
 OF_BYTES = {"avx512_vnni", "avx_vnni", "asimddp"}  # as Linux names them; the last: ARM's
-# Options that it does not know, unless they are off.
-PLAIN = (
-    "weighted_fusion", "leave_one_out", "small_objects", "refine_steps", "feature_cache",
-)  # fmt: skip
+PLAIN = ("weighted_fusion", "leave_one_out", "refine_steps", "feature_cache")  # when not set
 
 
 def usable(options: Options) -> bool:
     """Whether LiteRT is there, is not slower than a GPU, and knows what is asked for."""
     plain = not any(getattr(options, name) for name in PLAIN)
     plain &= options.scales == (1,) and not options.finetunes
+    plain &= options.small_objects != "tiles"
     return plain and importlib.util.find_spec(PACKAGE) is not None and not quiet.NVIDIA.exists()
 
 
@@ -91,7 +90,8 @@ class LiteEngine:
         Raises:
             ValueError: a support of which no foreground is left at the network's size.
         """
-        return LitePredictor(self, [self._state(photo) for photo in supports])
+        cropped = small_objects.cropped(supports, self.options)
+        return LitePredictor(self, [self._state(photo) for photo in cropped])
 
     def photo(self, query: LabelledPhoto) -> dict:
         """What answers need of a photo, computed once."""

@@ -3,7 +3,7 @@
 A thing that covers one percent of a photo is three cells of the network's features wide. In a
 crop around it, or in a quarter of the photo, it is as large as the things of other photos.
 
-    zoomed      a support cropped around its object
+    cropped     supports, each cropped around its object where that is small
     tiles       overlapping parts of a square; `cut` takes one out of a photo
     joined      answers to the whole photo and to its tiles -> one answer of twice the size
 """
@@ -13,10 +13,18 @@ import numpy as np
 from crnet_tf.images import aligned
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.mask_values import FOREGROUND
+from crnet_tf.options import Options
 
 SMALL = 0.05  # share of a photo that a small object covers at most
 CONTEXT = 2.0  # side of a crop, in the object's longer side
 TILE = 0.625  # side of a tile, in the photo's: two of them overlap by a quarter of the photo
+
+
+def cropped(supports: list[LabelledPhoto], options: Options) -> list[LabelledPhoto]:
+    """Supports, each `zoomed` where the options say so."""
+    if options.small_objects == "off":
+        return supports
+    return [zoomed(support) for support in supports]
 
 
 def zoomed(support: LabelledPhoto) -> LabelledPhoto:

@@ -70,10 +70,10 @@ def learn(learner: Learner, name: str, supports: list[LabelledPhoto]) -> TaughtC
 
 def check_options(options) -> None:
     """Raises InputError for an option that a graph cannot follow."""
-    if options.small_objects:
+    if options.small_objects == "tiles":
         raise InputError(
-            "small_objects: expected off, because an exported graph sees a photo once and not "
-            "in tiles. Leave it off, or use crnet_tf.predict."
+            "small_objects: expected crop or off, because an exported graph sees a photo once "
+            "and not in tiles, received tiles. Use crop, or crnet predict."
         )
     if options.weighted_fusion:
         raise InputError(

@@ -122,7 +122,7 @@ SAID = {
     "edges": (True, "edges that follow the photo on (protocol: off)"),
     "weighted_fusion": (True, "weighted fusion on (protocol: off)"),
     "leave_one_out": (True, "leave-one-out threshold on (protocol: off)"),
-    "small_objects": (True, "crops and tiles for small objects on (protocol: off)"),
+    "small_objects": ("crop", "small objects: crop (protocol: off)"),
 }
 # A row names its k-shot method; how it fine-tunes stands among the evaluation's options, and
 # where features are kept changes nothing.

@@ -77,7 +77,7 @@ SMALL, LARGE = labelled(slice(40, 52), slice(60, 75)), labelled(slice(20, 90), s
 
 
 def test_a_photo_is_searched_in_tiles_where_the_objects_are_small(network):
-    learner, plain = Learner(network, Options(small_objects=True)), Learner(network)
+    learner, plain = Learner(network, Options(small_objects="tiles")), Learner(network)
     predictor, size = learner.fit([SMALL]), learner.frame.size
     assert small_objects.share(predictor.supports[0]) > small_objects.SMALL
     (found,) = predictor.maps(LARGE)
@@ -94,13 +94,13 @@ def test_a_photo_is_searched_in_tiles_where_the_objects_are_small(network):
 
 
 def test_large_objects_are_searched_as_ever(network):
-    with_option, plain = Learner(network, Options(small_objects=True)), Learner(network)
+    with_option, plain = Learner(network, Options(small_objects="tiles")), Learner(network)
     answers = [one.fit([LARGE]).maps(SMALL)[0] for one in (with_option, plain)]
     np.testing.assert_array_equal(*answers)
 
 
 def test_of_several_classes_only_the_small_ones_are_searched_in_tiles(network):
-    learner = Learner(network, Options(small_objects=True))
+    learner = Learner(network, Options(small_objects="tiles"))
     predictors = [learner.fit([SMALL]), learner.fit([LARGE])]
     (small,), (large,) = learner.maps_of_each(predictors, LARGE)
     np.testing.assert_allclose(small, predictors[0].maps(LARGE)[0], atol=1e-6)
@@ -112,4 +112,5 @@ def test_an_object_too_small_for_the_network_is_seen_in_its_crop(network):
     speck = labelled(slice(40, 43), slice(60, 63), (1000, 1000))
     with pytest.raises(InputError, match="small.jpg"):
         Learner(network).fit([speck])
-    assert Learner(network, Options(small_objects=True)).fit([speck]).in_tiles
+    found = Learner(network, Options(small_objects="crop")).fit([speck])
+    assert found.supports[0].mask.shape == (6, 6) and not found.in_tiles
