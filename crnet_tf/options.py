@@ -81,9 +81,9 @@ class Options:
 
     small_objects: str = field(
         "off",
-        "Supports whose object covers less than a twentieth of the photo; ours. crop: they are "
-        "cropped around it; tiles: the same, and where most are such, four overlapping parts of "
-        "a photo are searched besides the whole, which takes five times as long.",
+        "For supports whose object covers less than a twentieth of the photo; ours. crop: they "
+        "are cropped around it; tiles: the same, and where most are such, four parts of a photo "
+        "are searched besides the whole, which takes five times as long.",
         choices=("off", "crop", "tiles"),
     )
 
