@@ -82,7 +82,7 @@ class Options:
     small_objects: str = field(
         "off",
         "For supports whose object covers less than a twentieth of the photo; ours. crop: they "
-        "are cropped around it; tiles: the same, and where most are such, four parts of a photo "
+        "are cropped around it; tiles: the same, and where most are so, four parts of a photo "
         "are searched besides the whole, which takes five times as long.",
         choices=("off", "crop", "tiles"),
     )
