@@ -13,7 +13,7 @@ from crnet_tf.data.frames import Frame
 from crnet_tf.data.writing.shards import RecordFile
 from crnet_tf.evaluation import episode_records, manifest, protocols
 from crnet_tf.images import photos
-from crnet_tf.network import backbones
+from crnet_tf.network.preprocessing import PREPROCESSING
 
 FORMAT_VERSION = 1
 INDEX_NAME = "episodes.json"
@@ -105,7 +105,7 @@ def _deviations(rules, classes, index, image_size, episodes, seeds):
 
 
 def _frame(rules, image_size):
-    mean, _, _ = backbones.PREPROCESSING["torch"]
+    mean, _, _ = PREPROCESSING["torch"]
     return Frame(image_size, rules.letterbox, fill=tuple(mean))
 
 
