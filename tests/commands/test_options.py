@@ -21,8 +21,8 @@ def test_no_flag_gives_the_defaults():
 
 
 def test_a_command_may_begin_with_other_defaults():
-    assert parsed(**IN_USE) == Options(refine_tolerance=IN_USE["refine_tolerance"])
-    assert parsed("--refine_tolerance=0", **IN_USE) == Options()
+    assert parsed(**IN_USE) == Options(**{k: v for k, v in IN_USE.items() if k != "kshot"})
+    assert parsed("--refine_tolerance=0", "--small_objects=off", **IN_USE) == Options()
 
 
 def test_every_option_but_the_method_is_a_flag():
@@ -38,6 +38,7 @@ def test_every_option_but_the_method_is_a_flag():
         finetune_seed=5,
         weighted_fusion=True,
         leave_one_out=True,
+        small_objects="tiles",
         feature_cache="somewhere",
         feature_cache_disk_gb=3.5,
         feature_cache_gb=0.25,

@@ -197,7 +197,7 @@ def test_photos_without_labels_and_labels_without_photos(tmp_path, capsys):
     assert "2 files skipped" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("ending", ["_mask.png", ".jpg"])
+@pytest.mark.parametrize("ending", ["_label.png", ".jpg"])
 def test_masks_of_other_names_are_pointed_at(tmp_path, ending, capsys):
     source = write_folders(tmp_path / "in")
     for mask in sorted(source.glob("*/masks/*.png")):
