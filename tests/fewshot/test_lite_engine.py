@@ -161,7 +161,18 @@ def test_a_support_that_vanishes_is_an_error(written):
     image = photo(1, 400, 600).image
     for name in ("keras", "litert"):
         with pytest.raises(InputError, match="photo 1: .*none of which is left"):
-            Segmenter(written, engine=name).fit(image, dot)
+            Segmenter(written, engine=name, small_objects="off").fit(image, dot)
+
+
+def test_a_small_object_is_cropped_by_both_engines(written):
+    dot = np.zeros((400, 600), np.uint8)
+    dot[30:38, 100:110] = 1
+    image, query = photo(1, 400, 600).image, photo(2).image
+    answers = [
+        Segmenter(written, engine=name).fit(image, dot).predict(query).probability
+        for name in ("keras", "litert")
+    ]
+    np.testing.assert_allclose(*answers, atol=1e-3)
 
 
 def test_a_file_that_answers_otherwise_is_not_kept(network, checkpoint, tmp_path, monkeypatch):
