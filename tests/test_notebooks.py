@@ -11,7 +11,7 @@ from helpers import commands
 from helpers.networks import eager  # noqa: F401
 
 from crnet.__main__ import MODULES
-from crnet_tf.fewshot import engine, segmenter
+from crnet_tf.fewshot import engine, engines
 
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = ROOT / "docs" / "notebooks"
@@ -42,7 +42,7 @@ def code(name):
 
 def test_own_photos_runs(checkpoint, monkeypatch, in_their_folder):
     """With a tiny network in the place of the one that comes along."""
-    for module in (engine, segmenter):
+    for module in (engine, engines):
         monkeypatch.setattr(module, "START", checkpoint)
     names = {}
     for cell in code("own_photos.ipynb"):
