@@ -51,6 +51,7 @@ def test_own_photos_runs(checkpoint, monkeypatch, in_their_folder):
     assert names["found"].mask.shape == names["found"].photo.image.shape[:2]
 
 
+@pytest.mark.slow
 def test_demo_set_runs(in_their_folder):
     names = {}
     for cell in code("demo_set.ipynb"):

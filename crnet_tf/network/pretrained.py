@@ -101,7 +101,8 @@ def _load_npz(trunk, path):
     with files.open_npz(path) as arrays:
         for layer in trunk.layers:
             for variable in layer.weights:
-                key = variable.path
+                path = variable.path  # within a block there are several of one name
+                key = path[path.index(f"{layer.name}/") :]
                 if key not in arrays:
                     raise InputError(
                         f"{path} does not fit {trunk.name}: it has no {key!r}. Expected keys "
