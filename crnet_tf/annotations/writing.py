@@ -150,7 +150,9 @@ def define_flags() -> None:
     flags.DEFINE_bool(
         "instances", False, "Each connected piece is an object; default: all of a class is one."
     )
-    flags.DEFINE_bool("split", False, "So are touching objects, split where they are narrow.")
+    flags.DEFINE_bool(
+        "split", False, "As --instances; touching objects are parted where narrow."
+    )
 
 
 def chosen(args) -> dict[str, Any]:

@@ -26,10 +26,9 @@ def evaluate_ways(
     """
     found = scoring.Found({}, [])
     for entry in with_progress(entries, "episodes"):
-        each = []
+        each, query = [], scoring.photo(archive, entry.query, entry.classes[0])
         for class_id, names in entry.examples:
             supports = [scoring.photo(archive, name, class_id) for name in names]
-            query = scoring.photo(archive, entry.query, class_id)
             last = [steps[-1:] for steps in learner.fit(supports).maps(query)]
             each.append(learner.restore(last, query.image)[0])
         decided = answers.decided(np.stack(each, axis=-1)).numpy()

@@ -85,12 +85,12 @@ def joined(whole: np.ndarray, parts: list[np.ndarray]) -> np.ndarray:
     """
     size = joined_size(whole.shape[-1])
     total, weights = np.zeros((len(whole), size, size), np.float32), 0
-    for tile, part in zip(tiles(size), parts, strict=True):
-        side = tile[0].stop - tile[0].start
+    for (rows, columns), part in zip(tiles(size), parts, strict=True):
+        side = rows.stop - rows.start
         ramp = np.minimum(np.arange(side) + 1, side - np.arange(side))
         weight = np.zeros((size, size), np.float32)
-        weight[tile] = np.minimum(ramp[:, None], ramp)
-        total[(slice(None), *tile)] += resized(part, side) * weight[tile]
+        weight[rows, columns] = np.minimum(ramp[:, None], ramp)
+        total[:, rows, columns] += resized(part, side) * weight[rows, columns]
         weights = weights + weight
     return (resized(whole, size) + total / weights) / 2
 

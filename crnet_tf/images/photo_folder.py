@@ -27,8 +27,8 @@ def define_negative_flag() -> None:
     flags.DEFINE_list(
         "negative",
         [],
-        "Photos, or folders of photos, that show none of it: what is no surer to be in a photo "
-        "than in these counts as absent.",
+        "Photos, or folders of photos, that do not show the thing. A photo whose presence "
+        "score is not above theirs counts as one without it.",
     )
 
 

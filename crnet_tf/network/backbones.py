@@ -36,7 +36,7 @@ FEATURE_LEVELS = {
         "canet": ("level9", "level11"),
         "reduced": ("level9", "level11", "level12"),
     },
-    "hub": hub.LEVELS,
+    hub.KIND: hub.LEVELS,
     "tiny": {
         "paper": ("stage3", "stage4"),
         "canet": ("stage3", "stage4"),
@@ -47,11 +47,11 @@ FEATURE_LEVELS = {
 
 def levels_of(name: str, which: str) -> tuple[str, ...]:
     """Layers of a backbone that `Config.feature_levels` names."""
-    return FEATURE_LEVELS["hub" if hub.is_hub(name) else name][which]
+    return FEATURE_LEVELS[hub.kind_of(name)][which]
 
 
 STAGED = ("resnet50", "vgg16")  # the last stages are dilated to 1/8
-FIXED = ("dinov2_small", "hub")  # cannot be continued from one level to the next
+FIXED = ("dinov2_small", hub.KIND)  # cannot be continued from one level to the next
 
 # Which convolution of a ResNet stage's first block strides. 1x1: He et al.'s, as in
 # keras.applications. 3x3: v1.5, as in the Model Garden and torchvision. Weights fit either way.
@@ -106,7 +106,7 @@ def build_backbone(
     stride = stride_of(weights) if stride == "auto" else stride
     _check_stride(stride, name)
     trunk = _published(name, input_shape, weights, hub_description)
-    name = trunk.name if hub.is_hub(name) else name
+    name = hub.kind_of(name)
     deepest = FEATURE_LEVELS[name]["paper"][-1]
     if name in STAGED:
         needed = deepest if last_stage else feature_levels[-1]

@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from crnet_tf.config import Config
-from crnet_tf.network import backbones, reduction
+from crnet_tf.network import backbones, hub, reduction
 from crnet_tf.network.cross_reference import CrossReference
 from crnet_tf.network.layers import (
     Condition,
@@ -44,7 +44,7 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
     cross_reference = CrossReference(
         channels, config.fc_ratio, rates, config.gate, name="cross_reference"
     )
-    trunk = "hub" if config.hub else config.backbone
+    trunk = hub.kind_of(config.backbone)
     compared = reduced or [encoder.get_layer(trunk).get_layer(levels[-1]).output.shape[-1]]
     prototypes = Prototypes(config.prototype_weight, compared, last_stage, name="prototypes")
     masked = MaskBackground(

@@ -17,7 +17,7 @@ from crnet_tf.common.errors import BlockedError, InputError
 from crnet_tf.network.layers import register
 from crnet_tf.network.resizing import resize_align_corners
 
-PREFIX = "hub:"
+PREFIX, KIND = "hub:", "hub"
 LEVELS = {
     "paper": ("level2", "level3"),
     "canet": ("level1", "level2"),
@@ -28,6 +28,11 @@ LEVELS = {
 def is_hub(backbone: str) -> bool:
     """Whether a backbone's name is that of a preset."""
     return backbone.startswith(PREFIX)
+
+
+def kind_of(backbone: str) -> str:
+    """What a backbone's network is called: "hub" of a preset, else as the backbone."""
+    return KIND if is_hub(backbone) else backbone
 
 
 @register
@@ -79,7 +84,7 @@ def build(description: str) -> keras.Model:
     first, *coarser = pyramid(prepared)
     levels = [layers.Identity(name="level1")(first)]
     levels += [ResizeLike(name=f"level{n}")(one, first) for n, one in enumerate(coarser, 2)]
-    return keras.Model(photo, levels, name="hub")
+    return keras.Model(photo, levels, name=KIND)
 
 
 def load_weights(network: keras.Model, backbone: str) -> None:

@@ -92,10 +92,6 @@ class RemoteSegmenter:
                 self._pinned = self._pin()
         return self._segment(self._pinned, photos)
 
-    def class_names(self) -> list[str]:
-        """Of a taught model; [] for a few-shot one, or where the server does not tell."""
-        return self.metadata().get("class_names", [])
-
     def metadata(self) -> dict:
         """What the model says of itself, {} where the server does not tell: `class_names`, and
         `absent`, {class: presence up to which it is not in a photo}, where it was taught with
