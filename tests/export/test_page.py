@@ -99,6 +99,12 @@ def add_support(page, one, paint=True):
         drag(page, (0.25, 0.3), (0.6, 0.7))
 
 
+def edit(page, button):
+    """Opens the editor by a card's button, and waits for it: masks are decoded first."""
+    page.click(button)
+    page.locator("#editor[open]").wait_for()
+
+
 def close(page):
     page.keyboard.press("Escape")
     page.locator("#editor:not([open])").wait_for(state="attached")
@@ -206,7 +212,7 @@ def test_nothing_is_asked_twice(page):
     signatures = [json.loads(body)["signature_name"] for body in bodies if body]
     assert signatures.count("encode_support_encoded") == 1
     assert signatures.count("segment_encoded_with_support") == 3
-    page.click("#supports .edit")
+    edit(page, "#supports .edit")
     drag(page, (0.9, 0.2), (0.9, 0.3))
     close(page)
     assert asked(page, "encode_support_encoded", lambda: find(page))
@@ -370,7 +376,7 @@ def test_an_answer_is_corrected_in_place_and_becomes_an_example(page):
     add_example(page)
     add_queries(page, png(seed=2, name="a.png"), png(seed=3, name="b.png"))
     find(page)
-    page.click("#queries .edit >> nth=0")
+    edit(page, "#queries .edit >> nth=0")
     first = page.inner_text("#editor .name")
     before = painted(page)
     page.keyboard.press("e")
@@ -394,13 +400,13 @@ def test_what_shows_none_makes_presence_honest(page):
     scores = page.locator("#queries .score")
     assert not any("not there" in one for one in scores.all_inner_texts())
     surest = np.argmax([presence(one) for one in scores.all_inner_texts()])
-    page.click(f"#queries .edit >> nth={surest}")
+    edit(page, f"#queries .edit >> nth={surest}")
     page.keyboard.press("e")
     page.locator("#editor .clear").click()
     page.click("#editor .use")  # a correction that leaves nothing
     close(page)
     negative = page.locator("#queries .card.negative")
-    negative.locator(".edit").click()
+    edit(page, "#queries .card.negative .edit")
     close(page)
     assert negative.count() == 1  # looked at, it stays one
     find(page)
@@ -439,7 +445,7 @@ def test_a_session_is_kept_saved_and_loaded(page, browser, server):
     page.click("#add-class")
     add_queries(page, png(seed=2, name="other.png"))
     find(page)
-    page.click("#queries .edit")
+    edit(page, "#queries .edit")
     page.keyboard.press("e")
     drag(page, (0.1, 0.5), (0.9, 0.5))
     close(page)
@@ -448,7 +454,7 @@ def test_a_session_is_kept_saved_and_loaded(page, browser, server):
     page.locator("body[data-kept='2']").wait_for()
     page.reload()
     page.locator("#queries .card").wait_for()
-    page.click("#queries .edit")
+    edit(page, "#queries .edit")
     close(page)
     assert page.inner_text("#queries .score") == score
     assert page.locator("#classes input").count() == 2
@@ -457,7 +463,7 @@ def test_a_session_is_kept_saved_and_loaded(page, browser, server):
     assert page.locator(".card").count() == 0
     page.set_input_files("#load-session", [file(name, content)])
     page.locator("#queries .card").wait_for()
-    page.click("#supports .edit")
+    edit(page, "#supports .edit")
     assert page.inner_text("#editor .name") == "mine.png"
     np.testing.assert_array_equal(painted(page), mask)
     close(page)
@@ -475,7 +481,7 @@ def test_what_the_page_exports_is_read_by_every_command(page, tmp_path):
     close(page)
     page.locator("#classes input").fill("cup")
     page.click("#add-class")
-    page.click("#supports .edit")
+    edit(page, "#supports .edit")
     page.keyboard.press("2")
     drag(page, (0.7, 0.3), (0.8, 0.7))
     second = painted(page) & ~first
@@ -646,7 +652,7 @@ def test_every_control_has_a_name_and_the_page_fits_a_phone(page):
         )
         assert name.strip(), control.evaluate("e => e.outerHTML")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    page.click("#supports .edit")
+    edit(page, "#supports .edit")
     assert page.evaluate("document.querySelector('#editor').scrollWidth") <= 390
     close(page)
     page.click("#supports .remove")
