@@ -10,6 +10,7 @@ trains on the embedded demo set; with --init it starts from the weights of a che
 
 import dataclasses
 import pathlib
+from contextlib import nullcontext
 
 from absl import flags
 
@@ -53,22 +54,20 @@ def define_flags():
 
 
 def main():
-    from crnet_tf.training import fitting
+    from crnet_tf.training import fitting, workers
 
-    args, notice = flags.FLAGS, ""
-    if not args.records:
-        notice = DEMO_NOTICE
+    args, share = flags.FLAGS, workers.from_environment()
+    notice = "" if args.records else DEMO_NOTICE
+    if notice:
         print(notice, flush=True)
     settings = presets.from_flags("" if args.records else "demo")
-    if args.feature_store and not settings.feature_views:
-        raise InputError(
-            "feature_store: expected --feature_views beside it, which says how many views of "
-            "each photo to keep, received none. Give --feature_views=2, or leave it out."
-        )
+    _check(args, settings, share.workers)
     index = load_index(args.records or demo_records())
     settings = dataclasses.replace(settings, dataset=index.dataset)
     out = runs.directory(args.out, settings)
-    with runs.session(out, settings, index, notice, args.init):
+    everywhere = workers.strategy(settings, share)  # before TensorFlow is used
+    opened = runs.session(out, settings, index, notice, args.init)
+    with nullcontext() if share.worker else opened:
         fitting.train(
             settings,
             index,
@@ -76,8 +75,26 @@ def main():
             init=args.init,
             feature_dir=args.feature_store,
             feature_gb=args.feature_store_gb,
+            share=share,
+            everywhere=everywhere,
         )
-    print(f"Best checkpoint: {out}/best.keras. TensorBoard: tensorboard --logdir={out}/logs")
+    if not share.worker:
+        print(
+            f"Best checkpoint: {out}/best.keras. TensorBoard: tensorboard --logdir={out}/logs"
+        )
+
+
+def _check(args, settings, workers):
+    if args.feature_store and not settings.feature_views:
+        raise InputError(
+            "feature_store: expected --feature_views beside it, which says how many views of "
+            "each photo to keep, received none. Give --feature_views=2, or leave it out."
+        )
+    if workers > 1 and not args.records:
+        raise InputError(
+            f"records: expected a folder that all {workers} workers see, received none. Build "
+            "records first and give them."
+        )
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from crnet_tf.data import records
 from crnet_tf.data.augmentation import flip_scale_crop, rotate_colours
 from crnet_tf.data.record_places import Place
 from crnet_tf.data.resizing import resize_image, resize_mask
+from crnet_tf.data.shares import WHOLE, Share
 from crnet_tf.images.mask_values import class_mask, label_value
 
 # Added to the seed of what is drawn of an episode; `to_episode` adds less for each photo.
@@ -41,6 +42,7 @@ def episodes(
     split: str = "train",
     unseen=(),
     without_common_class: float = 0,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
     """Endless batches of training episodes; the same arguments give the same batches.
 
@@ -60,6 +62,7 @@ def episodes(
         split: of the records.
         unseen: class ids; photos that show one of them are left out.
         without_common_class: share of episodes whose query is a photo of another class.
+        share: of a batch, that this worker of several gets.
 
     Raises:
         InputError: a class has fewer than shot+1 photos (with the counts), or a file of records
@@ -77,9 +80,9 @@ def episodes(
         return rotate_colours(episode, episode_seed) if colour_rotation else episode
 
     return (
-        tf.data.Dataset.counter(skip * batch_size)
+        share.numbers(batch_size, skip)
         .map(make, num_parallel_calls=tf.data.AUTOTUNE)
-        .batch(batch_size, drop_remainder=True)
+        .batch(batch_size // share.workers, drop_remainder=True)
         .prefetch(2)
     )
 

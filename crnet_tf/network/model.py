@@ -127,10 +127,21 @@ class CRNet(keras.Model):
                 replicas = tf.distribute.get_strategy().num_replicas_in_sync
                 scaled = self.optimizer.scale_loss(loss / replicas)
             variables = self.trainable_variables
-            self.optimizer.apply_gradients(
-                zip(tape.gradient(scaled, variables), variables, strict=True)
-            )
+            gradients = tape.gradient(scaled, variables)
+            if replicas > 1 and self.config.clip_norm:
+                gradients = self._clipped_shares(gradients)
+            self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
             return {metric.name: metric.result() for metric in self.metrics}
+
+        def _clipped_shares(self, gradients):
+            """A replica's gradients -> its part of the clipped sum over all. Keras would clip
+            each replica's gradients before it sums them."""
+            import tensorflow as tf
+
+            here = tf.distribute.get_replica_context()
+            total = here.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            clipped, _ = tf.clip_by_global_norm(total, self.config.clip_norm)
+            return [gradient / here.num_replicas_in_sync for gradient in clipped]
 
     def get_config(self):
         return {"config": dataclasses.asdict(self.config)}

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from crnet_tf.config import Config
+from crnet_tf.data.shares import WHOLE, Share
 from crnet_tf.network.layers import as_foreground
 from crnet_tf.network.resizing import resize_area
 
@@ -18,26 +19,28 @@ BLOB, GAP = 0.72, 0.7  # noise above which cells are added or dropped
 UNSURE = (0.05, 0.45)  # range of the probability that stands for a sure 0
 
 
-def with_query_caches(batches, size: tuple[int, int], settings: Config, skip: int = 0):
+def with_query_caches(
+    batches, size: tuple[int, int], settings: Config, skip: int = 0, share: Share = WHOLE
+):
     """Training batches (inputs, targets), from batch `skip` on -> the same with `query_cache`
     float32 [B,h,w,2] among the inputs, where `Config.corrupted_cache` asks for it."""
     if not settings.corrupted_cache:
         return batches
-    count = settings.batch_size
+    count = settings.batch_size // share.workers
 
     def of_episode(given):
         mask, number = given
         seed = tf.stack([tf.cast(settings.seed, tf.int64), number])
         return query_cache(mask, size, settings.corrupted_cache, seed)
 
-    def add(batch, number):
+    def add(batch, numbers):
         inputs, targets = batch
-        numbers = number * count + tf.range(count, dtype=tf.int64)
         given = targets["query_mask"], numbers
         caches = tf.map_fn(of_episode, given, fn_output_signature=tf.float32)
         return inputs | {"query_cache": tf.ensure_shape(caches, [count, *size, 2])}, targets
 
-    return tf.data.Dataset.zip((batches, tf.data.Dataset.counter(skip))).map(add)
+    numbers = share.numbers(settings.batch_size, skip).batch(count)
+    return tf.data.Dataset.zip((batches, numbers)).map(add)
 
 
 def query_cache(mask, size: tuple[int, int], share: float, seed):

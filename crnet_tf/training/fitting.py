@@ -3,6 +3,7 @@
 `jax_loop` is the other one, for a machine without TensorFlow.
 """
 
+import functools
 import math
 import pathlib
 import sys
@@ -11,14 +12,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from crnet_tf.common.errors import InputError
 from crnet_tf.common.progress import with_progress
 from crnet_tf.config import Config
 from crnet_tf.data import episodes, records
 from crnet_tf.data.resizing import resize_image
+from crnet_tf.data.shares import WHOLE, Share
 from crnet_tf.evaluation import manifest
 from crnet_tf.network import model, reduction
-from crnet_tf.training import callbacks, feature_store, runs, starting
+from crnet_tf.training import (
+    callbacks,
+    feature_store,
+    runs,
+    starting,
+    worker_loop,
+    workers,
+)
 from crnet_tf.training.corrupted_masks import with_query_caches
 
 MEASURED_PHOTOS = 200  # for principal components
@@ -32,6 +40,8 @@ def train(
     init=None,
     feature_dir=None,
     feature_gb: float = runs.FEATURES_GB,
+    share: Share = WHOLE,
+    everywhere: tf.distribute.Strategy | None = None,
 ) -> model.CRNet:
     """Trains to `settings.steps`, from `out/last.keras` where there is one.
 
@@ -39,40 +49,65 @@ def train(
         init: checkpoint that a new run starts from.
         feature_dir: folder of the feature store of `settings.feature_views`.
         feature_gb: bound on its size, 1e9 bytes.
+        share: which of how many workers this is, see `workers`.
+        everywhere: over which devices; default: those of `workers.strategy`.
 
     Raises:
         ValueError: classes with too few photos, a damaged file of records, or a run of another
             configuration in `out`.
         FloatingPointError: the loss or the weights became NaN or infinite.
     """
+    everywhere = everywhere or workers.strategy(settings, share)
     keras.utils.set_random_seed(settings.seed)
-    validation = validation_episodes(settings, index)
-    with strategy(settings).scope():
+    with everywhere.scope():
         network, done = starting.begin(settings, out, init)
         if settings.feature_levels == "reduced" and not (done or init or settings.reduction):
             measure_levels(network, index)
+        if share.workers > 1:
+            workers.take_chiefs(everywhere, network, done)
         steps_done = done * settings.steps_per_epoch
         trained, dataset = training_data(
-            network, index, steps_done, feature_dir or out / "features", feature_gb
+            network, index, steps_done, feature_dir or out / "features", feature_gb, share
         )
+    fit = functools.partial(trained.fit, shuffle=False)
+    if share.workers > 1:
+        fit = functools.partial(worker_loop.fit, trained, everywhere)
+        each = settings.batch_size // everywhere.num_replicas_in_sync
+        dataset = dataset.rebatch(each, drop_remainder=True)
     with records.whole(index.directory):
-        trained.fit(
+        fit(
             dataset,
             initial_epoch=done,
             epochs=settings.steps // settings.steps_per_epoch,
             steps_per_epoch=settings.steps_per_epoch,
-            callbacks=[
-                callbacks.SeedDropout(network, settings.seed),
-                callbacks.StopOnNonFiniteLoss(),
-                callbacks.Validate(network, validation, out, settings.select_on),
-                # After the validation: a run killed in between repeats the epoch.
-                callbacks.SaveLast(network, out / runs.LAST),
-                callbacks.TensorBoard(out / "logs", steps_done, settings.steps_per_epoch),
-            ],
-            shuffle=False,
-            verbose=1 if sys.stdout.isatty() else 2,  # a bar would fill a log file
+            callbacks=_callbacks(network, index, out, steps_done, share),
+            verbose=_verbosity(share),
         )
     return network
+
+
+def _callbacks(network, index, out, steps_done, share):
+    settings = network.config
+    everyones = [
+        callbacks.SeedDropout(network, settings.seed),
+        callbacks.StopOnNonFiniteLoss(),
+    ]
+    if share.worker:
+        return everyones
+    validation = validation_episodes(settings, index)
+    return [
+        *everyones,
+        callbacks.Validate(network, validation, out, settings.select_on),
+        # After the validation: a run killed in between repeats the epoch.
+        callbacks.SaveLast(network, out / runs.LAST),
+        callbacks.TensorBoard(out / "logs", steps_done, settings.steps_per_epoch),
+    ]
+
+
+def _verbosity(share):
+    if share.worker:
+        return 0
+    return 1 if sys.stdout.isatty() else 2  # a bar would fill a log file
 
 
 def measure_levels(network: model.CRNet, index: records.Index) -> None:
@@ -98,6 +133,7 @@ def training_data(
     done: int,
     feature_dir,
     feature_gb: float = runs.FEATURES_GB,
+    share: Share = WHOLE,
 ):
     """What `fit` gets: the model to train, and batches for it from step `done` on.
 
@@ -108,12 +144,13 @@ def training_data(
     episodes.check_counts(index, "train", classes, 1)
     unseen = index.dropped_classes(*settings.unseen_folds) if settings.drop_novel_images else ()
     if settings.feature_views:
-        store = feature_store.open_store(
-            network, index, classes, feature_dir, unseen, max_gb=feature_gb
-        )
+        with workers.chief_first(share):
+            store = feature_store.open_store(
+                network, index, classes, feature_dir, unseen, max_gb=feature_gb
+            )
         twin = model.on_features(network)
         twin.compile(optimizer=network.optimizer, jit_compile=False)
-        return twin, store.batches(settings, skip=done)
+        return twin, store.batches(settings, done, share)
     drawn = episodes.episodes(
         index,
         classes,
@@ -125,10 +162,11 @@ def training_data(
         skip=done,
         unseen=unseen,
         without_common_class=settings.without_common_class,
+        share=share,
     )
     size = network.parts.encoder.compute_output_shape((1, *2 * (settings.image_size,), 3))[1:3]
     return network, with_query_caches(
-        drawn.map(episodes.training_pair), size, settings, skip=done
+        drawn.map(episodes.training_pair), size, settings, done, share
     )
 
 
@@ -142,27 +180,3 @@ def validation_episodes(settings: Config, index: records.Index) -> dict:
         entries = manifest.draw(archive, 1, settings.val_episodes, settings.seed)
         chosen[name] = archive.only(entries), entries
     return chosen
-
-
-def strategy(settings: Config) -> tf.distribute.Strategy:
-    """Mirrored over the visible GPUs where there are several."""
-    devices = len(tf.config.list_logical_devices("GPU"))
-    if devices < 2:
-        return tf.distribute.get_strategy()
-    if settings.batch_size % devices:
-        raise InputError(
-            f"batch_size: expected a multiple of the {devices} visible GPUs, received "
-            f"{settings.batch_size}. Change it, or hide GPUs with CUDA_VISIBLE_DEVICES."
-        )
-    if settings.clip_norm:
-        raise InputError(
-            f"clip_norm: expected 0 on {devices} GPUs, received {settings.clip_norm}: Keras "
-            "clips each device's share, not their sum. Leave it off, or use one GPU."
-        )
-    if settings.precision == "mixed_float16":
-        raise InputError(
-            f"precision: expected float32 or mixed_bfloat16 on {devices} GPUs, received "
-            "mixed_float16: Keras looks for overflow on the first of them alone. Choose one of "
-            "those, or use one GPU."
-        )
-    return tf.distribute.MirroredStrategy()

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.config import Config
+from crnet_tf.data.shares import WHOLE, Share
 from crnet_tf.images.mask_values import VOID
 from crnet_tf.training.corrupted_masks import with_query_caches
 
@@ -50,7 +51,7 @@ class FeatureStore:
     views: int
     classes: dict[int, ClassViews]
 
-    def batches(self, settings: Config, skip: int = 0) -> tf.data.Dataset:
+    def batches(self, settings: Config, skip: int = 0, share: Share = WHOLE) -> tf.data.Dataset:
         """Endless 1-shot batches for `model.on_features`: (inputs, targets).
 
         Classes are drawn uniformly, the two photos are distinct; batch n depends on the seed
@@ -63,23 +64,27 @@ class FeatureStore:
             while True:
                 random = np.random.default_rng([settings.seed, number])
                 drawn = [self._episode(random, settings) for _ in range(settings.batch_size)]
+                drawn = drawn[
+                    share.of(settings.batch_size)
+                ]  # mapped files: the rest stays unread
                 batch = {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
                 masks = {"query_mask": batch.pop("query_mask")}
                 yield batch, masks | {"support_mask": batch["support_mask"]}
                 number += 1
 
         first = next(iter(self.classes.values()))
-        masks = tf.TensorSpec((settings.batch_size, *first.masks.shape[1:]), tf.uint8)
+        count = settings.batch_size // share.workers
+        masks = tf.TensorSpec((count, *first.masks.shape[1:]), tf.uint8)
         size = first.features.shape[2:]
         names = ["support_features", "query_features"]
         names += ["category_features"] if first.features.shape[1] > 1 else []
-        features = tf.TensorSpec((settings.batch_size, *size), tf.float16)
+        features = tf.TensorSpec((count, *size), tf.float16)
         signature = (
             {name: features for name in names} | {"support_mask": masks},
             {"support_mask": masks, "query_mask": masks},
         )
         batches = tf.data.Dataset.from_generator(generate, output_signature=signature)
-        return with_query_caches(batches, size[:2], settings, skip).prefetch(2)
+        return with_query_caches(batches, size[:2], settings, skip, share).prefetch(2)
 
     def _episode(self, random, settings):
         support_class = random.choice(sorted(self.classes))

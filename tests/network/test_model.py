@@ -250,8 +250,8 @@ def test_gradients_through_the_cache_are_a_choice():
 
 @pytest.mark.slow
 def test_two_devices_train_like_one():
-    """On two logical CPUs: same weights after a step as on one device. That a run on two ends
-    well is tested beside the command."""
+    """On two logical CPUs: same weights after a step as on one device, clipped and not. That
+    a run on two ends well is tested beside the command."""
     code = f"""
 import numpy as np, tensorflow as tf, keras, sys
 sys.path.insert(0, {str(pathlib.Path(__file__).parents[1])!r})
@@ -260,16 +260,17 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from helpers import networks as t
 inputs = t.episode(4)
 data = tf.data.Dataset.from_tensor_slices((inputs, t.targets(inputs))).batch(4)
-def weights(strategy):
+def weights(strategy, clip):
     with strategy.scope():
-        network = t.build()
-        network.compile(keras.optimizers.SGD(0.1), jit_compile=False)
+        network = t.build(clip_norm=clip)
+        optimizer = keras.optimizers.SGD(0.1, global_clipnorm=clip or None)
+        network.compile(optimizer, jit_compile=False)
     network.fit(data, verbose=0, shuffle=False)
     return [variable.numpy() for variable in network.trainable_variables]
-two = weights(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
-one = weights(tf.distribute.get_strategy())
-print("largest difference", max(np.abs(a - b).max() for a, b in zip(one, two)))
-assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(one, two))
+for clip in (0.0, 0.01):
+    two = weights(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]), clip)
+    one = weights(tf.distribute.get_strategy(), clip)
+    assert all(np.allclose(a, b, atol=1e-6) for a, b in zip(one, two)), clip
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr[-2000:]

@@ -58,8 +58,8 @@ ON_TWO_DEVICES = """
 import tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from crnet_tf.training import fitting
-fitting.strategy = lambda settings: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+from crnet_tf.training import workers
+workers.strategy = lambda settings, share: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 """
 
 
@@ -196,15 +196,6 @@ def test_a_run_on_two_devices_is_validated_and_saved(records_dir, tmp_path):
     assert found.returncode == 0, errors[-3000:]
     assert json.loads((tmp_path / "best.json").read_text())["step"] == 2
     assert checkpoints.finished_epochs(tmp_path / "last.keras") == 1
-
-
-@pytest.mark.parametrize(
-    "change", [{"batch_size": 3}, {"clip_norm": 1.0}, {"precision": "mixed_float16"}]
-)
-def test_what_several_devices_cannot_do_is_refused(change, monkeypatch):
-    monkeypatch.setattr(fitting.tf.config, "list_logical_devices", lambda kind: ["GPU"] * 2)
-    with pytest.raises(ValueError, match=f"{next(iter(change))}: expected .* 2 .*GPUs"):
-        fitting.strategy(dataclasses.replace(TINY, **change))
 
 
 def test_another_configuration_does_not_overwrite_a_run(straight, records_dir):
