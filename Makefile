@@ -1,4 +1,4 @@
-# Everything from a bare Python 3.10 to 3.13: `make demo`, `make test`. `make help` lists all.
+# Everything from a bare Python 3.11 to 3.13: `make demo`, `make test`. `make help` lists all.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -20,7 +20,7 @@ DEMO_THINGS  := cat cup
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all docs lint clean
+.PHONY: help demo test test-all docs lint lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,12 @@ test-all: $(READY)  ## run all tests
 docs: $(READY)  ## build the documents' site into build/site
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
+lock:  ## write requirements.lock anew, from requirements-dev.txt
+	$(RUN) -m pip install -qq uv
+	UV_CUSTOM_COMPILE_COMMAND="make lock" $(RUN) -m uv pip compile --quiet --universal \
+	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-annotate --output-file requirements.lock requirements-dev.txt
+
 lint: $(READY)  ## check the style
 	$(RUN) -m ruff check .
 
@@ -67,17 +73,18 @@ clean:  ## remove what make has built; your own records and runs stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last: an interrupted installation is taken up again by the next call.
-$(READY): requirements.txt requirements-dev.txt
+$(READY): requirements.lock
 	@command -v "$(PYTHON)" >/dev/null || { \
-	  echo "No '$(PYTHON)' on this machine. Install Python 3.10 to 3.13, or name one:" \
+	  echo "No '$(PYTHON)' on this machine. Install Python 3.11 to 3.13, or name one:" \
 	       "make PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || { \
-	  echo "CRNet-TF needs Python 3.10 to 3.13, '$(PYTHON)' is" \
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "CRNet-TF needs Python 3.11 to 3.13, '$(PYTHON)' is" \
 	       "$$("$(PYTHON)" --version 2>&1). Name another: make PYTHON=python3.12" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "'$(PYTHON)' cannot make virtual environments. On Debian or Ubuntu:" \
 	       "apt install python3-venv" >&2; exit 1; }
 	@echo "Setting up $(VENV) (once; about 2 GB, a minute or more) ..."
 	@"$(PYTHON)" -m venv $(VENV)
-	@$(RUN) -m pip install -qq --disable-pip-version-check -r requirements-dev.txt
+	@$(RUN) -m pip install -qq --disable-pip-version-check \
+	  --require-hashes -r requirements.lock
 	@touch $@

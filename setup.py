@@ -35,7 +35,7 @@ setup(
         "License :: OSI Approved :: MIT License",
         "Operating System :: MacOS",
         "Operating System :: POSIX :: Linux",
-        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(10, 14)),
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in range(11, 14)),
         "Topic :: Scientific/Engineering :: Image Recognition",
         "Typing :: Typed",
     ],
@@ -46,8 +46,8 @@ setup(
         "": ["py.typed"],
     },
     entry_points={"console_scripts": ["crnet = crnet.__main__:main"]},
-    python_requires=">=3.10,<3.14",
-    # From what Python 3.10 gets of requirements.txt to below the next major version.
+    python_requires=">=3.11,<3.14",
+    # From what was tested to below the next major version.
     install_requires=[
         "tensorflow>=2.21,<3",
         "keras>=3.12.4,<4",
@@ -69,7 +69,7 @@ setup(
         "coco": ["pycocotools>=2.0.8,<3"],  # annotations of COCO and Label Studio
         "yolo": ["pyyaml>=6,<7"],  # YOLO's data.yaml
         "heic": ["pillow-heif>=0.22,<2"],  # photos of phones in HEIC
-        "hub": ["keras-hub>=0.32,<1; python_version>='3.11'"],  # --backbone=hub:FOLDER
+        "hub": ["keras-hub>=0.32,<1"],  # --backbone=hub:FOLDER
         "tflite": ["ai-edge-litert>=2.1,<3"],  # export.tflite
         "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.16,<2"],  # export.onnx
         # export.serve, the local server

@@ -105,10 +105,28 @@ def test_ranges_admit_the_versions_that_are_tested_together(wheel):
                 continue
             pinned = Requirement(line)
             (pin,) = pinned.specifier
-            assert pin.operator == "==", f"{file} is the lock file: {line}"
+            assert pin.operator == "==", f"{file} has exact versions: {line}"
             if file == "requirements.txt" or pinned.name in wide:
                 assert pin.version in wide[pinned.name], line
                 assert not any(s.operator == "==" for s in wide[pinned.name]), pinned.name
+
+
+def test_the_lock_has_the_versions_that_are_asked_for_and_a_sum_of_each():
+    text = (ROOT / "requirements.lock").read_text().replace("\\\n", "")
+    entries = [line.split("--hash=") for line in text.splitlines() if line[:1] not in ("#", "")]
+    locked = {}
+    for requirement, *sums in entries:
+        assert sums and all(one.startswith("sha256:") for one in sums), requirement
+        wanted = Requirement(requirement)
+        locked.setdefault(wanted.name.replace("_", "-").lower(), set()).add(
+            str(wanted.specifier)
+        )
+    for file in ("requirements.txt", "requirements-dev.txt"):
+        for line in (ROOT / file).read_text().splitlines():
+            if line and line[0] not in "#-":
+                asked = Requirement(line)
+                name = asked.name.replace(".", "-").lower()
+                assert locked[name] == {str(asked.specifier)}, f"{line}: run `make lock`"
 
 
 def test_the_wheel_says_what_it_is(wheel):

@@ -15,7 +15,7 @@ def describe_session() -> dict:
     import keras  # slow: the commands that train say what a run is before it is needed
 
     modules = map(importlib.import_module, (*PACKAGES, keras.config.backend()))
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     return {
         "command": sys.argv,
         "started": now.isoformat(timespec="seconds"),

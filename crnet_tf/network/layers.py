@@ -57,7 +57,7 @@ class ResizeAlignCorners(layers.Layer):
 class Unread(layers.Layer):
     """Passes a tensor on beside an input that an ablation does not read.
 
-    Keras 3.12, the newest for Python 3.10, refuses inputs that lead nowhere.
+    Keras 3.12 refuses inputs that lead nowhere.
     """
 
     def compute_output_spec(self, tensor, unread):

@@ -56,7 +56,7 @@ async def receive(request: Request, admission: Admission, body: bytearray) -> No
         raise _too_large(limits)
     try:
         await asyncio.wait_for(_append(request, admission, body), limits.body_timeout_s)
-    except asyncio.TimeoutError:
+    except TimeoutError:
         seconds = f"{limits.body_timeout_s:g} s"
         raise HTTPException(408, f"Expected the whole body within {seconds}.") from None
     except ClientDisconnect:

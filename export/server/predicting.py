@@ -117,7 +117,7 @@ class Predictor:
         future = self.batcher.submit(call)
         try:
             return await asyncio.wait_for(future, self.limits.timeout_s)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise HTTPException(
                 504, f"Expected an answer within {self.limits.timeout_s:g} s, received none."
             ) from None

@@ -66,7 +66,7 @@ def check_python() -> None:
     """Raises RuntimeError where `tarfile` cannot yet refuse what would leave the folder."""
     if not hasattr(tarfile, "data_filter"):
         raise BlockedError(
-            "Unpacking: expected Python 3.10.12, 3.11.4 or newer, received "
+            "Unpacking: expected Python 3.11.4 or newer, received "
             f"{platform.python_version()}. Unpack the archive by hand, or take a newer one."
         )
 
