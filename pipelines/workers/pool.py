@@ -1,0 +1,137 @@
+"""Work that is done piece by piece: in this process, or by the workers of a Ray cluster.
+
+    with pool(address) as workers:
+        for result in workers.results(work, items): ...
+
+A piece may be done twice, where a worker dies and another takes over. So pieces write files
+whole, by a rename, and the same bytes each time.
+"""
+
+import collections
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from absl import flags
+
+from crnet_tf.common import threads
+from crnet_tf.common.errors import BlockedError
+
+LOCAL = "local"
+_RETRIES = 5  # of a piece whose worker or node dies
+_AHEAD = 2  # pieces of each worker that are waited for: one is done, one waits
+
+
+def define_flag() -> None:
+    """The flag that `pool` is given."""
+    flags.DEFINE_string(
+        "ray",
+        None,
+        "Address of a Ray cluster whose workers do the work, such as 10.0.0.1:6379; local: "
+        "workers on this machine, one a core. Default: this process alone.",
+        module_name="Many machines",
+    )
+
+
+@contextlib.contextmanager
+def pool(address: str | None) -> Iterator["Here | Ray"]:
+    """Workers at an address of `--ray`; None: this process.
+
+    Raises:
+        RuntimeError: Ray is not installed, or no cluster answers there.
+    """
+    if address is None:
+        yield Here()
+        return
+    ray = _ray()
+    try:
+        _connect(ray, address)
+        yield Ray(ray)
+    finally:
+        ray.shutdown()
+
+
+class Here:
+    """This process, one piece after the other."""
+
+    def results(
+        self, work: Callable[[Any], Any], items: Iterable[Any], in_order: bool = False
+    ) -> Iterator[Any]:
+        """`work(item)` of every item, as they are done."""
+        return map(work, items)
+
+
+class Ray:
+    """Workers of the cluster that this process is connected to."""
+
+    def __init__(self, ray):
+        self._ray = ray
+
+    def results(
+        self, work: Callable[[Any], Any], items: Iterable[Any], in_order: bool = False
+    ) -> Iterator[Any]:
+        """`work(item)` of every item: as they are done, or in order. Items are taken as workers
+        become free, and few results wait, so there may be any number of them.
+
+        Args:
+            work: picklable; each worker process does one piece at a time.
+
+        Raises:
+            What `work` raises. RuntimeError: a piece ended the process of every worker that
+            tried it.
+        """
+        remote = self._ray.remote(num_cpus=1, max_retries=_RETRIES)(work)
+        waiting = collections.deque()
+        for item in items:
+            waiting.append(remote.remote(item))
+            while len(waiting) > _AHEAD * self._cpus():
+                yield self._take(waiting, in_order)
+        while waiting:
+            yield self._take(waiting, in_order)
+
+    def _cpus(self):
+        """Of the cluster as it is now: nodes come and go."""
+        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+
+    def _take(self, waiting, in_order):
+        first = waiting[0]
+        if not in_order:
+            (first, *_), _ = self._ray.wait(list(waiting))
+        waiting.remove(first)
+        errors = self._ray.exceptions
+        try:
+            return self._ray.get(first)
+        except errors.RayTaskError as error:
+            raise error.cause from error
+        except errors.RayError as error:
+            raise BlockedError(
+                "--ray: expected workers that end a piece of work, received: "
+                f"{error!s:.1000} Run it again: what is complete is not done again."
+            ) from error
+
+
+def _ray():
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise BlockedError(
+            "--ray: expected the package ray, received none. Install it with pip install "
+            "'crnet-tf[ray]', or leave --ray out."
+        ) from error
+    return ray
+
+
+def _connect(ray, address):
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    where = {"address": address}
+    if address == LOCAL:
+        where = {"num_cpus": threads.cores(), "include_dashboard": False}
+    try:
+        # What workers print stays in Ray's logs.
+        ray.init(**where, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise BlockedError(
+            f"--ray: expected the address of a Ray cluster that runs, received {address!r}: "
+            f"{error!s:.500} Start one with ray start --head, or give local."
+        ) from error
