@@ -88,17 +88,15 @@ def main():
     from pipelines.finding.search import find
 
     args = flags.FLAGS
-    searched_for = learnt(args)
-    with pool.pool(args.ray) as workers:
-        metrics = find(
-            args.photos,
-            searched_for,
-            pathlib.Path(args.out),
-            engine=args.engine,
-            instances=args.instances,
-            shard_photos=args.shard_photos,
-            workers=workers,
-        )
+    metrics = find(
+        args.photos,
+        learnt(args),
+        pathlib.Path(args.out),
+        engine=args.engine,
+        instances=args.instances,
+        shard_photos=args.shard_photos,
+        workers=pool.workers_at(args.ray),
+    )
     print(
         f"{metrics['photos']:,} photos, {metrics['failed']:,} of them failed. This run: "
         f"{metrics['photos_of_this_run']:,}, {metrics['photos_per_second']} a second. "

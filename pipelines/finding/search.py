@@ -52,7 +52,7 @@ def find(
         out: folder to make; all workers see it, and the photos, under the same path.
         engine, instances: as of `shards.Search`.
         shard_photos: photos of a piece.
-        workers: of `pool.pool`; default: this process.
+        workers: of `pool.workers_at`; default: this process.
 
     Returns:
         What `metrics.json` says.

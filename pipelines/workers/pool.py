@@ -1,14 +1,13 @@
 """Work that is done piece by piece: in this process, or by the workers of a Ray cluster.
 
-    with pool(address) as workers:
-        for result in workers.results(work, items): ...
+    for result in workers_at(address).results(work, items): ...
 
 A piece may be done twice, where a worker dies and another takes over. So pieces write files
 whole, by a rename, and the same bytes each time.
 """
 
 import collections
-import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -24,7 +23,7 @@ _AHEAD = 2  # pieces of each worker that are waited for: one is done, one waits
 
 
 def define_flag() -> None:
-    """The flag that `pool` is given."""
+    """The flag that `workers_at` is given."""
     flags.DEFINE_string(
         "ray",
         None,
@@ -34,22 +33,18 @@ def define_flag() -> None:
     )
 
 
-@contextlib.contextmanager
-def pool(address: str | None) -> Iterator["Here | Ray"]:
+@functools.cache  # a process is connected to one cluster until it ends
+def workers_at(address: str | None) -> "Here | Ray":
     """Workers at an address of `--ray`; None: this process.
 
     Raises:
         RuntimeError: Ray is not installed, or no cluster answers there.
     """
     if address is None:
-        yield Here()
-        return
+        return Here()
     ray = _ray()
-    try:
-        _connect(ray, address)
-        yield Ray(ray)
-    finally:
-        ray.shutdown()
+    _connect(ray, address)
+    return Ray(ray)
 
 
 class Here:
@@ -81,10 +76,11 @@ class Ray:
             What `work` raises. RuntimeError: a piece ended the process of every worker that
             tried it.
         """
-        remote = self._ray.remote(num_cpus=1, max_retries=_RETRIES)(work)
+        remote = self._ray.remote(num_cpus=1, max_retries=_RETRIES)(_call)
+        work = self._ray.put(work)  # once for all items
         waiting = collections.deque()
         for item in items:
-            waiting.append(remote.remote(item))
+            waiting.append(remote.remote(work, item))
             while len(waiting) > _AHEAD * self._cpus():
                 yield self._take(waiting, in_order)
         while waiting:
@@ -109,6 +105,10 @@ class Ray:
                 "--ray: expected workers that end a piece of work, received: "
                 f"{error!s:.1000} Run it again: what is complete is not done again."
             ) from error
+
+
+def _call(work, item):
+    return work(item)
 
 
 def _ray():
