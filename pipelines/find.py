@@ -12,6 +12,7 @@ searched again, so a run that was stopped is taken up by the same command.
 """
 
 import dataclasses
+import os
 import pathlib
 
 from absl import flags
@@ -71,6 +72,11 @@ def learnt(args):
     if (args.model is None) == (args.support_dir is None):
         raise InputError("expected one of --model and --support_dir, received both or neither.")
     if args.model is not None:
+        if os.path.isdir(args.model):
+            raise InputError(
+                f"--model: expected a file that Segmenter.save wrote, received the folder "
+                f"{args.model}. Of a model of crnet teach give the examples: --support_dir."
+            )
         return learnt_files.read(args.model, args.checkpoint)
     colour = mask_files.parsed_colour(args.foreground_colour)
     classes = labelled_folder.read_classes(args.support_dir, colour)

@@ -19,6 +19,7 @@ from crnet_tf.common.errors import BlockedError
 
 LOCAL = "local"
 _RETRIES = 5  # of a piece whose worker or node dies
+_ENVIRONMENT = {"TF_NUM_INTRAOP_THREADS": "1"}  # of workers: there is one a core
 _AHEAD = 2  # pieces of each worker that are waited for: one is done, one waits
 
 
@@ -80,7 +81,7 @@ class Ray:
         work = self._ray.put(work)  # once for all items
         waiting = collections.deque()
         for item in items:
-            waiting.append(remote.remote(work, item))
+            waiting.append((remote.remote(work, item), item))
             while len(waiting) > _AHEAD * self._cpus():
                 yield self._take(waiting, in_order)
         while waiting:
@@ -91,19 +92,23 @@ class Ray:
         return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
     def _take(self, waiting, in_order):
-        first = waiting[0]
+        place = 0
         if not in_order:
-            (first, *_), _ = self._ray.wait(list(waiting))
-        waiting.remove(first)
+            pieces = [piece for piece, _ in waiting]
+            (done, *_), _ = self._ray.wait(pieces)
+            place = pieces.index(done)
+        piece, item = waiting[place]
+        del waiting[place]
         errors = self._ray.exceptions
         try:
-            return self._ray.get(first)
+            return self._ray.get(piece)
         except errors.RayTaskError as error:
             raise error.cause from error
         except errors.RayError as error:
             raise BlockedError(
                 "--ray: expected workers that end a piece of work, received: "
-                f"{error!s:.1000} Run it again: what is complete is not done again."
+                f"{error!s:.1000} The piece: {item!s:.200} ... Run it again: what is complete "
+                "is not done again."
             ) from error
 
 
@@ -126,10 +131,11 @@ def _connect(ray, address):
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     where = {"address": address}
     if address == LOCAL:
-        where = {"num_cpus": threads.cores(), "include_dashboard": False}
+        where |= {"num_cpus": threads.cores(), "include_dashboard": False}
     try:
         # What workers print stays in Ray's logs.
-        ray.init(**where, log_to_driver=False, logging_level="ERROR")
+        quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+        ray.init(**where, **quiet, runtime_env={"env_vars": _ENVIRONMENT})
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise BlockedError(
             f"--ray: expected the address of a Ray cluster that runs, received {address!r}: "

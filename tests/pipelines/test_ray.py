@@ -65,8 +65,10 @@ def test_the_piece_of_a_worker_that_is_killed_is_done_again(workers, tmp_path):
 
 def test_a_piece_that_kills_every_worker_is_told(workers, monkeypatch):
     monkeypatch.setattr(pool, "_RETRIES", 1)
-    with pytest.raises(BlockedError, match="expected workers that end a piece of work"):
-        list(workers.results(lambda _: os.kill(os.getpid(), signal.SIGKILL), [1]))
+    with pytest.raises(
+        BlockedError, match="expected workers that end a piece(.|\\n)*The piece: poison"
+    ):
+        list(workers.results(lambda _: os.kill(os.getpid(), signal.SIGKILL), ["poison"]))
 
 
 def test_errors_are_those_of_the_work(workers):
