@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import pathlib
 import tarfile
 
 import numpy as np
@@ -21,14 +22,23 @@ from pipelines import find as command
 from pipelines.finding import shards
 from pipelines.finding.search import find
 
-COUNT = 5
+COUNT = 3  # photos, searched two at a time
 
 
 @pytest.fixture(scope="module", autouse=True)
 def loaded(network):
-    """The checkpoint's network, which every search would read again."""
+    """The checkpoint's network, and what was fitted: every search would do it again."""
+    fitted, load = {}, Segmenter.load
+
+    def load_once(path, engine):
+        content = pathlib.Path(path).read_bytes()
+        if content not in fitted:
+            fitted[content] = load(path, engine=engine)
+        return fitted[content]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "load_checkpoint", lambda path: network)
+        patch.setattr(shards.Segmenter, "load", load_once)
         yield
 
 
@@ -93,7 +103,9 @@ def test_photos_come_in_folders_patterns_lists_tars_and_records(
         WRITTEN[kind](folder, given)
     find([str(given)], learnt, tmp_path / "out", shard_photos=2)
     found = lines(tmp_path / "out")
-    assert [f"p{number}" in one.pop("photo") for number, one in enumerate(found)] == [True] * 5
+    assert [f"p{number}" in one.pop("photo") for number, one in enumerate(found)] == [
+        True
+    ] * COUNT
     assert found == [
         {key: value for key, value in one.items() if key != "photo"} for one in lines(by_folder)
     ]
@@ -101,7 +113,7 @@ def test_photos_come_in_folders_patterns_lists_tars_and_records(
 
 @pytest.fixture(scope="module")
 def by_folder(learnt, folder, tmp_path_factory):
-    """The search of a folder, in three files."""
+    """The search of a folder, in two files."""
     out = tmp_path_factory.mktemp("found") / "out"
     find([str(folder)], learnt, out, shard_photos=2)
     return out
@@ -109,7 +121,8 @@ def by_folder(learnt, folder, tmp_path_factory):
 
 def test_masks_presence_and_area_are_those_of_a_segmenter(learnt, folder, by_folder, tmp_path):
     learnt_files.write(tmp_path / "cup.crnet", learnt)
-    answers = Segmenter.load(tmp_path / "cup.crnet", engine="keras").predict(str(folder))
+    segmenter = Segmenter.load(tmp_path / "cup.crnet", engine="keras")
+    answers = segmenter.predict(str(folder))
     rows = list(csv.DictReader(io.StringIO((by_folder / "index.csv").read_text())))
     for found, line, row in zip(answers, lines(by_folder), rows, strict=True):
         mask = np.zeros(found.mask.shape, bool)
@@ -124,9 +137,9 @@ def test_masks_presence_and_area_are_those_of_a_segmenter(learnt, folder, by_fol
 def test_a_second_run_searches_only_what_is_missing(learnt, folder, by_folder, tmp_path):
     out = tmp_path / "out"
     find([str(folder)], learnt, out, shard_photos=2)
-    (out / "answers-00001-of-00003.jsonl").unlink()
-    (out / ".answers-00001-of-00003.jsonl.1234").write_text("of a worker that was killed")
-    assert find([str(folder)], learnt, out, shard_photos=2)["photos_of_this_run"] == 2
+    (out / "answers-00001-of-00002.jsonl").unlink()
+    (out / ".answers-00001-of-00002.jsonl.1234").write_text("of a worker that was killed")
+    assert find([str(folder)], learnt, out, shard_photos=2)["photos_of_this_run"] == 1
     assert contents(out) == contents(by_folder)
     assert find([str(folder)], learnt, out, shard_photos=2)["photos_of_this_run"] == 0
 
@@ -160,21 +173,32 @@ def test_photos_that_cannot_be_read_are_listed_with_the_reason(learnt, tmp_path)
     assert (tmp_path / "out" / "index.csv").read_text().count("\n") == 2  # heading and c.jpg
 
 
-def test_several_classes_have_columns_of_their_own(learnt, folder, tmp_path):
-    learnt_files.write(
-        tmp_path / "two.crnet",
-        learnt_files.Learnt(
-            learnt.checkpoint, {}, 0.5, {"cup": [photo(1)], "mug": [photo(2)]}, []
-        ),
-    )
-    flags = [f"--model={tmp_path}/two.crnet", f"--photos={folder}/p0.png,{folder}/p1.png"]
-    commands.run(command, *flags, f"--out={tmp_path / 'out'}", "--instances")
+def test_classes_of_a_folder_have_columns_of_their_own(checkpoint, folder, tmp_path):
+    for name, number in (("cup", 1), ("mug", 2)):
+        (tmp_path / "things" / name).mkdir(parents=True)
+        png_files.write_png(tmp_path / "things" / name / "a.png", photo(number).image)
+        mask = 255 * (photo(number).mask == 1).astype(np.uint8)
+        png_files.write_png(tmp_path / "things" / name / "a_mask.png", mask)
+    given = [f"--support_dir={tmp_path / 'things'}", f"--checkpoint={checkpoint}"]
+    given += [f"--photos={folder}/p0.png,{folder}/p1.png", "--instances", "--engine=keras"]
+    commands.run(command, *given, f"--out={tmp_path / 'out'}")
     text = (tmp_path / "out" / "index.csv").read_text()
     heading, *rows = csv.reader(text.splitlines())
     assert heading == [
         "photo", "presence of cup", "presence of mug", "area of cup", "area of mug",
     ]  # fmt: skip
-    assert len(rows) == 2
+    areas = [
+        [sum(o["area"] for o in line["objects"] if o["category_id"] == n) for n in (1, 2)]
+        for line in lines(tmp_path / "out")
+    ]
+    assert [[int(area) for area in row[3:]] for row in rows] == areas
+
+
+def test_the_model_of_one_search_serves_another(by_folder, folder, tmp_path, capsys):
+    given = [f"--model={by_folder / 'model.crnet'}", f"--photos={folder}", "--shard_photos=2"]
+    commands.run(command, *given, f"--out={tmp_path / 'out'}")
+    assert contents(tmp_path / "out") == contents(by_folder)
+    assert "3 photos, 0 of them failed. This run: 3" in capsys.readouterr().out
 
 
 def test_another_search_is_not_mixed_into_the_folder(learnt, folder, tmp_path):
@@ -200,12 +224,12 @@ def test_another_search_is_not_mixed_into_the_folder(learnt, folder, tmp_path):
 
 def test_a_file_of_answers_that_is_damaged_is_told(learnt, folder, tmp_path):
     find([str(folder)], learnt, tmp_path / "out", shard_photos=2)
-    path = tmp_path / "out" / "answers-00000-of-00003.jsonl"
+    path = tmp_path / "out" / "answers-00000-of-00002.jsonl"
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(InputError, match="answers-00000-of-00003.jsonl: expected the JSON"):
+    with pytest.raises(InputError, match="answers-00000-of-00002.jsonl: expected the JSON"):
         find([str(folder)], learnt, tmp_path / "out", shard_photos=2)
     path.write_text("")
-    with pytest.raises(InputError, match="expected answers of 5 photos, received 3"):
+    with pytest.raises(InputError, match="expected answers of 3 photos, received 1"):
         find([str(folder)], learnt, tmp_path / "out", shard_photos=2)
 
 
@@ -237,6 +261,8 @@ def test_photos_that_are_none_are_refused(learnt, tmp_path):
 
 
 def test_either_a_model_or_examples_are_given(tmp_path):
+    with pytest.raises(InputError, match="received the folder.*--support_dir"):
+        commands.run(command, f"--model={tmp_path}", "--photos=x", f"--out={tmp_path}/out")
     for given in ([], ["--model=a.crnet", "--support_dir=mugs"]):
         with pytest.raises(InputError, match="one of --model and --support_dir"):
             commands.run(command, *given, "--photos=x", f"--out={tmp_path}")
