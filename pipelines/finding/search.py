@@ -96,7 +96,7 @@ def _told(photos):
 
 def _begin(out, settings, model):
     """The folder of a search, new or taken up again."""
-    if folders.holds(out, SETTINGS, _is_ours):
+    if folders.holds(out, SETTINGS, _is_ours) and any(out.glob(ANSWERS)):
         there = files.read_json(out / SETTINGS)
         for key, wanted in settings.items():
             if there.get(key) != wanted:

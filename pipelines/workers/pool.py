@@ -9,6 +9,7 @@ whole, by a rename, and the same bytes each time.
 import collections
 import functools
 import os
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -133,11 +134,19 @@ def _connect(ray, address):
     if address == LOCAL:
         where |= {"num_cpus": threads.cores(), "include_dashboard": False}
     try:
+        _check_answers(address)
         # What workers print stays in Ray's logs.
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         ray.init(**where, **quiet, runtime_env={"env_vars": _ENVIRONMENT})
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise BlockedError(
             f"--ray: expected the address of a Ray cluster that runs, received {address!r}: "
             f"{error!s:.500} Start one with ray start --head, or give local."
         ) from error
+
+
+def _check_answers(address):
+    """Raises OSError where nothing listens at HOST:PORT: Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and "//" not in host:
+        socket.create_connection((host, int(port)), timeout=10).close()

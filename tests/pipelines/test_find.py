@@ -237,12 +237,14 @@ def test_an_interrupted_piece_leaves_no_half_file(learnt, folder, tmp_path, monk
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(shards, "_line", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shards, "_line", interrupted)
         find([str(folder)], learnt, tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "model.crnet", "search.json",
     ]  # fmt: skip
+    # Nothing was answered, so another search may begin there.
+    assert find([str(folder / "p0.png")], learnt, tmp_path / "out")["photos"] == 1
 
 
 def test_photos_that_are_none_are_refused(learnt, tmp_path):

@@ -77,3 +77,9 @@ def test_errors_are_those_of_the_work(workers):
 
     with pytest.raises(InputError, match="^a.jpg: expected a photo.$"):
         list(workers.results(work, [1]))
+
+
+def test_an_address_where_nothing_listens_is_told_at_once():
+    for address in ("127.0.0.1:1", "127.0.0.1:port"):
+        with pytest.raises(BlockedError, match="expected the address of a Ray cluster"):
+            pool.workers_at(address)
