@@ -1,19 +1,21 @@
 """Records written by workers against the plain writer's; by Ray's own where it is installed."""
 
 import functools
+import pickle
 import sys
 
 import numpy as np
 import pytest
-from helpers import commands
+from helpers import coco_files, commands, own_photos
 from helpers.voc import write_voc
 
+from crnet_tf.annotations import class_folders, label_maps, labelme
 from crnet_tf.common.errors import BlockedError, InputError
 from crnet_tf.data import records
 from crnet_tf.data.writing import shards, writer
 from crnet_tf.data.writing.examples import Item, make_example
 from crnet_tf.images import png_files
-from pipelines import build_voc
+from pipelines import build_coco, build_folder, build_voc
 from pipelines.sources import voc as voc_source
 from pipelines.workers import pool
 from pipelines.writing import ray_writer
@@ -28,10 +30,16 @@ def contents(folder):
 
 
 class Twice(pool.Here):
-    """Workers that do each piece two times, as where one dies when it has all but ended."""
+    """Workers elsewhere that do each piece two times, as where one dies when it has all but
+    ended."""
 
     def results(self, work, items, in_order=False):
-        return super().results(lambda item: (work(item), work(item))[1], items)
+        sent = pickle.dumps(work)
+        for item in items:
+            for _ in range(2):
+                work, sent_item = pickle.loads(sent), pickle.loads(pickle.dumps(item))
+                result = pickle.loads(pickle.dumps(work(sent_item)))
+            yield result
 
 
 by_workers = functools.partial(ray_writer.write_streams, workers=Twice())
@@ -45,6 +53,38 @@ def test_folder_is_the_plain_writers_byte_for_byte(voc_dir, records_dir, tmp_pat
     assert ours.pop("index.json") and theirs.pop("index.json")
     assert ours == theirs
     assert [p.name for p in tmp_path.iterdir()] == ["out"]  # no work folder, no lock
+
+
+def labelme_files(root, out, **how):
+    listing = labelme.list_photos(own_photos.write_labelme(root))
+    build_folder.build_folder(listing, labelme.read_label, out, source="x", **how)
+
+
+def folders_of_classes(root, out, **how):
+    listing = class_folders.list_photos(own_photos.write_folders(root))
+    build_folder.build_folder(listing, class_folders.read_label, out, source="x", **how)
+
+
+def label_maps_in_colour(root, out, **how):
+    listing = label_maps.list_photos(*own_photos.write_label_maps(root, in_colour=True))
+    build_folder.build_folder(listing, label_maps.read_label, out, source="x", **how)
+
+
+def coco_2014(root, out, **how):
+    pytest.importorskip("pycocotools")
+    build_coco.build_coco(coco_files.write_coco(root), out, **how)
+
+
+@pytest.mark.parametrize(
+    "build", [labelme_files, folders_of_classes, label_maps_in_colour, coco_2014]
+)
+def test_every_builder_can_be_done_elsewhere(tmp_path, build):
+    for name, how in (("plain", {}), ("workers", {"write_streams": by_workers})):
+        build(tmp_path / f"in-{name}", tmp_path / name / "out", **how)
+    theirs, ours = contents(tmp_path / "plain"), contents(tmp_path / "workers")
+    if build is coco_2014:  # whose index names the folder that was read
+        assert ours.pop("out/index.json") and theirs.pop("out/index.json")
+    assert ours == theirs and len(ours) > 3
 
 
 def test_long_streams_small_photos_and_bad_ones(tmp_path, monkeypatch, capsys):
