@@ -76,7 +76,7 @@ def find(
     with folders.locked(out) as out:
         _begin(out, settings, model)
         out = out.resolve()  # workers are elsewhere
-        search = shards.Search(str(out / MODEL), engine, instances)
+        search = shards.Search(str(out / MODEL), settings["model_sha256"], engine, instances)
         measured = _searched(out, patterns, search, count, shard_photos, workers or Here())
         failed = _gather(out, count, list(learnt.classes))
         metrics = {"photos": count, "failed": failed} | measured

@@ -37,14 +37,15 @@ class Search:
     """What every photo is searched for.
 
     Attributes:
-        model: a file that `Segmenter.save` wrote.
+        model: a file that `Segmenter.save` wrote. sha256: of it.
         engine: of `engines.ENGINES`; "auto" may be another one on another machine.
         instances: each connected piece of a class is an object.
     """
 
     model: str
-    engine: str = "keras"
-    instances: bool = False
+    sha256: str
+    engine: str
+    instances: bool
 
 
 def places(folder: pathlib.Path, count: int) -> list[pathlib.Path]:
@@ -60,7 +61,7 @@ def cut(photos: Iterable[Photo], size: int, places: Iterable[pathlib.Path]) -> I
 
 def answer(shard: Shard, search: Search) -> int:
     """Writes the answers of a piece, whole or not at all; returns how many there are."""
-    answers = segmenter(search.model, search.engine).each(shard.photos, _read)
+    answers = segmenter(search).each(shard.photos, _read)
     beside = f".{shard.path.name}.{uuid.uuid4().hex}"
     with files.replaced(shard.path, beside) as attempt, open(attempt, "w") as file:
         for photo, found in zip(shard.photos, answers, strict=True):
@@ -69,9 +70,9 @@ def answer(shard: Shard, search: Search) -> int:
 
 
 @functools.lru_cache(1)
-def segmenter(model: str, engine: str) -> Segmenter:
+def segmenter(search: Search) -> Segmenter:
     """Loaded once a process."""
-    return Segmenter.load(model, engine=engine)
+    return Segmenter.load(search.model, engine=search.engine)
 
 
 def _read(photo):

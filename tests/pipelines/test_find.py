@@ -1,9 +1,11 @@
 """A search over many photos: what it takes, writes, takes up again and refuses."""
 
 import csv
+import dataclasses
 import io
 import json
 import pathlib
+import shutil
 import tarfile
 
 import numpy as np
@@ -220,6 +222,15 @@ def test_another_search_is_not_mixed_into_the_folder(learnt, folder, tmp_path):
         find([str(folder / "p0.png")], learnt, out)
     (out / "thesis.txt").unlink()
     assert contents(out) == before
+
+
+def test_another_model_in_the_same_place_is_read(learnt, folder, by_folder, tmp_path):
+    out, other = tmp_path / "out", dataclasses.replace(learnt, classes={"cup": [photo(2)]})
+    find([str(folder)], other, out, shard_photos=2)
+    assert lines(out) != lines(by_folder)
+    shutil.rmtree(out)
+    find([str(folder)], learnt, out, shard_photos=2)
+    assert contents(out) == contents(by_folder)
 
 
 def test_a_file_of_answers_that_is_damaged_is_told(learnt, folder, tmp_path):
