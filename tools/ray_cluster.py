@@ -225,6 +225,7 @@ def main(_):
     args = flags.FLAGS
     root = pathlib.Path(args.out).absolute()
     root.mkdir(parents=True, exist_ok=True)
+    ray_nodes.ENVIRONMENT["CRNET_CACHE"] = str(root / "cache")
     trial = Trial(root, args.photos_searched, args.photos_built)
     with ray_nodes.cluster(root) as there:
         for name in args.trials:
