@@ -79,7 +79,7 @@ setup(
             "prometheus-client>=0.21,<1",
             "opencv-python-headless>=4.11,<6",
         ],
-        "beam": ["apache-beam[tfrecord]>=2.70,<3"],  # builders with --runner, on a cluster
+        "ray": ["ray>=2.50,<3"],  # builders and find with --ray, on a cluster
         # An environment of its own (it pins TensorFlow 2.20): tools/model_garden.py.
         "official": ["tf-models-official==2.20.0"],
         "jax": ["jax>=0.6"],  # the other back end: KERAS_BACKEND=jax

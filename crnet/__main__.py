@@ -17,7 +17,7 @@ from crnet_tf.common import cli, help_text
 
 # By topic: {words of a command: its module}.
 COMMANDS = {
-    "Find things in photos": {"predict": "crnet_tf.predict"},
+    "Find things in photos": {"predict": "crnet_tf.predict", "find": "pipelines.find"},
     "Prepare data": {
         "download": "pipelines.download",
         "build voc": "pipelines.build_voc",

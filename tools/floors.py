@@ -22,9 +22,9 @@ FLOORS = {
         "calibrate compact evaluate predict probe reduce report reproduce train train_jax",
     ),
     "pipelines": (
-        "writing", "sources", "downloading", "checking",
+        "workers", "writing", "sources", "downloading", "checking", "finding",
         "build_coco build_demo build_episodes build_folder build_fss1000 build_voc download "
-        "pack_photos show verify",
+        "find pack_photos show verify",
     ),
     "export": ("graph", "package", "server client", "onnx saved_model serve teach tflite"),
     "crnet": ("__main__",),

@@ -11,7 +11,7 @@ import pathlib
 import numpy as np
 
 from crnet_tf.annotations import coco, finding
-from crnet_tf.annotations.answers import PhotoAnswer, names_below_one_folder
+from crnet_tf.annotations.answers import Instance, PhotoAnswer, names_below_one_folder
 from crnet_tf.annotations.coco_content import CROWDS, read_content
 from crnet_tf.annotations.coco_masks import pycocotools_mask, run_lengths
 from crnet_tf.annotations.coco_objects import Beyond, Unusable, usable
@@ -217,16 +217,21 @@ class Writer:
         files.write_text(self.place, json.dumps(content, ensure_ascii=False))
 
     def _annotation(self, one):
-        left, top, right, bottom = one.box
-        return {
-            "image_id": len(self.photos),
-            "category_id": one.class_id,
-            "segmentation": run_lengths(one.mask) if self.as_masks else _flat_polygons(one),
-            "area": int(np.count_nonzero(one.inside)),
-            "bbox": [left, top, right - left, bottom - top],
-            "iscrowd": 0,
-            "score": round(one.probability, 4),
-        }
+        return {"image_id": len(self.photos), **annotation(one, self.as_masks)}
+
+
+def annotation(one: Instance, as_mask: bool) -> dict:
+    """An object in COCO's format, without the number of its photo; as a mask in run lengths, or
+    as polygons."""
+    left, top, right, bottom = one.box
+    return {
+        "category_id": one.class_id,
+        "segmentation": run_lengths(one.mask) if as_mask else _flat_polygons(one),
+        "area": int(np.count_nonzero(one.inside)),
+        "bbox": [left, top, right - left, bottom - top],
+        "iscrowd": 0,
+        "score": round(one.probability, 4),
+    }
 
 
 def _flat_polygons(one):

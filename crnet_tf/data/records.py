@@ -18,11 +18,11 @@ import tensorflow as tf
 
 from crnet_tf.common.errors import InputError
 from crnet_tf.data.index import FORMAT_VERSION, INDEX_NAME, Index, load_index
-from crnet_tf.data.record_places import damaged, places
+from crnet_tf.data.record_places import damaged, places, stretches
 
 __all__ = [
     "FORMAT_VERSION", "INDEX_NAME", "Index", "Stream", "decoded", "filename", "label_of",
-    "load_index", "parse", "record_at", "serialize", "stored", "streams", "whole",
+    "load_index", "parse", "record_at", "serialize", "stored", "streams", "stretches", "whole",
 ]  # fmt: skip
 
 IMAGE = "image/encoded"

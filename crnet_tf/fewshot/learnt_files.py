@@ -29,38 +29,44 @@ CONTENT, FORMAT = "learnt.json", 1
 class Learnt:
     """What a file holds; see `Segmenter`."""
 
-    checkpoint: pathlib.Path | None
+    checkpoint: str | os.PathLike | None
     options: dict
     threshold: float
     classes: dict[str, list[LabelledPhoto]]
     negatives: list[LabelledPhoto]
 
 
-def write(path: str | os.PathLike, segmenter) -> None:
-    """Writes what a `Segmenter` has learnt, whole or not at all.
+def write(path: str | os.PathLike, learnt: Learnt) -> None:
+    """Writes what was learnt, whole or not at all. Raises as `encoded`, and OSError."""
+    files.write_bytes(path, encoded(learnt))
+
+
+def encoded(learnt: Learnt) -> bytes:
+    """The file of what was learnt; the same gives the same bytes.
 
     Raises:
-        ValueError: it has learnt nothing. OSError: it cannot be written.
+        ValueError: nothing was learnt, or with a network that is no file. OSError: there is no
+            such checkpoint.
     """
-    if not segmenter.classes:
+    if not learnt.classes:
         raise InputError(
             "save: expected a Segmenter that has learnt something. Call fit first."
         )
-    content, buffer = {"format": FORMAT, "threshold": segmenter.threshold}, io.BytesIO()
-    content["options"] = dataclasses.asdict(segmenter.options)
-    if segmenter.checkpoint is not None:
-        if not isinstance(segmenter.checkpoint, str | os.PathLike):
+    content, buffer = {"format": FORMAT, "threshold": learnt.threshold}, io.BytesIO()
+    content["options"] = learnt.options
+    if learnt.checkpoint is not None:
+        if not isinstance(learnt.checkpoint, str | os.PathLike):
             raise InputError(
                 "save: expected a Segmenter of a checkpoint's file, received one of a network. "
                 "Save the network as NAME.keras, and give that to Segmenter."
             )
-        checkpoint = pathlib.Path(segmenter.checkpoint).absolute()
+        checkpoint = pathlib.Path(learnt.checkpoint).absolute()
         content |= {"checkpoint": str(checkpoint), "sha256": sha256_of(checkpoint)}
     with zipfile.ZipFile(buffer, "w") as archive:
-        groups = [*segmenter.classes.items(), (None, segmenter.negatives)]
+        groups = [*learnt.classes.items(), (None, learnt.negatives)]
         content["photos"] = [_put(archive, *one) for one in _numbered(groups)]
-        archive.writestr(CONTENT, json.dumps(content, indent=1))
-    files.write_bytes(path, buffer.getvalue())
+        archive.writestr(zipfile.ZipInfo(CONTENT), json.dumps(content, indent=1))
+    return buffer.getvalue()
 
 
 def read(path: str | os.PathLike, checkpoint: str | os.PathLike | None = None) -> Learnt:
@@ -115,9 +121,12 @@ def _numbered(groups):
 
 
 def _put(archive, number, name, photo):
-    archive.writestr(f"{number}.png", png_files.encode_png(photo.image, png_files.FAST))
+    def put(name, content):
+        archive.writestr(zipfile.ZipInfo(name), content)  # of no date
+
+    put(f"{number}.png", png_files.encode_png(photo.image, png_files.FAST))
     if photo.mask is not None:
-        archive.writestr(f"{number}_mask.png", png_files.encode_label(photo.mask))
+        put(f"{number}_mask.png", png_files.encode_label(photo.mask))
     return {"class": name, "name": photo.name}
 
 

@@ -1,16 +1,19 @@
 """The class for Python and notebooks: it is shown a thing, and finds it in other photos."""
 
+import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from crnet_tf.common import threads
 from crnet_tf.common.errors import InputError
-from crnet_tf.common.progress import Progress
+from crnet_tf.common.progress import with_progress
 from crnet_tf.fewshot import examples, learnt_files
 from crnet_tf.fewshot.engines import Choice
 from crnet_tf.fewshot.found import Found
+from crnet_tf.fewshot.learnt_files import Learnt
 from crnet_tf.images import aligned
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.photo_folder import check_some_left
@@ -120,54 +123,73 @@ class Segmenter:
 
     def save(self, path: str | os.PathLike) -> None:
         """Keeps what was learnt in one file: the examples and options (`learnt_files.py`)."""
-        learnt_files.write(path, self)
+        options = dataclasses.asdict(self.options)
+        learnt = Learnt(self.checkpoint, options, self.threshold, self.classes, self.negatives)
+        learnt_files.write(path, learnt)
 
     @classmethod
     def load(
-        cls, path: str | os.PathLike, checkpoint: str | os.PathLike | None = None
+        cls,
+        path: str | os.PathLike,
+        checkpoint: str | os.PathLike | None = None,
+        engine: str = "auto",
     ) -> "Segmenter":
         """A Segmenter that answers as the one that was saved.
 
         Args:
             checkpoint: where its checkpoint is now; default: where it was then.
+            engine: as of `Segmenter`.
 
         Raises:
             ValueError: no such file, or another checkpoint. FileNotFoundError: one is missing.
         """
         learnt = learnt_files.read(path, checkpoint)
-        segmenter = cls(learnt.checkpoint, threshold=learnt.threshold, **learnt.options)
+        options = learnt.options | {"threshold": learnt.threshold, "engine": engine}
+        segmenter = cls(learnt.checkpoint, **options)
         return segmenter.fit(learnt.classes, negatives=learnt.negatives)
+
+    def each(
+        self, photos: Iterable, read: Callable[[Any], LabelledPhoto] = examples.as_photo
+    ) -> Iterator[Found | OSError | InputError]:
+        """What is found in photos, in order; in the place of one that cannot be read, why.
+
+        Args:
+            photos: taken a few ahead, so there may be any number of them.
+            read: makes a photo of each.
+        """
+        at_once, together = self._engine.at_once, []
+        for future in threads.futures_of(read, photos, ahead=at_once + threads.THREADS):
+            error = future.exception()
+            if error and not isinstance(error, OSError | InputError):
+                raise error
+            together.append(error or future.result())
+            if len(together) == at_once:
+                yield from self._answers(together)
+                together = []
+        yield from self._answers(together)
+
+    def _answers(self, together):
+        """Of photos that are encoded together, one by one."""
+        self._engine.encode([one for one in together if isinstance(one, LabelledPhoto)])
+        for one in together:
+            yield self._answer(one) if isinstance(one, LabelledPhoto) else one
 
     def _stream(self, photos, skipped):
         def read(numbered):
             number, given = numbered
             return examples.as_photo(given, f"photo {number}")
 
-        at_once, together = self._engine.at_once, []
-        numbered = enumerate(photos, 1)
-        with Progress("photos", len(photos)) as progress:
-            for future in threads.futures_of(read, numbered, ahead=at_once + threads.THREADS):
-                try:
-                    together.append(future.result())
-                except (OSError, InputError) as error:
-                    if skipped is None:
-                        yield from self._answers(together, progress)
-                        raise
-                    skipped.append(str(error))
-                    progress.add()
-                if len(together) == at_once:
-                    yield from self._answers(together, progress)
-                    together = []
-            yield from self._answers(together, progress)
+        for answer in with_progress(
+            self.each(enumerate(photos, 1), read), "photos", len(photos)
+        ):
+            if isinstance(answer, Found):
+                yield answer
+            elif skipped is None:
+                raise answer
+            else:
+                skipped.append(str(answer))
         if skipped is not None:
             check_some_left(skipped, len(photos))
-
-    def _answers(self, photos, progress):
-        """Of photos that are encoded together, one by one."""
-        self._engine.encode(photos)
-        for photo in photos:
-            yield self._answer(photo)
-            progress.add()
 
     def _answer(self, photo) -> Found:
         predictors, engine = self._predictors, self._engine

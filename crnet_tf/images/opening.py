@@ -33,7 +33,29 @@ class Embedded(NamedTuple):
         return base64.b64decode(json.loads(self.file.read_bytes())[self.key], validate=True)
 
 
-PathLike = str | os.PathLike | Embedded
+class Part(NamedTuple):
+    """A photo that is a stretch of another file, as in a tar; it may stand for a path.
+
+    Attributes:
+        start, length: of its own file, bytes.
+    """
+
+    file: str
+    name: str
+    start: int
+    length: int
+
+    def __str__(self):
+        return f"{self.file}:{self.name}"
+
+    def content(self) -> bytes:
+        """The photo's file."""
+        with open(self.file, "rb", buffering=0) as file:
+            file.seek(self.start)
+            return file.read(self.length)
+
+
+PathLike = str | os.PathLike | Embedded | Part
 JPEGS = ("JPEG", "MPO")  # an MPO is a JPEG with further ones behind it, as phones write
 # All that Pillow's decoders were seen to raise on damaged files.
 DECODE_ERRORS = (
@@ -62,7 +84,7 @@ def opened(path: PathLike, expected: str) -> Iterator[tuple[BinaryIO, Image.Imag
         FileNotFoundError: there is no such file.
         ValueError: what is done in the block finds the file damaged, or it is too large.
     """
-    if not isinstance(path, Embedded) and not os.path.isfile(path):
+    if not isinstance(path, Embedded | Part) and not os.path.isfile(path):
         raise FileNotFoundError(
             f"{path}: expected {expected}, received {_not_a_file(path)}. Check the path."
         )
@@ -87,7 +109,7 @@ def opened(path: PathLike, expected: str) -> Iterator[tuple[BinaryIO, Image.Imag
 
 def _binary(path):
     """The open file, and a decoder for what it holds where Pillow itself has none."""
-    if isinstance(path, Embedded):
+    if isinstance(path, Embedded | Part):
         return io.BytesIO(path.content())
     # Threads wait for each other at every read: most files take a single one.
     file = open(path, "rb", buffering=_BUFFER)  # noqa: SIM115
@@ -110,7 +132,9 @@ def _add_heif():
 
 
 def _described(path):
-    return "text" if isinstance(path, Embedded) else f"{os.path.getsize(path)} bytes"
+    if isinstance(path, Embedded):
+        return "text"
+    return f"{path.length if isinstance(path, Part) else os.path.getsize(path)} bytes"
 
 
 def _remedy(path):

@@ -5,8 +5,8 @@ from typing import Any
 
 from absl import flags
 
-from crnet_tf.common.errors import BlockedError, InputError
 from crnet_tf.data.writing.choices import ON_ERROR, SHARD_MB
+from pipelines.workers import pool
 
 
 def define_flags(on_error: str = "stop") -> None:
@@ -23,50 +23,21 @@ def define_flags(on_error: str = "stop") -> None:
     flags.DEFINE_integer("short_side", None, "Store photos no larger, px.", 1, **topic)
     flags.DEFINE_integer("shard_mb", SHARD_MB, "Largest file, MiB.", 1, **topic)
     flags.DEFINE_bool("overwrite", False, "Rebuild records that are there already.", **topic)
-    topic = {"module_name": "Many machines"}
-    flags.DEFINE_string(
-        "runner",
-        None,
-        "Apache Beam's: DirectRunner, FlinkRunner, SparkRunner, DataflowRunner. Default: this "
-        "process alone.",
-        **topic,
-    )
-    flags.DEFINE_multi_string(
-        "runner_option",
-        [],
-        "Option of --runner, NAME=VALUE as in Beam's manual",
-        **topic,
-    )
+    pool.define_flag()
 
 
 def options_of(given: flags.FlagValues) -> dict[str, Any]:
     """Arguments of `write_listed` that the flags of `define_flags` stand for.
 
     Raises:
-        RuntimeError: --runner without Apache Beam.
-        ValueError: --runner_option without --runner.
+        RuntimeError: --ray without Ray, or no cluster answers there.
     """
     names = ("out", "filter", "on_error", "short_side", "shard_mb", "overwrite")
     options = {name: given[name].value for name in names if name in given}
-    if given.runner:
-        of_runner = [f"--{option}" for option in given.runner_option]
+    if given.ray:
+        from pipelines.writing import ray_writer  # TensorFlow
+
         options["write_streams"] = functools.partial(
-            _beam_writer().write_streams, options=[f"--runner={given.runner}", *of_runner]
-        )
-    elif given.runner_option:
-        raise InputError(
-            f"--runner_option: expected --runner too, received {given.runner_option[0]} alone. "
-            "Name the runner, or leave the option out."
+            ray_writer.write_streams, workers=pool.workers_at(given.ray)
         )
     return options
-
-
-def _beam_writer():
-    try:
-        from pipelines.writing import beam_writer
-    except ModuleNotFoundError as error:
-        raise BlockedError(
-            f"--runner: expected Apache Beam, received no module {error.name!r}. Install it "
-            "with pip install 'crnet-tf[beam]', or leave --runner out."
-        ) from error
-    return beam_writer

@@ -1,7 +1,6 @@
 """One photo with its label map on its way into the records: read, checked, shrunk, serialized.
 
-Pure functions of picklable arguments: one process calls them one after the other, Apache Beam
-maps them.
+Pure functions of picklable arguments: one process calls them one after the other, or many do.
 """
 
 import dataclasses

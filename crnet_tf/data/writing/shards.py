@@ -7,8 +7,8 @@ Where a stream is cut depends on its records alone.
 
 import collections
 import contextlib
-import itertools
 import pathlib
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -57,16 +57,47 @@ class RecordFile:
             raise no_room(self._folder, error.message) from error
 
 
+class Cuts:
+    """Where streams are cut into shards, by the sizes of their records alone.
+
+    Attributes:
+        counts: class id -> records of each of its shards.
+    """
+
+    def __init__(self, shard_mb: int = SHARD_MB, max_open: int = MAX_OPEN):
+        self.shard_bytes, self.max_open, self.counts = shard_mb << 20, max_open, {}
+        self._filled = collections.OrderedDict()  # class id -> bytes, longest unused first
+
+    def add(self, class_id: int, length: int) -> list[tuple[int, int]]:
+        """Counts the next record, of so many bytes. `open_shard` of its class is where it
+        belongs; returned are class and number of the shards that end before it."""
+        size, ended = length + FRAME_BYTES, []
+        filled = self._filled.pop(class_id, None)
+        if filled is not None and filled + size > self.shard_bytes:
+            ended.append((class_id, self.open_shard(class_id)))
+            filled = None
+        if filled is None:
+            if len(self._filled) == self.max_open:
+                unused, _ = self._filled.popitem(last=False)
+                ended.append((unused, self.open_shard(unused)))
+            self.counts.setdefault(class_id, []).append(0)
+        self._filled[class_id] = (filled or 0) + size
+        self.counts[class_id][-1] += 1
+        return ended
+
+    def open_shard(self, class_id: int) -> int:
+        """Number of the shard of a class that its last record belongs to."""
+        return len(self.counts[class_id]) - 1
+
+
 class ShardWriter:
     """Writes records to the streams of their classes; as a context, it closes them."""
 
     def __init__(
         self, folder: pathlib.Path, shard_mb: int = SHARD_MB, max_open: int = MAX_OPEN
     ):
-        self.folder, self.shard_bytes, self.max_open = folder, shard_mb << 20, max_open
-        self._open = collections.OrderedDict()  # class id -> writer, longest unused first
-        self._bytes = collections.Counter()  # of the open shard of a class
-        self._counts = {}  # class id -> records of each of its shards
+        self.folder, self._cuts = folder, Cuts(shard_mb, max_open)
+        self._open = {}  # class id -> file
         files.allow_open(max_open + OTHER_FILES)
 
     def write(self, class_id: int, record: bytes) -> None:
@@ -75,28 +106,26 @@ class ShardWriter:
         Raises:
             OSError: the file cannot be written, as on a full disk.
         """
-        size = len(record) + FRAME_BYTES
-        if class_id in self._open and self._bytes[class_id] + size > self.shard_bytes:
-            self._close(class_id)
+        for ended, _ in self._cuts.add(class_id, len(record)):
+            self._open.pop(ended).close()
         if class_id not in self._open:
-            self._begin_shard(class_id)
-        self._open.move_to_end(class_id)
+            path = unfinished(self.folder, class_id, self._cuts.open_shard(class_id))
+            self._open[class_id] = RecordFile(path)
         self._open[class_id].write(record)
-        self._bytes[class_id] += size
-        self._counts[class_id][-1] += 1
 
     def finish(self) -> dict:
         """Closes the streams, gives the shards their names and returns, as in index.json,
         {"7": {"records": n, "files": [{"name", "records", "sha256"}]}}."""
         self.close()
-        paths = {c: self._named(c) for c in sorted(self._counts)}
-        sums = futures_of(sha256_of, itertools.chain.from_iterable(paths.values()))
-        return {str(c): self._stream(c, paths[c], sums) for c in paths}
+        numbered = [(c, n) for c, own in self._cuts.counts.items() for n in range(len(own))]
+        sums = futures_of(lambda shard: sha256_of(unfinished(self.folder, *shard)), numbered)
+        sums = {shard: done.result() for shard, done in zip(numbered, sums, strict=True)}
+        return finished(self.folder, self._cuts.counts, sums)
 
     def close(self) -> None:
         """Closes all files."""
         while self._open:
-            self._close(next(iter(self._open)))
+            self._open.popitem()[1].close()
 
     def __enter__(self):
         return self
@@ -108,40 +137,34 @@ class ShardWriter:
             if error_type is None:
                 raise
 
-    def _begin_shard(self, class_id):
-        if len(self._open) == self.max_open:
-            self._close(next(iter(self._open)))
-        counts = self._counts.setdefault(class_id, [])
-        self._open[class_id] = RecordFile(self.folder / _unfinished(class_id, len(counts)))
-        counts.append(0)
-        self._bytes[class_id] = 0
 
-    def _close(self, class_id):
-        self._open.pop(class_id).close()
+def unfinished(folder: pathlib.Path, class_id: int, number: int) -> pathlib.Path:
+    """A shard of a class while nobody knows how many there will be."""
+    return folder / f"class_{class_id:02d}-{number:05d}"
 
-    def _named(self, class_id):
-        """The shards of a class under their names, now that their number is known."""
-        count = len(self._counts[class_id])
-        return [
-            (self.folder / _unfinished(class_id, number)).rename(
-                self.folder / file_name(class_id, number, count)
-            )
-            for number in range(count)
-        ]
 
-    def _stream(self, class_id, paths, sums):
-        counts = self._counts[class_id]
-        listed = [
-            {"name": path.name, "records": count, "sha256": next(sums).result()}
-            for path, count in zip(paths, counts, strict=True)
-        ]
-        return {"records": sum(counts), "files": listed}
+def finished(folder: pathlib.Path, counts: Mapping[int, Sequence[int]], sums: Mapping) -> dict:
+    """Gives the shards in a folder their names, now that their numbers are known.
+
+    Args:
+        counts: of `Cuts`.
+        sums: (class id, number) of every shard -> its SHA-256.
+
+    Returns:
+        As in index.json, {"7": {"records": n, "files": [{"name", "records", "sha256"}]}}.
+    """
+    listed = {}
+    for class_id in sorted(counts):
+        of_class = []
+        for number, count in enumerate(counts[class_id]):
+            name = file_name(class_id, number, len(counts[class_id]))
+            unfinished(folder, class_id, number).rename(folder / name)
+            sha256 = sums[class_id, number]
+            of_class.append({"name": name, "records": count, "sha256": sha256})
+        listed[str(class_id)] = {"records": sum(counts[class_id]), "files": of_class}
+    return listed
 
 
 def file_name(class_id: int, number: int, shards: int) -> str:
     """Name of a shard of a class."""
-    return f"{_unfinished(class_id, number)}-of-{shards:05d}.tfrecord"
-
-
-def _unfinished(class_id, number):
-    return f"class_{class_id:02d}-{number:05d}"
+    return f"class_{class_id:02d}-{number:05d}-of-{shards:05d}.tfrecord"

@@ -3,8 +3,8 @@
     <out>/<split>/class_07-00000-of-00001.tfrecord   every photo whose class 7 is listed
     <out>/index.json                                 counts, sha256, source, filter, names
 
-Built beside `out` and moved into place at the end: by this process and its threads, or by
-Apache Beam on many machines (`beam_writer`). The same input gives the same bytes either way
+Built beside `out` and moved into place at the end: by this process and its threads, or by the
+workers of a Ray cluster (`ray_writer`). The same input gives the same bytes either way
 (with the same Pillow and zlib, which encode the label maps).
 """
 
@@ -91,7 +91,7 @@ def write_records(
         splits: {"train": [...], "val": [...]}, what `make_item` is called with, in order:
             a photo's id, its path (whose stem is its id), or a tuple that begins with either.
         make_item: reads one of them; ValueError or OSError marks a bad one. Picklable where
-            `write_streams` is Beam's.
+            `write_streams` is Ray's.
         dataset, source, filter, class_names: written to index.json.
         on_error: `stop` at a bad item, or `skip` it: counted in index.json and named.
         overwrite: rebuild a folder of records; other folders are never touched.
@@ -104,7 +104,7 @@ def write_records(
     Raises:
         ValueError: two photos of one id, or none that holds a listed class.
         FileExistsError: `out` holds other things, or records of other settings.
-        RuntimeError: another process is building it, or a pipeline failed.
+        RuntimeError: another process is building it, or workers failed.
         OSError: it cannot be written.
     """
     _check_options(on_error, short_side, shard_mb)
