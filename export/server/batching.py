@@ -26,6 +26,7 @@ class Call:
     """What one request asks.
 
     Attributes:
+        supports: equal where all inputs but the queries are.
         companions: what is equal in requests that may share a call; None: none may.
         query: name of the input that is joined.
     """
@@ -33,6 +34,7 @@ class Call:
     loaded: Loaded
     signature: Signature
     inputs: dict[str, np.ndarray]
+    supports: tuple = ()
     companions: tuple | None = None
     query: str = ""
     future: asyncio.Future | None = None
@@ -42,6 +44,13 @@ class Call:
         """Number of queries; 1 where it is not known."""
         return len(self.inputs[self.query]) if self.query else 1
 
+    def answer(self, **queries: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs, for other queries than its own where they are given."""
+        inputs = self.inputs | queries
+        if self.companions is None:
+            return self.signature.call(inputs)
+        return self.loaded.states.answer(self.signature, inputs, self.supports)
+
 
 def prepared(loaded: Loaded, signature: Signature, inputs: dict[str, np.ndarray]) -> Call:
     """A call that knows its companions. Reads all bytes of the supports."""
@@ -49,9 +58,9 @@ def prepared(loaded: Loaded, signature: Signature, inputs: dict[str, np.ndarray]
     if not loaded.separates_queries or len(names) != 1:
         return Call(loaded, signature, inputs)
     query = names[0]
-    others = tuple(_digest(inputs[name]) for name in sorted(inputs) if name != query)
-    companions = (id(loaded), signature.name, inputs[query].shape[1:], others)
-    return Call(loaded, signature, inputs, companions, query)
+    supports = tuple(_digest(inputs[name]) for name in sorted(inputs) if name != query)
+    companions = (id(loaded), signature.name, inputs[query].shape[1:], supports)
+    return Call(loaded, signature, inputs, supports, companions, query)
 
 
 def _digest(array):
@@ -190,7 +199,7 @@ def answered(calls: list[Call]) -> list:
 
 def _outcome(call):
     try:
-        return call.signature.call(call.inputs)
+        return call.answer()
     except Exception as error:  # for its own request, not for the thread
         return error
 
@@ -199,7 +208,7 @@ def _together(calls):
     """Outputs of each call out of one; None where they cannot be taken apart."""
     first, sizes = calls[0], [call.size for call in calls]
     joined = np.concatenate([call.inputs[call.query] for call in calls])
-    outputs = first.signature.call({**first.inputs, first.query: joined})
+    outputs = first.answer(**{first.query: joined})
     if any(value.shape[:1] != (sum(sizes),) for value in outputs.values()):
         return None
     ends = np.cumsum(sizes)

@@ -12,6 +12,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2
 from crnet_tf.common.errors import InputError
 from export.package import warmup
 from export.package.versions import SAVED_MODEL
+from export.server.states import States
 from export.server.tensors import DEFAULT_SIGNATURE, Signature
 
 METADATA = "metadata"  # the signature by which our exports say what they are
@@ -25,7 +26,7 @@ class Loaded:
         root: what owns the variables.
         signatures: by name. definitions: the same as TF Serving's metadata, for JSON.
         description: what an export of this project says of itself; {} of other models.
-        users: requests that still need it.
+        users: requests that still need it. states: of supports that were sent lately.
     """
 
     name: str
@@ -35,6 +36,9 @@ class Loaded:
     definitions: dict
     description: dict
     users: int = 0
+
+    def __post_init__(self):
+        self.states = States(self.signatures)
 
     @property
     def separates_queries(self) -> bool:

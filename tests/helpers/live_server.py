@@ -16,7 +16,7 @@ from export.server import app, starting
 from export.server.limits import Limits
 
 QUICK = {"poll_s": 0.02, "batch_wait_ms": 0.0}
-PATIENCE = 60  # seconds until a test gives up
+PATIENCE = 180  # seconds until a test gives up
 
 
 class Server:
