@@ -94,7 +94,7 @@ def write_data(data: pathlib.Path) -> None:
 _DATES = re.compile(rb"\d{4}-\d\d-\d\d[T@ ]\d\d:\d\d:\d\d(\+00:00)?")
 _SESSIONS = {"sessions", "seconds", "started", "exported"}
 # TensorBoard's files are appended to, a file a session; a fingerprint has a random id in it.
-_UNLIKE = ("logs/*", "*/logs/*", "*/fingerprint.pb", "fingerprint.pb")
+_UNLIKE = {"logs", "fingerprint.pb"}
 
 
 def states(folder: pathlib.Path) -> dict[str, str]:
@@ -103,7 +103,7 @@ def states(folder: pathlib.Path) -> dict[str, str]:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in name.parts)
-        if path.is_file() and not hidden and not any(map(name.match, _UNLIKE)):
+        if path.is_file() and not hidden and not _UNLIKE.intersection(name.parts):
             found[str(name)] = state(path, name)
     return found
 

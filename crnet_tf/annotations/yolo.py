@@ -24,6 +24,7 @@ from crnet_tf.annotations.listing import (
     check_file,
     files_of,
     photo_name,
+    read_lines,
     second_of_name,
 )
 from crnet_tf.annotations.outlines import PIXELS
@@ -127,9 +128,9 @@ def _text_of(photo):
 def _shapes(path, size, tally):
     """The polygons of a text file, the largest first, in px of a photo of (width, height)."""
     shapes = []
-    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+    for line in read_lines(path) if path.exists() else ():
         try:
-            number, *shares = line.split() or ("0",)
+            number, *shares = line.split()
             points = np.array(shares, float).reshape(-1, 2) * size
             shape = Shape(str(int(number)), "polygon", points, None)
         except ValueError as error:
