@@ -127,7 +127,7 @@ def annotated(
                 continue
             size = region["original_height"], region["original_width"]
             shape = _shape(value, *size)
-            for label in value[kind]:
+            for label in _labels(value[kind]):
                 found.append(coco.Annotation(region.get("id"), label, shape, False))
         except MALFORMED as error:
             raise InputError(
@@ -138,6 +138,12 @@ def annotated(
         tally.add("photos without a region; left out", str(path))
         return None
     return coco.AnnotatedPhoto(path, *size, tuple(found))
+
+
+def _labels(given):
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        raise TypeError(f"labels {given!r}")
+    return given
 
 
 def _shape(value, height, width):

@@ -113,13 +113,12 @@ def read(folder: pathlib.Path, kind: str, content: bytes, lines: bytes | None = 
 
 
 def check(folder: pathlib.Path, kind: str, content: bytes, lines: bytes | None = None) -> bool:
-    """Whether `read` gives label maps; an error of it must say what was expected."""
+    """Whether `read` gives a label map; an error of it must say what was expected."""
     try:
-        read(folder, kind, content, lines)
+        return bool(read(folder, kind, content, lines))
     except (InputError, FileNotFoundError) as error:
         assert "expected" in str(error), error
         return False
-    return True
 
 
 def text(kind: str) -> bytes:
