@@ -219,7 +219,7 @@ def preload() -> None:
 
 
 def campaign(commands: list[Command], seconds: float, seed: int) -> list[Trial]:
-    """Trials of all commands for so long, each fault of each command once at least.
+    """Trials of all commands for so long, each fault in turn, and one of each at least.
 
     The cheaper a command, the oftener: by the root of the time that a trial of it takes.
     """
@@ -238,9 +238,10 @@ def campaign(commands: list[Command], seconds: float, seed: int) -> list[Trial]:
         while True:
             trial = min(trials, key=lambda one: one.counts.total() * one.seconds**0.5)
             number = trial.counts.total()
-            if number >= len(faults) and time.monotonic() - started > seconds:
+            if number and time.monotonic() - started > seconds:
                 return trials
             trial.once(faults[number % len(faults)])
+            print(f"{trial.command.words}: {dict(trial.counts)}", flush=True)
 
 
 def table(trials: list[Trial]) -> str:

@@ -57,8 +57,8 @@ COMMANDS = [
         partial=("photos.csv", "*.json", "*.yaml", "*.csv", "*.txt"),
     ),
     Command("export saved-model", [NETWORK], again=False),
-    Command("export tflite", [NETWORK], again=False),
-    Command("export onnx", [NETWORK], again=False),
+    Command("export tflite", [NETWORK, "--support_dir={data}/cup"], again=False),
+    Command("export onnx", [NETWORK, "--support_dir={data}/cup"], again=False),
     Command("teach", [NETWORK, "--support_dir={data}/cup"], again=False),
 ]  # fmt: skip
 

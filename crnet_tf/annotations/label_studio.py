@@ -126,6 +126,8 @@ def annotated(
                 tally.add(f"regions of type {kind}; left out", str(path))
                 continue
             size = region["original_height"], region["original_width"]
+            if "rle" in value:
+                check_size(path, size)  # before so many pixels are unpacked
             shape = _shape(value, *size)
             for label in _labels(value[kind]):
                 found.append(coco.Annotation(region.get("id"), label, shape, False))

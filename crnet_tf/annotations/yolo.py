@@ -36,6 +36,7 @@ from crnet_tf.images.mask_values import label_value
 from crnet_tf.images.orientation import upright_size
 
 SPLITS = ("train", "val", "test")
+_MOST_BYTES = 500_000  # of a data.yaml; a thousand names are 20,000
 
 
 def list_photos(source: pathlib.Path) -> Listing:
@@ -105,9 +106,13 @@ def _described(source):
             "Install it: pip install -e '.[yolo]' (or pip install pyyaml)."
         ) from error
     try:
+        if source.stat().st_size > _MOST_BYTES:
+            raise InputError(f"more than {_MOST_BYTES:,} bytes")
         content = yaml.safe_load(source.read_text(encoding="utf-8-sig"))
         names = content["names"]
         names = dict(enumerate(names)) if isinstance(names, list) else names
+        if any(isinstance(name, list | dict) for name in names.values()):
+            raise InputError("names that are lists")  # of lists, maybe: of any length as text
         root = source.parent / (content.get("path") or "")
         folders = {root / content[split]: None for split in SPLITS if content.get(split)}
         return {str(i): str(name) for i, name in names.items()}, list(folders)
