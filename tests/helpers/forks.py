@@ -87,10 +87,10 @@ def _read(reader, child, deadline):
                 return b"".join(blocks).decode(errors="replace")
 
 
-def resident() -> int:
-    """Memory of this process that is in use, bytes; 0 where Linux does not say."""
+def resident(process: int | str = "self") -> int:
+    """Memory of a process that is in use, bytes; 0 where Linux does not say."""
     try:
-        pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+        pages = int(pathlib.Path(f"/proc/{process}/statm").read_text().split()[1])
     except OSError:
         return 0
     return pages * os.sysconf("SC_PAGE_SIZE")
