@@ -1,8 +1,11 @@
 """What is no checkpoint is said with the remedy; older ones are still read."""
 
+import zipfile
+
 import keras
 import pytest
 
+from crnet_tf.common.errors import InputError
 from crnet_tf.network.checkpoint import load_checkpoint
 
 
@@ -38,3 +41,10 @@ def test_another_model_is_refused(tmp_path):
     other.save(tmp_path / "other.keras")
     with pytest.raises(ValueError, match="expected a CRNet, received a Sequential"):
         load_checkpoint(tmp_path / "other.keras")
+
+
+def test_an_archive_made_to_fill_memory_is_refused_unread(tmp_path):
+    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", bytes(20_000_000))
+    with pytest.raises(InputError, match="at most 10.0 MB unpacked, received 20.0 MB"):
+        load_checkpoint(tmp_path / "bomb.keras")

@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from crnet_tf.common.errors import InputError
 from pipelines.downloading import unpack as unpack_lib
 from pipelines.downloading.unpack import unpack
 
@@ -221,3 +222,10 @@ def test_a_python_whose_tarfile_cannot_refuse_is_named(tmp_path, out, monkeypatc
     monkeypatch.delattr(tarfile, "data_filter")
     with pytest.raises(RuntimeError, match="expected Python 3.10.12, 3.11.4 or newer"):
         unpack(path, out)
+
+
+def test_a_file_that_others_lie_in_is_refused(tmp_path):
+    archive = write_zip(tmp_path / "a.zip", {"a": b"", "a/b.jpg": PHOTO})
+    with pytest.raises(InputError, match="received 'a' as both. Nothing was unpacked"):
+        unpack(archive, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
