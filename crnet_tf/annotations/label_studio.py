@@ -95,7 +95,7 @@ def _task(task):
     named = local[0] if local else urllib.parse.unquote(address.path).lstrip("/")
     drawn = [one for one in task.get("annotations", ()) if not one.get("was_cancelled")]
     given = drawn or task.get("predictions", ())
-    return named, given[0]["result"] if given else []
+    return named, list(given[0]["result"]) if given else []
 
 
 def _photo(images, named, known):

@@ -103,6 +103,11 @@ def test_labels_are_text(photos):
         assert "b.png: expected regions of Label Studio" in problem
 
 
+def test_regions_are_a_list(photos):
+    with pytest.raises(InputError, match="export.json: expected tasks of Label Studio"):
+        studio(photos, {"data": {"image": "b.png"}, "annotations": [{"result": True}]})
+
+
 def test_strokes_on_a_photo_of_another_size_are_not_unpacked(photos, monkeypatch):
     monkeypatch.setattr(brush, "decoded", lambda *_: pytest.fail("unpacked"))
     drawn = region("brushlabels", "dog", format="rle", rle=[1])
