@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.progress import megabytes
 
+DAMAGED = zipfile.BadZipFile, UnicodeDecodeError  # what opening a damaged one raises
 MOST_RATIO = 100  # unpacked bytes by bytes of the archive
 _HARMLESS = 10_000_000  # bytes; so few may be compressed to nothing
 
@@ -19,8 +20,19 @@ def most_unpacked(size: int) -> int:
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike) -> Iterator[zipfile.ZipFile]:
-    """An archive to read from; see `check`. Raises zipfile.BadZipFile where it is none."""
-    with zipfile.ZipFile(path) as archive:
+    """An archive to read from.
+
+    Raises:
+        InputError: it is none, or see `check`.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except DAMAGED as error:
+        raise InputError(
+            f"{path}: expected a whole ZIP archive, received a damaged one or another kind "
+            f"({error}). Copy it again."
+        ) from error
+    with archive:
         check(archive, path)
         yield archive
 

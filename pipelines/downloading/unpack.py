@@ -17,8 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 
-from crnet_tf.common import files
-from crnet_tf.common.archives import most_unpacked
+from crnet_tf.common import archives, files
 from crnet_tf.common.disk import check_space
 from crnet_tf.common.errors import BlockedError, InputError, UserError
 from crnet_tf.common.locks import locked_beside
@@ -28,7 +27,7 @@ from crnet_tf.common.progress import Progress, megabytes
 MOST_ENTRIES = 500_000
 MOST_BYTES = 200_000_000_000
 _DAMAGED = (
-    tarfile.TarError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, lzma.LZMAError,
+    tarfile.TarError, *archives.DAMAGED, zlib.error, gzip.BadGzipFile, lzma.LZMAError,
     EOFError, RuntimeError,
 )  # fmt: skip
 # Windows would take a backslash for a folder, and "C:" for a drive.
@@ -109,7 +108,7 @@ def _entries(file):
 def _checked(archive, entries):
     """{parts of the name: bytes, or None of a folder} of all entries."""
     sizes, total = {}, 0
-    most = min(MOST_BYTES, most_unpacked(archive.stat().st_size))
+    most = min(MOST_BYTES, archives.most_unpacked(archive.stat().st_size))
     for name, size, _ in entries:
         total += size or 0
         if total > most or len(sizes) >= MOST_ENTRIES:

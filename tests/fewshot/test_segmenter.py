@@ -298,10 +298,12 @@ def test_whatever_else_is_in_the_archive_is_refused(kept, tmp_path):
     with zipfile.ZipFile(kept[1]) as archive:
         right = json.loads(archive.read("learnt.json"))
         members = {name: archive.read(name) for name in archive.namelist()}
-    less = {key: value for key, value in right.items() if key != "threshold"}
+    less = [{k: v for k, v in right.items() if k != key} for key in ("threshold", "sha256")]
     huge = malformed_images.png(60_000, 60_000, b"")
     for wrong in (
-        {"learnt.json": json.dumps(less)},
+        {"learnt.json": json.dumps(less[0])},
+        {"learnt.json": json.dumps(less[1])},
+        {"learnt.json": json.dumps(right | {"options": {"unknown": 1}})},
         {"learnt.json": json.dumps([right])},
         {"learnt.json": b" " * 20_000_000},
         {"0.png": huge},

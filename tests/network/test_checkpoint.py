@@ -30,6 +30,14 @@ def test_a_damaged_checkpoint_is_named(tmp_path):
         load_checkpoint(path)
 
 
+def test_an_archive_cut_in_its_list_is_named(tmp_path, checkpoint):
+    content = bytearray(checkpoint.read_bytes())
+    content[content.rindex(b"PK\1\2")] = 0
+    (tmp_path / "bad.keras").write_bytes(content)
+    with pytest.raises(InputError, match="bad.keras: expected a whole ZIP archive"):
+        load_checkpoint(tmp_path / "bad.keras")
+
+
 def test_checkpoints_of_before_the_stride_was_a_choice(network):
     content = network.get_config()
     assert content["config"].pop("backbone_stride") == "1x1"

@@ -229,3 +229,10 @@ def test_a_file_that_others_lie_in_is_refused(tmp_path):
     with pytest.raises(InputError, match="received 'a' as both. Nothing was unpacked"):
         unpack(archive, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_names_that_are_no_text_are_damage(tmp_path):
+    archive = write_zip(tmp_path / "a.zip", {"é": b""})
+    archive.write_bytes(archive.read_bytes().replace("é".encode(), b"\xa9\xa9"))
+    with pytest.raises(InputError, match="a.zip: expected a whole archive"):
+        unpack(archive, tmp_path / "out")
