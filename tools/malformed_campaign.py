@@ -12,6 +12,7 @@ tables; exits with 1 where there was a fault. A seed gives the same cases again.
 
 import argparse
 import collections
+import gc
 import json
 import pathlib
 import signal
@@ -63,10 +64,13 @@ def ask(target: Target, count: int, seed: int, folder: pathlib.Path) -> None:
             told = f"{type(error).__name__} at {where}: {error}"[:400]
             print(json.dumps({"fault": told, "case": repr(case)[:300]}))
         signal.alarm(0)
+        if len(memory) % 25 == 0:
+            gc.collect()  # a network's parts refer to each other
         memory.append(resident())
 
     each()
-    grown = memory[-1] - memory[len(memory) // 3]  # caches are filled by then
+    gc.collect()
+    grown = resident() - memory[len(memory) // 3 // 25 * 25]  # caches are filled by then
     print(json.dumps({"seen": seen, "grown": grown}), flush=True)
 
 
