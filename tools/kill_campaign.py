@@ -143,8 +143,6 @@ class Trial:
             ended.crashed or ended.status and not lines[-1].startswith("error: ")
         ):
             self._problem(fault, f"no clear error: {ended.output.strip()[-300:]}")
-        elif fault in ERRORS and ended.status:
-            self.errors = lines[-1]
 
     def _check_again(self, fault):
         """The same command again: as if nothing had been."""

@@ -3,18 +3,16 @@ faults that it is given."""
 
 import contextlib
 import dataclasses
-import io
 import json
 import pathlib
 import shutil
-import tarfile
-import zipfile
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from helpers import annotation_files, image_readers, networks, own_photos
+from helpers.file_mutations import changed_examples, changed_zips, hostile_archives
 from helpers.json_mutations import VALUES, mutated
 from helpers.live_server import b64, serving, write_sums
 from helpers.malformed_images import damaged, well_formed
@@ -146,7 +144,7 @@ def _ask_index(made, _, content):
 
 
 def _shard_cases(made):
-    return damaged([made.shard.read_bytes()]) | _examples(made.serialized)
+    return damaged([made.shard.read_bytes()]) | changed_examples(made.serialized)
 
 
 def _ask_shard(made, _, content):
@@ -169,26 +167,6 @@ def _read_records(folder):
     archive = manifest.Archive(index, "train", range(1, len(index.class_names) + 1))
     for name in archive.by_name:
         archive.photo(name)
-
-
-@st.composite
-def _examples(draw, serialized):
-    """The records, one of them with a field dropped or of another content."""
-    place = draw(st.integers(0, len(serialized) - 1))
-    example = tf.train.Example.FromString(serialized[place])
-    feature = example.features.feature
-    key = draw(st.sampled_from(sorted(feature)))
-    action = draw(st.sampled_from(["drop", "bytes", "number", "damage", "double"]))
-    content = feature[key].bytes_list.value[:1] or [b"7"]
-    if action == "drop":
-        del feature[key]
-    elif action == "number":
-        feature[key].int64_list.value[:] = [draw(st.sampled_from([-1, 0, 1, 2**31, 2**62]))]
-    else:
-        value = draw(st.binary(max_size=60) if action == "bytes" else damaged(content))
-        feature[key].bytes_list.value[:] = [value] * (2 if action == "double" else 1)
-    changed = example.SerializeToString()
-    return [*serialized[:place], changed, *serialized[place + 1 :]]
 
 
 def _manifest(folder):
@@ -218,64 +196,12 @@ def _learnt(folder):
     return (folder / "right.crnet").read_bytes()
 
 
-@st.composite
-def _zip_cases(draw, content):
-    """The archive with a fault in its bytes, or one within a member, the sums made right."""
-    if draw(st.booleans()):
-        return draw(damaged([content]))
-    changed = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(changed, "w") as new:
-        names = old.namelist()
-        chosen = draw(st.sampled_from(names))
-        for name in names:
-            member = old.read(name)
-            if name == chosen:
-                as_json = name.endswith(".json") and draw(st.booleans())
-                changes = mutated(json.loads(member)).map(_dumped) if as_json else None
-                member = draw(changes or damaged([member]) | st.just(b""))
-            new.writestr(name, member)
-    return changed.getvalue()
-
-
 def _reader_of_files(read, name):
     def ask(_, folder, content):
         (folder / name).write_bytes(content)
         return clear(read, folder / name)
 
     return ask
-
-
-NAMES = (
-    "../b",
-    "/tmp/crnet-escaped",
-    "a/../../b",
-    "a//b",
-    "C:\\b",
-    "a\0b",
-    ".",
-    "é" * 99,
-    "a",
-)
-
-
-@st.composite
-def _archives(draw, _):
-    """A tar or zip file with names and links that lead elsewhere, and maybe with damage."""
-    buffer, names = io.BytesIO(), draw(st.lists(st.sampled_from(NAMES), max_size=4))
-    if draw(st.booleans()):
-        with zipfile.ZipFile(buffer, "w") as archive:
-            for name in dict.fromkeys(names):
-                archive.writestr(name, b"x" * draw(st.sampled_from([0, 9, 9000])))
-    else:
-        kinds = (tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE,
-                 tarfile.FIFOTYPE, tarfile.CHRTYPE)  # fmt: skip
-        with tarfile.open(fileobj=buffer, mode=draw(st.sampled_from(["w", "w:gz"]))) as archive:
-            for name in names:
-                info = tarfile.TarInfo(name)
-                info.type, info.linkname = draw(st.sampled_from(kinds)), "../../elsewhere"
-                archive.addfile(info)
-    content = buffer.getvalue()
-    return draw(damaged([content])) if draw(st.booleans()) else content
 
 
 def _ask_unpack(_, folder, content):
@@ -343,13 +269,13 @@ TARGETS = [
     Target("records: TFRecord, Example", 0.05, _shard_cases, _ask_shard, _records),
     Target("manifests", 0.05, lambda content: damaged([content]), _ask_manifest, _manifest),
     Target(
-        "checkpoints", 0.03, _zip_cases, _reader_of_files(load_checkpoint, "a.keras"),
+        "checkpoints", 0.03, changed_zips, _reader_of_files(load_checkpoint, "a.keras"),
         _checkpoint,
     ),
     Target(
-        "files of Segmenter.save", 0.04, _zip_cases,
+        "files of Segmenter.save", 0.04, changed_zips,
         _reader_of_files(learnt_files.read, "a.crnet"), _learnt,
     ),
-    Target("downloads", 0.05, _archives, _ask_unpack),
+    Target("downloads", 0.05, lambda _: hostile_archives(), _ask_unpack),
     Target("requests", 0.05, _request_cases, _ask_server, _server),
 ]  # fmt: skip
