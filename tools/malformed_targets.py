@@ -58,9 +58,9 @@ def clear(read: Callable, *arguments) -> bool:
     try:
         read(*arguments)
     except MISTAKES as error:
-        assert any(word in str(error) for word in ("expected", "cannot be read", "damaged")), (
-            f"unclear: {type(error).__name__}: {error}"
-        )
+        assert any(
+            word in str(error) for word in ("expected", "cannot be read", "damaged", "missing")
+        ), f"unclear: {type(error).__name__}: {error}"
         return False
     return True
 

@@ -5,6 +5,7 @@ top-level entry is moved to its place at once.
 """
 
 import contextlib
+import errno
 import gzip
 import lzma
 import os
@@ -82,12 +83,20 @@ def _named_when_damaged(archive) -> Iterator[None]:
     except UserError:
         raise
     except _DAMAGED as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{archive}: expected a whole archive (tar, tgz or zip) of files and folders, "
-            f"received a damaged one or another kind ({reason}). Delete it and download it "
-            "again."
-        ) from error
+        raise _damaged(archive, error) from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # an offset before the file's beginning
+            raise
+        raise _damaged(archive, error) from error
+
+
+def _damaged(archive, error):
+    reason = " ".join(str(error).split())
+    return InputError(
+        f"{archive}: expected a whole archive (tar, tgz or zip) of files and folders, "
+        f"received a damaged one or another kind ({reason}). Delete it and download it "
+        "again."
+    )
 
 
 def _entries(file):

@@ -236,3 +236,13 @@ def test_names_that_are_no_text_are_damage(tmp_path):
     archive.write_bytes(archive.read_bytes().replace("é".encode(), b"\xa9\xa9"))
     with pytest.raises(InputError, match="a.zip: expected a whole archive"):
         unpack(archive, tmp_path / "out")
+
+
+def test_offsets_before_the_beginning_are_damage(tmp_path):
+    archive = write_zip(tmp_path / "a.zip", {"a": PHOTO})
+    content = bytearray(archive.read_bytes())
+    end = content.rindex(b"PK\5\6")
+    content[end + 16 : end + 20] = struct.pack("<I", len(content) * 2)
+    archive.write_bytes(content)
+    with pytest.raises(InputError, match="a.zip: expected a whole archive"):
+        unpack(archive, tmp_path / "out")
