@@ -16,14 +16,17 @@ DEMO_QUERIES := demo_val_0025 demo_val_0045 demo_val_0065 demo_val_0085
 # Things in the photos of examples/, to be found by the model that comes along.
 DEMO_THINGS  := cat cup
 
+# How long each campaign lasts: `make campaigns MINUTES=20`.
+MINUTES := 2
+
 # Silences TensorFlow's start-up notes; warnings and errors stay.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all docs lint lock clean
+.PHONY: help demo test test-all campaigns docs lint lock clean
 
 help:  ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## find things in photographs; then draw a data set, train, evaluate, predict
 	for thing in $(DEMO_THINGS); do \
@@ -55,6 +58,11 @@ test: $(READY)  ## run the tests but the slow ones
 
 test-all: $(READY)  ## run all tests
 	$(RUN) -m pytest -n auto --dist=loadfile
+
+campaigns: $(READY)  ## kill commands, give damaged files, soak a server: docs/reliability.md
+	$(RUN) tools/kill_campaign.py --minutes=$(MINUTES)
+	$(RUN) tools/malformed_campaign.py --cases=$$(( 500 * $(MINUTES) ))
+	$(RUN) tools/soak.py --minutes=$(MINUTES)
 
 docs: $(READY)  ## build the documents' site into build/site
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet

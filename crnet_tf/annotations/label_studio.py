@@ -95,7 +95,7 @@ def _task(task):
     named = local[0] if local else urllib.parse.unquote(address.path).lstrip("/")
     drawn = [one for one in task.get("annotations", ()) if not one.get("was_cancelled")]
     given = drawn or task.get("predictions", ())
-    return named, given[0]["result"] if given else []
+    return named, list(given[0]["result"]) if given else []
 
 
 def _photo(images, named, known):
@@ -126,8 +126,10 @@ def annotated(
                 tally.add(f"regions of type {kind}; left out", str(path))
                 continue
             size = region["original_height"], region["original_width"]
+            if "rle" in value:
+                check_size(path, size)  # before so many pixels are unpacked
             shape = _shape(value, *size)
-            for label in value[kind]:
+            for label in _labels(value[kind]):
                 found.append(coco.Annotation(region.get("id"), label, shape, False))
         except MALFORMED as error:
             raise InputError(
@@ -138,6 +140,12 @@ def annotated(
         tally.add("photos without a region; left out", str(path))
         return None
     return coco.AnnotatedPhoto(path, *size, tuple(found))
+
+
+def _labels(given):
+    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
+        raise TypeError(f"labels {given!r}")
+    return given
 
 
 def _shape(value, height, width):

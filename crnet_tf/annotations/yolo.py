@@ -24,6 +24,7 @@ from crnet_tf.annotations.listing import (
     check_file,
     files_of,
     photo_name,
+    read_lines,
     second_of_name,
 )
 from crnet_tf.annotations.outlines import PIXELS
@@ -35,6 +36,7 @@ from crnet_tf.images.mask_values import label_value
 from crnet_tf.images.orientation import upright_size
 
 SPLITS = ("train", "val", "test")
+_MOST_BYTES = 500_000  # of a data.yaml; a thousand names are 20,000
 
 
 def list_photos(source: pathlib.Path) -> Listing:
@@ -104,9 +106,13 @@ def _described(source):
             "Install it: pip install -e '.[yolo]' (or pip install pyyaml)."
         ) from error
     try:
+        if source.stat().st_size > _MOST_BYTES:
+            raise InputError(f"more than {_MOST_BYTES:,} bytes")
         content = yaml.safe_load(source.read_text(encoding="utf-8-sig"))
         names = content["names"]
         names = dict(enumerate(names)) if isinstance(names, list) else names
+        if any(isinstance(name, list | dict) for name in names.values()):
+            raise InputError("names that are lists")  # of lists, maybe: of any length as text
         root = source.parent / (content.get("path") or "")
         folders = {root / content[split]: None for split in SPLITS if content.get(split)}
         return {str(i): str(name) for i, name in names.items()}, list(folders)
@@ -127,9 +133,9 @@ def _text_of(photo):
 def _shapes(path, size, tally):
     """The polygons of a text file, the largest first, in px of a photo of (width, height)."""
     shapes = []
-    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
+    for line in read_lines(path) if path.exists() else ():
         try:
-            number, *shares = line.split() or ("0",)
+            number, *shares = line.split()
             points = np.array(shares, float).reshape(-1, 2) * size
             shape = Shape(str(int(number)), "polygon", points, None)
         except ValueError as error:

@@ -140,7 +140,7 @@ def parse_json(content: str | bytes, where: str | os.PathLike):
     """What JSON of this project says; `where` it stands is for the error, a ValueError."""
     try:
         return json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{where}: expected the JSON that was written there, received a damaged file "
             f"({error}). Copy it again, or remove what it belongs to."

@@ -15,6 +15,8 @@ from crnet_tf.images.mask_values import VOID
 FORMAT_VERSION = 1
 INDEX_NAME = "index.json"
 SPLITS = ("train", "val")
+# What reading another JSON raises.
+_OTHERWISE = ValueError, KeyError, TypeError, AttributeError, RecursionError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,13 +164,13 @@ def load_index(directory) -> Index:
                 dataset=content["dataset"],
                 filter=content["filter"],
                 class_names=tuple(content["class_names"]),
-                splits=content["splits"],
+                splits=_splits(content),
                 sha256=hashlib.sha256(text).hexdigest(),
                 source=content.get("source", ""),
                 classes_by_fold=_class_lists(content, "folds"),
                 validation=_class_lists(content, "validation_folds"),
             )
-    except (UnicodeDecodeError, ValueError, KeyError, TypeError) as error:
+    except _OTHERWISE as error:
         raise InputError(
             f"{path} is damaged ({type(error).__name__}: {error}). Build the records again."
         ) from error
@@ -176,6 +178,16 @@ def load_index(directory) -> Index:
         f"{path}: expected records of format {FORMAT_VERSION}, received format {version!r}. "
         "Build them again with this version's pipelines, or use the version that wrote them."
     )
+
+
+def _splits(content):
+    """`splits` of index.json, as `Index` has them."""
+    for split in content["splits"].values():
+        _ = f"{split.get('photos', 0):d}"  # raises where it is another type
+        for stream in split["classes"].values():
+            _ = f"{stream['records']:d}"
+            _ = [f"{file['name']:s}" for file in stream["files"]]
+    return content["splits"]
 
 
 def _class_lists(content, key):

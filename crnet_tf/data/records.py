@@ -14,6 +14,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from crnet_tf.common.errors import InputError
@@ -22,7 +23,8 @@ from crnet_tf.data.record_places import damaged, places, stretches
 
 __all__ = [
     "FORMAT_VERSION", "INDEX_NAME", "Index", "Stream", "decoded", "filename", "label_of",
-    "load_index", "parse", "record_at", "serialize", "stored", "streams", "stretches", "whole",
+    "load_index", "parse", "photo", "record_at", "serialize", "stored", "streams", "stretches",
+    "whole",
 ]  # fmt: skip
 
 IMAGE = "image/encoded"
@@ -73,6 +75,19 @@ def parse(serialized) -> dict:
         "label": tf.io.decode_png(features[LABEL], channels=1),
         "filename": features[FILENAME],
     }
+
+
+def photo(serialized: bytes, source: object) -> tuple[np.ndarray, np.ndarray]:
+    """Photo uint8 [H,W,3] and label map uint8 [H,W] of a record.
+
+    Raises:
+        InputError: it cannot be decoded; `source` says which it is.
+    """
+    try:
+        found = parse(serialized)
+    except tf.errors.InvalidArgumentError as error:
+        raise damaged(source, error.message.splitlines()[0]) from error
+    return found["image"].numpy(), found["label"].numpy()[..., 0]
 
 
 def label_of(serialized):

@@ -85,8 +85,7 @@ class Archive:
 
     def photo(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Photo uint8 [H,W,3] and label map uint8 [H,W] of an id."""
-        record = records.parse(self.by_name[name])
-        return record["image"].numpy(), record["label"].numpy()[..., 0]
+        return records.photo(self.by_name[name], f"{self.index.directory}, {name}")
 
     def masked(self, name: str, class_id: int) -> tuple[np.ndarray, np.ndarray]:
         """Photo uint8 [H,W,3] of an id, and the mask uint8 [H,W] in {0,1,255} of a class."""
@@ -219,7 +218,7 @@ def read(path, *, repeated_supports: bool = False) -> list[Entry]:
                 raise InputError(
                     f"{len(entry.support)} supports after {len(entries[0].support)}"
                 )
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(
                 f'{path}, line {number}: expected {{"class_id": 7, "support": ["id", ...], '
                 f'"query": "id"}}, received {error}. Mend the line, or draw the episodes again.'

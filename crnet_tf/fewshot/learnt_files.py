@@ -12,17 +12,24 @@ import json
 import os
 import pathlib
 import zipfile
+import zlib
 
 import numpy as np
 from PIL import Image
 
-from crnet_tf.common import files
+from crnet_tf.common import archives, files
 from crnet_tf.common.disk import sha256_of
 from crnet_tf.common.errors import InputError
 from crnet_tf.images import png_files
 from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.options import Options
 
 CONTENT, FORMAT = "learnt.json", 1
+# What reading another file, or a damaged one, raises.
+_DAMAGED = (
+    zipfile.BadZipFile, zlib.error, KeyError, TypeError, AttributeError, ValueError, OSError,
+    SyntaxError, NotImplementedError, RuntimeError, Image.DecompressionBombError,
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,13 +82,18 @@ def read(path: str | os.PathLike, checkpoint: str | os.PathLike | None = None) -
     if not path.is_file():
         raise FileNotFoundError(f"No {str(path)!r}: expected a file written by Segmenter.save.")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with archives.opened(path) as archive:
             content = json.loads(archive.read(CONTENT))
             photos = [
                 _got(archive, number, one) for number, one in enumerate(content["photos"])
             ]
             known = content["format"] == FORMAT
-    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+            options = dataclasses.asdict(Options(**content["options"]))
+            threshold = float(content["threshold"])
+            names = [one["class"] for one in content["photos"]]
+            classes = {name: [] for name in names}
+            learnt_with = _learnt_with(content)
+    except _DAMAGED as error:
         raise InputError(
             f"{path}: expected a file written by Segmenter.save, received another one or a "
             f"damaged one ({error})."
@@ -91,20 +103,25 @@ def read(path: str | os.PathLike, checkpoint: str | os.PathLike | None = None) -
             f"{path}: expected format {FORMAT}, received {content['format']}: it was written "
             "by another version of crnet_tf. Use that version, or call fit again."
         )
-    classes = {}
-    for one, photo in zip(content["photos"], photos, strict=True):
-        classes.setdefault(one["class"], []).append(photo)
+    for name, photo in zip(names, photos, strict=True):
+        classes[name].append(photo)
     negatives = classes.pop(None, [])
-    there = _checked(checkpoint, content)
-    return Learnt(there, content["options"], content["threshold"], classes, negatives)
+    there = _checked(checkpoint, learnt_with) if learnt_with else checkpoint
+    return Learnt(there, options, threshold, classes, negatives)
 
 
-def _checked(checkpoint, content):
-    """The checkpoint that it was learnt with, None for the one that comes along."""
-    if "checkpoint" not in content:
-        return checkpoint
-    there = pathlib.Path(checkpoint or content["checkpoint"])
-    if there.is_file() and sha256_of(there) != content["sha256"]:
+def _learnt_with(content):
+    """Path and SHA-256 of a checkpoint; None for the one that comes along."""
+    if "checkpoint" in content:
+        return pathlib.Path(content["checkpoint"]), content["sha256"]
+    return None
+
+
+def _checked(checkpoint, learnt_with):
+    """The checkpoint that it was learnt with."""
+    path, sha256 = learnt_with
+    there = pathlib.Path(checkpoint or path)
+    if there.is_file() and sha256_of(there) != sha256:
         raise InputError(
             f"{there}: expected the checkpoint that it was learnt with, received another one. "
             "Give load(path, checkpoint=...) that file, or call fit again."

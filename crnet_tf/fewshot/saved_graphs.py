@@ -16,6 +16,8 @@ def save(
         for name, (function, inputs) in functions.items()
     }
     root = tf.Module()
-    # What the root does not hold is lost on the way to TFLite.
-    root.kept = list({id(v): v for one in traced.values() for v in one.variables}.values())
+    variables = {id(v): v for one in traced.values() for v in one.variables}.values()
+    # What the root does not hold is lost on the way to TFLite. A trace has its variables in an
+    # order of their addresses: by name, the same network gives the same files.
+    root.kept = sorted(variables, key=lambda variable: variable.name)
     tf.saved_model.save(root, str(folder), traced)

@@ -7,6 +7,7 @@ import os
 import pathlib
 import zipfile
 
+from crnet_tf.common import archives
 from crnet_tf.common.errors import InputError
 
 # The model that comes with the project: docs/model_card.md.
@@ -70,3 +71,5 @@ def check_file(path: pathlib.Path) -> None:
             "training, received a file of another kind or a damaged one. Check the path, or "
             "copy it again."
         )
+    with archives.opened(path):  # no bomb
+        pass

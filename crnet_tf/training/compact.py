@@ -39,7 +39,8 @@ def compact(checkpoint: str | os.PathLike, out: str | os.PathLike) -> float:
     network.config = dataclasses.replace(network.config, backbone_weights=weights)
     dinov2.save_as_int8(network.parts.encoder)
     files.make_folder(out.parent)
-    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+    # Hidden: where this is killed, what stays is no checkpoint that somebody takes.
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.stem}.") as folder:
         whole = pathlib.Path(folder, "whole.keras")
         keras.saving.save_model(network, whole, include_optimizer=False)
         content, rounding = _halved(whole)

@@ -5,6 +5,7 @@ top-level entry is moved to its place at once.
 """
 
 import contextlib
+import errno
 import gzip
 import lzma
 import os
@@ -17,7 +18,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 
-from crnet_tf.common import files
+from crnet_tf.common import archives, files
 from crnet_tf.common.disk import check_space
 from crnet_tf.common.errors import BlockedError, InputError, UserError
 from crnet_tf.common.locks import locked_beside
@@ -26,10 +27,8 @@ from crnet_tf.common.progress import Progress, megabytes
 # More than this is no data set but a bomb.
 MOST_ENTRIES = 500_000
 MOST_BYTES = 200_000_000_000
-MOST_RATIO = 100  # unpacked bytes by bytes of the archive
-_HARMLESS = 10_000_000  # bytes; so few may be compressed to nothing
 _DAMAGED = (
-    tarfile.TarError, zipfile.BadZipFile, zlib.error, gzip.BadGzipFile, lzma.LZMAError,
+    tarfile.TarError, *archives.DAMAGED, zlib.error, gzip.BadGzipFile, lzma.LZMAError,
     EOFError, RuntimeError,
 )  # fmt: skip
 # Windows would take a backslash for a folder, and "C:" for a drive.
@@ -84,12 +83,20 @@ def _named_when_damaged(archive) -> Iterator[None]:
     except UserError:
         raise
     except _DAMAGED as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{archive}: expected a whole archive (tar, tgz or zip) of files and folders, "
-            f"received a damaged one or another kind ({reason}). Delete it and download it "
-            "again."
-        ) from error
+        raise _damaged(archive, error) from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # an offset before the file's beginning
+            raise
+        raise _damaged(archive, error) from error
+
+
+def _damaged(archive, error):
+    reason = " ".join(str(error).split())
+    return InputError(
+        f"{archive}: expected a whole archive (tar, tgz or zip) of files and folders, "
+        f"received a damaged one or another kind ({reason}). Delete it and download it "
+        "again."
+    )
 
 
 def _entries(file):
@@ -110,7 +117,7 @@ def _entries(file):
 def _checked(archive, entries):
     """{parts of the name: bytes, or None of a folder} of all entries."""
     sizes, total = {}, 0
-    most = min(MOST_BYTES, max(_HARMLESS, MOST_RATIO * archive.stat().st_size))
+    most = min(MOST_BYTES, archives.most_unpacked(archive.stat().st_size))
     for name, size, _ in entries:
         total += size or 0
         if total > most or len(sizes) >= MOST_ENTRIES:
@@ -127,9 +134,19 @@ def _checked(archive, entries):
             )
         if parts := pathlib.PurePosixPath(name).parts:
             sizes[parts] = size
+    if both := [parts for parts in sizes if _within_a_file(parts, sizes)]:
+        raise InputError(
+            f"{archive}: expected files and folders, received {'/'.join(both[0][:-1])!r} as "
+            "both. Nothing was unpacked; get it from its publisher."
+        )
     if not sizes:
         raise InputError(f"{archive}: expected files, received an empty archive.")
     return sizes
+
+
+def _within_a_file(parts, sizes):
+    above = (parts[:count] for count in range(1, len(parts)))
+    return any(sizes.get(folder) is not None for folder in above)
 
 
 def _is_whole(folder, top, sizes):

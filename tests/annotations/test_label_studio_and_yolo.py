@@ -94,6 +94,29 @@ def test_what_is_no_task_is_said(photos):
         studio(photos, {"image": "b.png"})
 
 
+def test_labels_are_text(photos):
+    for labels in ([["cat"]], "cat", [7]):
+        wrong = left_half("cat")
+        wrong["value"]["polygonlabels"] = labels
+        task = {"data": {"image": "b.png"}, "annotations": [{"result": [wrong]}]}
+        (problem,) = studio(photos, task).problems
+        assert "b.png: expected regions of Label Studio" in problem
+
+
+def test_regions_are_a_list(photos):
+    with pytest.raises(InputError, match="export.json: expected tasks of Label Studio"):
+        studio(photos, {"data": {"image": "b.png"}, "annotations": [{"result": True}]})
+
+
+def test_strokes_on_a_photo_of_another_size_are_not_unpacked(photos, monkeypatch):
+    monkeypatch.setattr(brush, "decoded", lambda *_: pytest.fail("unpacked"))
+    drawn = region("brushlabels", "dog", format="rle", rle=[1])
+    drawn |= {"original_width": 30_000, "original_height": 30_000}
+    task = {"data": {"image": "b.png"}, "annotations": [{"result": [drawn]}]}
+    (problem,) = studio(photos, task).problems
+    assert "30000" in problem.replace(",", "")
+
+
 # === YOLO ===
 
 
@@ -135,3 +158,19 @@ def test_what_is_no_yolo_is_said(photos):
         described(photos, "train: images\n")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         described(photos, "names: [cat]\ntrain: nowhere\n")
+
+
+def test_a_yaml_of_lists_within_lists_is_refused_before_it_is_written_out(photos):
+    levels = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 9)]
+    text = "\n".join(["a0: &a0 [x, x]", *levels, "names: *a8", "train: images"])
+    with pytest.raises(InputError, match="names that are lists"):
+        described(photos, text)
+    with pytest.raises(InputError, match="more than 500,000 bytes"):
+        described(photos, "[" * 600_000)
+
+
+def test_lines_in_another_encoding_say_the_remedy(photos):
+    (photos.parent / "labels").mkdir()
+    (photos.parent / "labels" / "b.txt").write_bytes(b"0 0 0 1 0 1 1 \xe9\n")
+    (problem,) = described(photos).problems
+    assert "b.txt: expected a list in UTF-8" in problem

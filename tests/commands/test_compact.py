@@ -47,6 +47,19 @@ def test_answers_stay_and_bytes_halve(network, checkpoint, tmp_path, capsys):
     assert not [path for path in small.parent.iterdir() if path != small]
 
 
+def test_nothing_is_to_be_seen_before_it_is_whole(checkpoint, tmp_path, monkeypatch):
+    """Where it is killed, nobody takes what is left for a checkpoint."""
+    save, seen = keras.saving.save_model, []
+
+    def watched(network, path, **options):
+        save(network, path, **options)
+        seen.extend(tmp_path.iterdir())
+
+    monkeypatch.setattr(keras.saving, "save_model", watched)
+    to_give_away.compact(checkpoint, tmp_path / "small.keras")
+    assert len(seen) == 1 and seen[0].name.startswith(".small.")
+
+
 def test_what_half_cannot_hold_keeps_its_type(tmp_path, network):
     variable = network.parts.projection.get_layer("project").bias
     kept = variable.numpy()

@@ -94,6 +94,36 @@ def test_index_errors(tmp_path):
         records.load_index(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "splits",
+    [
+        {"train": {"classes": {"7": {"records": 2}}}},
+        {"train": {"classes": {"7": {"files": []}}}},
+        {"train": {"classes": {"7": {"records": 2, "files": ["a.tfrecord"]}}}},
+        {"train": {"photos": {}, "classes": {}}},
+        [1],
+    ],
+)
+def test_an_index_of_other_splits_is_damaged(tmp_path, splits):
+    write_index(tmp_path, splits=splits)
+    with pytest.raises(InputError, match="index.json is damaged.*Build the records again"):
+        records.load_index(tmp_path)
+
+
+def test_an_index_nested_too_deeply_is_damaged(tmp_path):
+    (tmp_path / "index.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match="index.json is damaged"):
+        records.load_index(tmp_path)
+
+
+@pytest.mark.parametrize("key", [records.IMAGE, records.LABEL])
+def test_a_record_that_cannot_be_decoded_is_named(key):
+    damaged = tf.train.Example.FromString(example()[0])
+    damaged.features.feature[key].bytes_list.value[0] = b"no picture"
+    with pytest.raises(InputError, match="records/mine, a: expected whole records"):
+        records.photo(damaged.SerializeToString(), "records/mine, a")
+
+
 def test_missing_stream_and_unknown_split(tmp_path):
     write_index(tmp_path)
     index = records.load_index(tmp_path)

@@ -3,17 +3,17 @@
 import gc
 import http.client
 import json
-import os
-import pathlib
 import socket
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.forks import resident
 from helpers.fuzzing import cases
 from helpers.live_server import b64, serving, write_sums
 from helpers.malformed_images import damaged, well_formed
 from helpers.networks import photo
+from helpers.request_mutations import changed_requests
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,14 +24,6 @@ from export.server.served import Served
 
 MAX_GROWTH = 300 * 2**20  # bytes of resident memory, whatever the number of cases
 WELL_FORMED = well_formed()
-
-
-def resident():
-    try:
-        pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
-    except OSError:
-        return 0  # not Linux
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture(scope="module")
@@ -94,48 +86,11 @@ def check(answer):
 
 # === JSON ===
 
-LEAVES = (
-    None, True, False, 0, -1, 255, 256, 2**31, -(2**63), 10**30, 1.5, 1e308, float("nan"),
-    float("inf"), "", "x", "\ud800", "é" * 300, {}, [], {"b64": "!"}, {"b64": 1},
-    {"b64": "QUI="}, {"b64": "QUI=", "x": 1}, [[]], [[], [1]], [[1], 2],
-)  # fmt: skip
-KEYS = st.sampled_from(["x", "b64", "image", "inputs"])
-VALUES = st.recursive(
-    st.sampled_from(LEAVES) | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
-    max_leaves=6,
-)
-
-
-def changed(draw, value):
-    """A JSON value with one place in it changed, dropped, doubled or renamed."""
-    if not isinstance(value, dict | list) or not value or draw(st.integers(0, 5)) == 0:
-        return draw(VALUES)
-    pairs = list(value.items()) if isinstance(value, dict) else list(enumerate(value))
-    place = draw(st.integers(0, len(pairs) - 1))
-    key, inner = pairs[place]
-    action = draw(st.sampled_from(["drop", "double", *["change"] * 4]))
-    if action == "change":
-        pairs[place] = key, changed(draw, inner)
-    elif action == "drop":
-        del pairs[place]
-    else:
-        pairs.insert(place, (f"{key}_", inner))
-    return dict(pairs) if isinstance(value, dict) else [inner for _, inner in pairs]
-
-
-def changed_request(data, valid):
-    """(model, text) of a request with one fault or two."""
-    model, body = data.draw(st.sampled_from(valid))
-    for _ in range(data.draw(st.integers(1, 2))):
-        body = changed(data.draw, body)
-    return model, json.dumps(body)
-
 
 @given(data=st.data())
 @cases(40)
 def test_wrong_json_values(server, valid, data):
-    model, text = changed_request(data, valid)
+    model, text = data.draw(changed_requests(valid))
     check(server.predict(text, model))
 
 
@@ -143,7 +98,7 @@ def test_wrong_json_values(server, valid, data):
 @cases(300)
 def test_wrong_json_values_give_arrays_of_the_signature_or_none(server, valid, data):
     """The same without HTTP and TensorFlow."""
-    model, text = changed_request(data, valid)
+    model, text = data.draw(changed_requests(valid))
     signatures = server.api.models[model].current.signatures
     try:
         request = tensors.read(text.encode(), max_values=20_000)

@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers import malformed_images
 from helpers.networks import eager, photo, with_prototypes  # noqa: F401
 from PIL import Image
 
@@ -291,6 +292,27 @@ def test_files_of_another_kind_are_refused(kept, tmp_path):
     (tmp_path / "newer").write_bytes(newer.getvalue())
     with pytest.raises(InputError, match="expected format 1, received 2"):
         Segmenter.load(tmp_path / "newer")
+
+
+def test_whatever_else_is_in_the_archive_is_refused(kept, tmp_path):
+    with zipfile.ZipFile(kept[1]) as archive:
+        right = json.loads(archive.read("learnt.json"))
+        members = {name: archive.read(name) for name in archive.namelist()}
+    less = [{k: v for k, v in right.items() if k != key} for key in ("threshold", "sha256")]
+    huge = malformed_images.png(60_000, 60_000, b"")
+    for wrong in (
+        {"learnt.json": json.dumps(less[0])},
+        {"learnt.json": json.dumps(less[1])},
+        {"learnt.json": json.dumps(right | {"options": {"unknown": 1}})},
+        {"learnt.json": json.dumps([right])},
+        {"learnt.json": b" " * 20_000_000},
+        {"0.png": huge},
+    ):
+        with zipfile.ZipFile(tmp_path / "wrong", "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in (members | wrong).items():
+                archive.writestr(name, content)
+        with pytest.raises(InputError, match="wrong: expected"):
+            Segmenter.load(tmp_path / "wrong")
 
 
 def test_a_network_without_a_file_cannot_be_kept(network, tmp_path):

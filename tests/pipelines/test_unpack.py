@@ -10,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from crnet_tf.common.errors import InputError
 from pipelines.downloading import unpack as unpack_lib
 from pipelines.downloading.unpack import unpack
 
@@ -221,3 +222,27 @@ def test_a_python_whose_tarfile_cannot_refuse_is_named(tmp_path, out, monkeypatc
     monkeypatch.delattr(tarfile, "data_filter")
     with pytest.raises(RuntimeError, match="expected Python 3.11.4 or newer"):
         unpack(path, out)
+
+
+def test_a_file_that_others_lie_in_is_refused(tmp_path):
+    archive = write_zip(tmp_path / "a.zip", {"a": b"", "a/b.jpg": PHOTO})
+    with pytest.raises(InputError, match="received 'a' as both. Nothing was unpacked"):
+        unpack(archive, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_names_that_are_no_text_are_damage(tmp_path):
+    archive = write_zip(tmp_path / "a.zip", {"é": b""})
+    archive.write_bytes(archive.read_bytes().replace("é".encode(), b"\xa9\xa9"))
+    with pytest.raises(InputError, match="a.zip: expected a whole archive"):
+        unpack(archive, tmp_path / "out")
+
+
+def test_offsets_before_the_beginning_are_damage(tmp_path):
+    archive = write_zip(tmp_path / "a.zip", {"a": PHOTO})
+    content = bytearray(archive.read_bytes())
+    end = content.rindex(b"PK\5\6")
+    content[end + 16 : end + 20] = struct.pack("<I", len(content) * 2)
+    archive.write_bytes(content)
+    with pytest.raises(InputError, match="a.zip: expected a whole archive"):
+        unpack(archive, tmp_path / "out")
