@@ -14,10 +14,10 @@ import subprocess
 import sys
 import time
 
-from absl import app, flags
+from absl import flags
 
 from benchmarks import many_photos
-from crnet_tf.common import tables
+from crnet_tf.common import cli, tables
 
 HEAD = (
     "command",
@@ -28,11 +28,6 @@ HEAD = (
     "most memory, MB",
     "index, MB",
 )
-
-flags.DEFINE_list("photos", ["1000", "10000"], "How many photos.")
-flags.DEFINE_string("out", None, "Folder for photos and results.", required=True)
-flags.DEFINE_string("engine", "litert", "Of find.")
-flags.DEFINE_list("commands", ["find", "build voc"], "Which of these.")
 
 
 def measure(command: str, arguments: list[str], count: int, index: pathlib.Path) -> tuple:
@@ -64,7 +59,14 @@ def measured(command: str, root: pathlib.Path, count: int, engine: str) -> tuple
     return measure(command, [*given, f"--out={place}"], count, index)
 
 
-def main(_):
+def define_flags():
+    flags.DEFINE_list("photos", ["1000", "10000"], "How many photos.")
+    flags.DEFINE_string("out", None, "Folder for photos and results.", required=True)
+    flags.DEFINE_string("engine", "litert", "Of find.")
+    flags.DEFINE_list("commands", ["find", "build voc"], "Which of these.")
+
+
+def main():
     args, rows = flags.FLAGS, []
     root = pathlib.Path(args.out).absolute()
     many_photos.write_model(root, many_photos.draw(root / "drawn")[0])
@@ -75,4 +77,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    cli.run(main, define_flags)

@@ -25,11 +25,6 @@ from benchmarks import many_photos  # noqa: E402
 from crnet_tf.images import png_files  # noqa: E402
 from tools import ray_nodes  # noqa: E402
 
-flags.DEFINE_string("out", None, "Folder for photos and results.", required=True)
-flags.DEFINE_integer("photos_searched", 1000, "Photos of a search, small ones.")
-flags.DEFINE_integer("photos_built", 4000, "Photos of a build.")
-flags.DEFINE_list("trials", ["bytes", "worker", "node", "slow", "memory", "speed"], "Which.")
-
 SHARD = "--shard_photos=50"
 
 
@@ -232,5 +227,14 @@ def main(_):
             TRIALS[name](trial, there)
 
 
+def define_flags():
+    flags.DEFINE_string("out", None, "Folder for photos and results.", required=True)
+    flags.DEFINE_integer("photos_searched", 1000, "Photos of a search, small ones.")
+    flags.DEFINE_integer("photos_built", 4000, "Photos of a build.")
+    trials = ["bytes", "worker", "node", "slow", "memory", "speed"]
+    flags.DEFINE_list("trials", trials, "Which.")
+
+
 if __name__ == "__main__":
+    define_flags()
     app.run(main)

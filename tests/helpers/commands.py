@@ -6,8 +6,8 @@ from absl import flags
 def run(module, *arguments):
     """What `python -m MODULE ARGUMENTS` does; errors come through as they are."""
     known = set(flags.FLAGS)
-    module.define_flags()
     try:
+        module.define_flags()
         flags.FLAGS([module.__name__, *map(str, arguments)])
         module.main()
     finally:
