@@ -1,5 +1,6 @@
 """What a server starts from: its models, the port it listens on, and uvicorn."""
 
+import asyncio
 import os
 import pathlib
 import re
@@ -12,6 +13,7 @@ from export.package.versions import SAVED_MODEL
 from export.server.limits import Limits
 from export.server.served import Served
 
+READ_S = 0.1  # at the end, for requests that were sent and not yet read
 CONNECTIONS = 64  # besides those of the queue: the page, Prometheus, those turned away
 
 
@@ -94,6 +96,16 @@ def bound_socket(host: str, port: int) -> socket.socket:
     return listener
 
 
+class Server(uvicorn.Server):
+    """uvicorn's, which at its end would close connections whose request it has not read yet."""
+
+    async def shutdown(self, sockets=None):
+        for server in self.servers:
+            server.close()  # nobody new comes
+        await asyncio.sleep(READ_S)
+        await super().shutdown(sockets)
+
+
 def server(application, host: str, port: int, limits: Limits) -> uvicorn.Server:
     """What `run()` serves with."""
     config = uvicorn.Config(
@@ -110,4 +122,4 @@ def server(application, host: str, port: int, limits: Limits) -> uvicorn.Server:
         proxy_headers=False,
         server_header=False,
     )
-    return uvicorn.Server(config)
+    return Server(config)

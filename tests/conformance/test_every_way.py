@@ -177,7 +177,7 @@ def taught(world) -> Ask:
 def file(world, kind) -> Ask:
     """A file of one graph, that takes support and query, run as its users run it."""
     photos = fixed_size_export.Photos(
-        supports=[world.episodes[0][0]], queries=[query for _, query in world.episodes[:3]]
+        supports=[world.episodes[0][0]], queries=[query for _, query in world.episodes]
     )
     folder = fixed_size_export.export(
         START,

@@ -577,6 +577,21 @@ cli.run(serve.main, serve.define_flags)
             run.kill()
 
 
+def test_a_stopped_server_reads_what_was_sent(sums, monkeypatch):
+    """A connection that it has accepted, and whose request comes while it stops."""
+    monkeypatch.setattr(starting, "READ_S", 2)
+    body = json.dumps({"inputs": PAIR})
+    head = "POST /v1/models/sum:predict HTTP/1.1\r\nHost: localhost\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
+    with serving([Served("sum", sums)]) as server:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
+            until(lambda: len(server.uvicorn.server_state.connections) == 2)  # and `session`
+            server.uvicorn.should_exit = True
+            until(lambda: is_closed(server.port))
+            client.sendall((head + body).encode())
+            assert client.recv(20).startswith(b"HTTP/1.1 200")
+
+
 def is_ready(url):
     try:
         return requests.get(f"{url}/readyz", timeout=60).ok
