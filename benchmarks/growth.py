@@ -1,10 +1,11 @@
-"""How time and memory of the builders and of `crnet find` grow with the number of photos.
+"""How time and memory of `find`, of a builder and of `evaluate` grow with the number of photos.
 
     python -m benchmarks.growth --photos=1000,10000 --out=growth
 
 A hundred drawn photos of 96x96 px are listed again and again, and searched by a tiny network:
-what is measured is all around the network. Each command is a process of its own; its seconds,
-its processor time and the most memory it ever had are printed as a table.
+what is measured is all around the network. `evaluate` draws its 100 episodes from more and more
+photos. Each command is a process of its own; its seconds, its processor time and the most
+memory it ever had are printed as a table.
 """
 
 import itertools
@@ -18,7 +19,9 @@ from absl import flags
 
 from benchmarks import many_photos
 from crnet_tf.common import cli, tables
+from pipelines.build_voc import build_voc
 
+EPISODES = 100
 HEAD = (
     "command",
     "photos",
@@ -53,6 +56,13 @@ def measured(command: str, root: pathlib.Path, count: int, engine: str) -> tuple
         given = [f"--model={root / 'thing.crnet'}", f"--photos={root / f'{count}.txt'}"]
         given += [f"--engine={engine}"]
         index = place / "index.csv"
+    elif command == "evaluate":
+        voc, records = place.with_suffix(".voc"), place.with_suffix(".records")
+        many_photos.write_voc(voc, root / "drawn", count, large="val")
+        build_voc(voc, records)
+        given = [f"--checkpoint={root / 'tiny.keras'}", f"--records={records}"]
+        given += [f"--episodes={EPISODES}", "--nobaselines"]
+        index = records / "index.json"
     else:
         many_photos.write_voc(place.with_suffix(".voc"), root / "drawn", count)
         given, index = [f"--voc_dir={place.with_suffix('.voc')}"], place / "index.json"
@@ -63,7 +73,7 @@ def define_flags():
     flags.DEFINE_list("photos", ["1000", "10000"], "How many photos.")
     flags.DEFINE_string("out", None, "Folder for photos and results.", required=True)
     flags.DEFINE_string("engine", "litert", "Of find.")
-    flags.DEFINE_list("commands", ["find", "build voc"], "Which of these.")
+    flags.DEFINE_list("commands", ["find", "build voc", "evaluate"], "Which of these.")
 
 
 def main():

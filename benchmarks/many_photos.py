@@ -48,8 +48,11 @@ def write_list(path: pathlib.Path, drawn: pathlib.Path, count: int) -> None:
             file.write(f"{drawn}/{number % DRAWN}.jpg\n")
 
 
-def write_voc(root: pathlib.Path, drawn: pathlib.Path, count: int) -> None:
-    """`count` photos in VOC's layout, links to the drawn ones; the last 20 in val."""
+def write_voc(
+    root: pathlib.Path, drawn: pathlib.Path, count: int, large: str = "trainaug"
+) -> None:
+    """`count` photos in VOC's layout, links to the drawn ones; all but 20 in the list `large`,
+    trainaug or val, these in the other."""
     names = [f"{number:07d}" for number in range(count)]
     for folder, suffix in (("JPEGImages", "jpg"), ("SegmentationClassAug", "png")):
         (root / folder).mkdir(parents=True)
@@ -57,5 +60,6 @@ def write_voc(root: pathlib.Path, drawn: pathlib.Path, count: int) -> None:
             os.link(drawn / f"{number}.{suffix}", root / folder / f"{name}.{suffix}")
     lists = root / "ImageSets" / "Segmentation"
     lists.mkdir(parents=True)
-    for name, part in (("trainaug", names[:-20]), ("val", names[-20:])):
+    small = {"trainaug": "val", "val": "trainaug"}[large]
+    for name, part in ((large, names[:-20]), (small, names[-20:])):
         (lists / f"{name}.txt").write_text("\n".join(part) + "\n")

@@ -44,11 +44,16 @@ START_S = 300
 
 
 @contextlib.contextmanager
-def served(folder: pathlib.Path) -> Iterator[str]:
-    """URL of the model in `folder`, served by `export.serve` until the block ends."""
+def served(folder: pathlib.Path, core: int | None = None) -> Iterator[str]:
+    """URL of the model in `folder`, served by `export.serve` until the block ends.
+
+    Args:
+        core: the only one that the server may use; default: all.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "export.serve", f"--model=crnet={folder}"]
+    pinned = [] if core is None else ["taskset", "--cpu-list", str(core)]
+    command = [*pinned, sys.executable, "-m", "export.serve", f"--model=crnet={folder}"]
     with subprocess.Popen([*command, f"--port={port}"], cwd=ROOT) as server:
         try:
             _wait(f"http://127.0.0.1:{port}/readyz", server)
@@ -80,9 +85,15 @@ class Client:
         self.support = {"support_image_bytes": [photo], "support_mask_bytes": [mask]}
         self.state = self._ask("encode_support_encoded", self.support)
 
-    def ask(self, signature: str, number: int) -> dict:
-        """The answer for a query; numbers go round."""
+    def ask(self, signature: str, number: int, photo: dict | None = None) -> dict:
+        """The answer for a query; numbers go round.
+
+        Args:
+            photo: of the support, instead of the own one.
+        """
         shared = self.support if signature == WHOLE else self.state
+        if photo is not None:
+            shared = shared | {"support_image_bytes": [photo]}
         query = self.queries[number % len(self.queries)]
         return self._ask(signature, {**shared, "query_image_bytes": [query]})
 
@@ -116,9 +127,15 @@ def load(ask: Callable[[int], object], clients: int, count: int) -> dict:
 
 
 def ways_of(
-    client: Client, folder: pathlib.Path, network, photo: LabelledPhoto, query: LabelledPhoto
+    client: Client,
+    folder: pathlib.Path,
+    network,
+    photo: LabelledPhoto,
+    query: LabelledPhoto,
+    rounds: int,
 ) -> dict:
-    """The same question, 1-shot, asked in every way."""
+    """The same question, 1-shot, asked in every way, up to `rounds` times."""
+    unseen = iter(unseen_files(photo.image, rounds))
     loaded = tf.saved_model.load(str(folder))
     whole, cached, encode = (
         loaded.signatures[name] for name in (WHOLE, CACHED, "encode_support_encoded")
@@ -138,13 +155,24 @@ def ways_of(
         return example.steps(query), example.presence(query)
 
     return {
-        "server, full request": lambda: client.ask(WHOLE, 0),
+        "server, full request": lambda: client.ask(WHOLE, 0, next(unseen)),
+        "server, supports that it knows": lambda: client.ask(WHOLE, 0),
         "server, state": lambda: client.ask(CACHED, 0),
         "SavedModel, full": lambda: whole(**files, query_image_bytes=query_file),
         "SavedModel, state": lambda: cached(**state, query_image_bytes=query_file),
         "Keras network, full": lambda: keras_answer(None),
         "Keras network, state": lambda: keras_answer(learnt),
     }
+
+
+def unseen_files(image: np.ndarray, count: int) -> list[dict]:
+    """A photo in so many files that differ in a pixel: supports that no server knows."""
+    files = []
+    for number in range(count):
+        other = image.copy()
+        other[0, 0] = number
+        files.append(_b64(encode_png(other)))
+    return files
 
 
 def load_table(found: dict[int, dict]) -> str:
@@ -204,9 +232,8 @@ def main():
                 clients: load(lambda n: client.ask(CACHED, n), clients, args.questions)
                 for clients in CLIENTS
             }
-            ways = ways_of(
-                client, folder, network, photo, LabelledPhoto(queries[0], name="query")
-            )
+            query = LabelledPhoto(queries[0], name="query")
+            ways = ways_of(client, folder, network, photo, query, args.rounds + 1)
             medians = timing.in_turn(ways, args.rounds)
     config = network.config
     print(
