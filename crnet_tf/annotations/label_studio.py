@@ -111,9 +111,15 @@ def _photo(images, named, known):
 
 
 def annotated(
-    path: pathlib.Path, result: list[dict], tally: Tally
+    path: pathlib.Path,
+    result: list[dict],
+    tally: Tally,
+    stored: tuple[int, int] | None = None,
 ) -> coco.AnnotatedPhoto | None:
     """The photo with its regions as COCO has them; None without any.
+
+    Args:
+        stored: as of `check_size`.
 
     Raises:
         InputError: they are no regions of Label Studio.
@@ -127,7 +133,7 @@ def annotated(
                 continue
             size = region["original_height"], region["original_width"]
             if "rle" in value:
-                check_size(path, size)  # before so many pixels are unpacked
+                check_size(path, size, stored)  # before so many pixels are unpacked
             shape = _shape(value, *size)
             for label in _labels(value[kind]):
                 found.append(coco.Annotation(region.get("id"), label, shape, False))

@@ -60,7 +60,7 @@ def encoded(learnt: Learnt) -> bytes:
             "save: expected a Segmenter that has learnt something. Call fit first."
         )
     content, buffer = {"format": FORMAT, "threshold": learnt.threshold}, io.BytesIO()
-    content["options"] = learnt.options
+    content["options"] = dataclasses.asdict(Options(**learnt.options))
     if learnt.checkpoint is not None:
         if not isinstance(learnt.checkpoint, str | os.PathLike):
             raise InputError(

@@ -120,13 +120,18 @@ def voc_ids(colours: np.ndarray) -> np.ndarray:
     return np.array([_voc_table().get(key, -1) for key in colour_keys(colours).tolist()], int)
 
 
-def check_size(photo: PathLike, size: tuple[int, int]) -> None:
+def check_size(
+    photo: PathLike, size: tuple[int, int], stored: tuple[int, int] | None = None
+) -> None:
     """Raises ValueError where a label map of this size (H, W) cannot be the photo's.
 
     Before it is drawn: as large as a damaged file says it might not fit into memory. Which
     side is upright shows once the photo is read, by `make_example`.
+
+    Args:
+        stored: the photo's size (H, W); default: as its file says.
     """
-    stored = header_size(photo)
+    stored = stored or header_size(photo)
     if tuple(size) not in (stored, stored[::-1]):
         raise other_size(photo, photo, stored, size)
 

@@ -209,7 +209,7 @@ def learn(loaded, interface: Interface, tasks: list[dict], source: Source) -> Le
 def _example(interface, task, values, source):
     """File of a task's photo, and the label map that was drawn on it."""
     photo = source.photo(task["data"][interface.key])
-    drawn = label_studio.annotated(photo.path, task["result"], Tally())
+    drawn = label_studio.annotated(photo.path, task["result"], Tally(), photo.size)
     if drawn is None:
         return photo.content, np.zeros(photo.size, np.uint8)
     if (drawn.height, drawn.width) != photo.size:
