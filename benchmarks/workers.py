@@ -2,9 +2,8 @@
 
     python -m benchmarks.workers --preset=ours --backbone_weights=none
 
-Every worker is a process of this machine with one thread for its arithmetic, so that two of
-them need two cores. Steps start from stored features, as most trainings do here. Writes
-nothing.
+Every worker is a process on a core of its own (Linux). Steps start from stored features, as
+most trainings do here. Writes nothing.
 """
 
 import json
@@ -27,12 +26,12 @@ RESULT = "{"  # what the line of the chief begins with
 def measure(settings, share) -> dict:
     """Medians over rounds, in this worker: {"step", "sum": seconds, "megabytes": of gradients,
     "episodes": of all workers in a step}."""
+    os.sched_setaffinity(0, {share.worker})  # before TensorFlow counts the cores
     import tensorflow as tf
 
     from crnet_tf.network import model
     from crnet_tf.training import optimizers, worker_loop, workers
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
     everywhere = workers.strategy(settings, share)
     with everywhere.scope():
         network = model.build_crnet(settings)
