@@ -17,7 +17,7 @@ from absl import flags
 
 from benchmarks import timing
 from crnet_tf import presets
-from crnet_tf.common import cli
+from crnet_tf.common import cli, tables
 
 ROUNDS = 7
 RESULT = "{"  # what the line of the chief begins with
@@ -84,16 +84,18 @@ def told_by_chief(count: int, batch_size: int, logs: pathlib.Path) -> dict:
 
 def table(rows: dict[str, dict]) -> str:
     """Markdown of what was told, by name of the row."""
-    lines = [
-        "| | step, s | of it summing gradients | episodes/s |",
-        "|---|--:|--:|--:|",
-    ]
-    lines += [
-        f"| {name} | {row['step']:.3f} | {row['sum']:.3f} ({row['sum'] / row['step']:.0%}) | "
-        f"{row['episodes'] / row['step']:.2f} |"
-        for name, row in rows.items()
-    ]
-    return "\n".join(lines)
+    return tables.markdown(
+        ("", "step, s", "of it summing gradients", "episodes/s"),
+        (
+            (
+                name,
+                f"{row['step']:.3f}",
+                f"{row['sum']:.3f} ({row['sum'] / row['step']:.0%})",
+                f"{row['episodes'] / row['step']:.2f}",
+            )
+            for name, row in rows.items()
+        ),
+    )
 
 
 def define_flags():

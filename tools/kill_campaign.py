@@ -40,6 +40,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests"))
 from helpers.forks import Ended, in_fork
 
 from crnet.__main__ import MODULES, run
+from crnet_tf.common import tables
 from tools import kill_commands
 from tools.kill_commands import COMMANDS, Command
 from tools.kill_watch import Watch
@@ -245,14 +246,14 @@ def campaign(commands: list[Command], seconds: float, seed: int) -> list[Trial]:
 def table(trials: list[Trial]) -> str:
     """Markdown: how the trials of each command ended."""
     columns = [*KILLS, *ERRORS, "ended well"]
-    lines = [f"| command | {' | '.join(columns)} | faults found |", "|---" + "|--:" * 7 + "|"]
-    for trial in trials:
-        counts = " | ".join(str(trial.counts[name]) for name in columns)
-        lines.append(f"| `crnet {trial.command.words}` | {counts} | {len(trial.problems)} |")
     counts = sum((trial.counts for trial in trials), collections.Counter())
     problems = sum(len(trial.problems) for trial in trials)
-    sums = " | ".join(str(counts[name]) for name in columns)
-    return "\n".join([*lines, f"| together | {sums} | {problems} |"])
+    ended = [(f"`crnet {one.command.words}`", one.counts, len(one.problems)) for one in trials]
+    rows = (
+        (name, *(found[column] for column in columns), faults)
+        for name, found, faults in [*ended, ("together", counts, problems)]
+    )
+    return tables.markdown(("command", *columns, "faults found"), rows)
 
 
 def main():

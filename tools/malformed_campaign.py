@@ -29,6 +29,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests"))
 
 from helpers.forks import in_fork, resident
 
+from crnet_tf.common import tables
 from tools import malformed_bombs
 from tools.malformed_targets import TARGETS, Target
 
@@ -111,14 +112,13 @@ def show(target, fault, case):
 def table(rows: list[dict]) -> str:
     """Markdown."""
     columns = ("answered", "refused", "faults", "crashes")
-    lines = [f"| what was read | {' | '.join(columns)} | memory grown by at most, MiB |"]
-    lines.append("|---|--:|--:|--:|--:|--:|")
     sums = {key: sum(row.get(key, 0) for row in rows) for key in columns}
     sums |= {"name": "together", "grown": max(row["grown"] for row in rows)}
-    for row in [*rows, sums]:
-        counts = " | ".join(f"{row.get(key, 0):,}" for key in columns)
-        lines.append(f"| {row['name']} | {counts} | {row['grown'] / MIB:.1f} |")
-    return "\n".join(lines)
+    cells = (
+        (row["name"], *(f"{row.get(key, 0):,}" for key in columns), f"{row['grown'] / MIB:.1f}")
+        for row in [*rows, sums]
+    )
+    return tables.markdown(("what was read", *columns, "memory grown by at most, MiB"), cells)
 
 
 def main():

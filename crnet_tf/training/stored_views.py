@@ -64,9 +64,7 @@ class FeatureStore:
             while True:
                 random = np.random.default_rng([settings.seed, number])
                 drawn = [self._episode(random, settings) for _ in range(settings.batch_size)]
-                drawn = drawn[
-                    share.of(settings.batch_size)
-                ]  # mapped files: the rest stays unread
+                drawn = drawn[share.of(settings.batch_size)]  # mapped: nothing is read yet
                 batch = {name: np.stack([one[name] for one in drawn]) for name in drawn[0]}
                 masks = {"query_mask": batch.pop("query_mask")}
                 yield batch, masks | {"support_mask": batch["support_mask"]}

@@ -79,7 +79,7 @@ def _check_several(settings, devices, kind):
     if settings.precision == "mixed_float16":
         raise InputError(
             f"precision: expected float32 or mixed_bfloat16 on {devices} {kind}, received "
-            " mixed_float16: Keras looks for overflow on the first of them alone. "
+            "mixed_float16: Keras looks for overflow on the first of them alone. "
             "Choose one of those, or use one device."
         )
 

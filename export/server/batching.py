@@ -26,17 +26,15 @@ class Call:
     """What one request asks.
 
     Attributes:
-        supports: equal where all inputs but the queries are.
-        companions: what is equal in requests that may share a call; None: none may.
-        query: name of the input that is joined.
+        query: name of the input that is joined; "" where none may be.
+        supports: equal where all other inputs are.
     """
 
     loaded: Loaded
     signature: Signature
     inputs: dict[str, np.ndarray]
-    supports: tuple = ()
-    companions: tuple | None = None
     query: str = ""
+    supports: tuple = ()
     future: asyncio.Future | None = None
 
     @property
@@ -44,10 +42,18 @@ class Call:
         """Number of queries; 1 where it is not known."""
         return len(self.inputs[self.query]) if self.query else 1
 
+    @property
+    def companions(self) -> tuple | None:
+        """What is equal in requests that may share a call; None: none may."""
+        if not self.query:
+            return None
+        shape = self.inputs[self.query].shape[1:]
+        return id(self.loaded), self.signature.name, shape, self.supports
+
     def answer(self, **queries: np.ndarray) -> dict[str, np.ndarray]:
         """Outputs, for other queries than its own where they are given."""
         inputs = self.inputs | queries
-        if self.companions is None:
+        if not self.query:
             return self.signature.call(inputs)
         return self.loaded.states.answer(self.signature, inputs, self.supports)
 
@@ -59,8 +65,7 @@ def prepared(loaded: Loaded, signature: Signature, inputs: dict[str, np.ndarray]
         return Call(loaded, signature, inputs)
     query = names[0]
     supports = tuple(_digest(inputs[name]) for name in sorted(inputs) if name != query)
-    companions = (id(loaded), signature.name, inputs[query].shape[1:], supports)
-    return Call(loaded, signature, inputs, supports, companions, query)
+    return Call(loaded, signature, inputs, query, supports)
 
 
 def _digest(array):

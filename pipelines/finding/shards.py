@@ -12,17 +12,16 @@ import functools
 import itertools
 import json
 import pathlib
-import uuid
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from crnet_tf.annotations.coco_json import annotation
-from crnet_tf.common import files
 from crnet_tf.fewshot.found import Found
 from crnet_tf.fewshot.segmenter import Segmenter
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.photos import read_photo
 from pipelines.finding.photos import Photo
+from pipelines.workers import pool
 
 
 class Shard(NamedTuple):
@@ -62,8 +61,7 @@ def cut(photos: Iterable[Photo], size: int, places: Iterable[pathlib.Path]) -> I
 def answer(shard: Shard, search: Search) -> int:
     """Writes the answers of a piece, whole or not at all; returns how many there are."""
     answers = segmenter(search).each(shard.photos, _read)
-    beside = f".{shard.path.name}.{uuid.uuid4().hex}"
-    with files.replaced(shard.path, beside) as attempt, open(attempt, "w") as file:
+    with pool.whole(shard.path) as attempt, open(attempt, "w") as file:
         for photo, found in zip(shard.photos, answers, strict=True):
             file.write(json.dumps(_line(photo, found, search.instances)) + "\n")
     return len(shard.photos)

@@ -7,15 +7,18 @@ whole, by a rename, and the same bytes each time.
 """
 
 import collections
+import contextlib
 import functools
 import os
+import pathlib
 import socket
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from absl import flags
 
-from crnet_tf.common import threads
+from crnet_tf.common import files, threads
 from crnet_tf.common.errors import BlockedError
 
 LOCAL = "local"
@@ -47,6 +50,12 @@ def workers_at(address: str | None) -> "Here | Ray":
     ray = _ray()
     _connect(ray, address)
     return Ray(ray)
+
+
+def whole(path: pathlib.Path) -> contextlib.AbstractContextManager[pathlib.Path]:
+    """Where a piece writes its file, which is renamed to `path` at the end: another place for
+    each worker that does the piece, on any machine."""
+    return files.replaced(path, f".{path.name}.{uuid.uuid4().hex}")
 
 
 class Here:

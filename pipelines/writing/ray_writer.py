@@ -11,16 +11,15 @@ import functools
 import itertools
 import pathlib
 import shutil
-import uuid
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from crnet_tf.common import files
 from crnet_tf.common.disk import sha256_of
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.progress import Progress
 from crnet_tf.data.writing import shards
 from crnet_tf.data.writing.examples import MakeRecord
+from pipelines.workers import pool
 
 CHUNK = 64  # photos that are read at a time
 
@@ -105,7 +104,7 @@ def _spooled(spool, number):
 def _read(chunk, make, skip):
     """Photos -> their records in a file, and where these lie in it."""
     done = Read([], [], [])
-    with _written(chunk.path) as attempt, open(attempt, "wb") as file:
+    with pool.whole(chunk.path) as attempt, open(attempt, "wb") as file:
         for source in chunk.sources:
             try:
                 classes, record = make(source)
@@ -137,7 +136,7 @@ def _shards(pieces, cuts):
 def _write(shard, folder, spool):
     """Writes one shard; returns which one it is, and its SHA-256."""
     path = shards.unfinished(folder, shard.class_id, shard.number)
-    with _written(path) as attempt:
+    with pool.whole(path) as attempt:
         with shards.RecordFile(attempt) as file:
             for record in _records(shard.places, spool):
                 file.write(record)
@@ -152,7 +151,3 @@ def _records(places, spool):
             for _, start, length in own:
                 file.seek(start)
                 yield file.read(length)
-
-
-def _written(path):
-    return files.replaced(path, f".{path.name}.{uuid.uuid4().hex}")
