@@ -62,9 +62,9 @@ def stages(network: model.CRNet, batch) -> dict:
         named = losses.crnet_losses(outputs, targets["support_mask"], targets["query_mask"])
         return losses.total(named, settings)
 
-    network.compile(_optimizer(settings), jit_compile=False)
+    network.compile(optimizer(settings), jit_compile=False)
     from_features = model.on_features(network)
-    from_features.compile(_optimizer(settings), jit_compile=False)
+    from_features.compile(optimizer(settings), jit_compile=False)
     unvaried = dataclasses.replace(settings, augment="none")
     stored = iter(store(network, batch).batches(unvaried))
     return {
@@ -108,7 +108,8 @@ def table(seconds: dict, settings: Config) -> str:
     return "\n".join(lines)
 
 
-def _optimizer(settings):
+def optimizer(settings: Config):
+    """The paper's, of a network to be timed."""
     return keras.optimizers.SGD(settings.learning_rate, settings.momentum)
 
 
