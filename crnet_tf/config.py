@@ -90,7 +90,7 @@ class Config:
     level_channels: str = field("96,160,160", "Channels of each of the reduced levels; ours.")
     reduction: str = field(
         "",
-        "File of crnet_tf.reduce with the principal components of reduced levels; default: of "
+        "File of `crnet reduce` with the principal components of reduced levels; default: of "
         "the training photos.",
     )
     multi_level: bool = field(

@@ -16,7 +16,7 @@ from crnet_tf.common import cli, files
 
 def define_flags():
     flags.DEFINE_list(
-        "evaluations", None, "Folders written by crnet_tf.evaluate, one a fold.", required=True
+        "evaluations", None, "Folders written by `crnet evaluate`, one a fold.", required=True
     )
     flags.DEFINE_string("out", "report.html", "The page to write.")
 

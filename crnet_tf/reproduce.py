@@ -30,8 +30,8 @@ def define_flags():
     several("folds", None, "Folds to run, counted from 0; default: all of the table's.")
     several("only", [], "Names of the rows to run; default: all.")
     several("checkpoints", [], "ROW:FOLD=path, ...: taken instead of training that network.")
-    text("train_flags", "", "Passed on to crnet_tf.train; {backbone} becomes its name.")
-    text("eval_flags", "", "Passed on to crnet_tf.evaluate.")
+    text("train_flags", "", "Passed on to `crnet train`; {backbone} becomes its name.")
+    text("eval_flags", "", "Passed on to `crnet evaluate`.")
     flag("dry_run", False, "Only list the commands that would be run.")
     flag("list", False, "Only list the rows of the table.")
 

@@ -110,17 +110,22 @@ def filename(serialized: bytes) -> str:
     return example.features.feature[FILENAME].bytes_list.value[0].decode()
 
 
+_OPS_OF_RECORDS = ("ParseSingleExample", "DecodeJpeg", "DecodePng")
+
+
 @contextlib.contextmanager
 def whole(source):
-    """Around what reads records: a file that is cut off or damaged becomes a ValueError that
-    names `source`, which may be the folder of several."""
+    """Around what reads records: a file that is cut off or damaged, or a picture that cannot be
+    decoded, becomes a ValueError that names `source`, which may be the folder of several."""
     try:
         yield
     except tf.errors.OpError as error:
         # The graph is named before and after what is wrong.
-        said = error.message.partition("\n\t [[")[0].split("\n")[-1]
+        said, _, node = error.message.partition("\n\t [[")
+        said = said.split("\n")[-1].rpartition("::Root::")[-1]
         # Lengths and checksums in a file, or nothing where a record was (`record_at`).
-        if not isinstance(error, tf.errors.DataLossError) and "Dataset was empty" not in said:
+        unread = isinstance(error, tf.errors.DataLossError) or "Dataset was empty" in said
+        if not unread and not any(f"node {op}" in node for op in _OPS_OF_RECORDS):
             raise
         raise damaged(source, said) from error
 

@@ -242,7 +242,7 @@ def _not_black_and_white(picture, path):
         return InputError(
             f"{path}: expected a mask of 0 and 1 or of 0 and 255, received {values}. Save the "
             "object as white (255), the rest as black (0). (Of a label map of class ids, "
-            "crnet_tf.predict and export.client take one: --class_id=N; of a map in colours, "
+            "`crnet predict` and `crnet client` take one: --class_id=N; of a map in colours, "
             f"{FLAG}=R,G,B takes one.)"
         )
     clear = " with transparency (alpha)" if picture.visible is not None else ""

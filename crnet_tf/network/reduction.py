@@ -154,6 +154,6 @@ def load(encoder: keras.Model, path: str | os.PathLike) -> None:
             measured = dict(archive)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"reduction: expected a .npz file of crnet_tf.reduce, received {path} ({error})."
+            f"reduction: expected a .npz file of `crnet reduce`, received {path} ({error})."
         ) from error
     put(encoder, measured)

@@ -60,7 +60,7 @@ def _check(settings):
         if given:
             raise InputError(
                 f"{name}: expected it off, train_jax has no such training. Leave it out, or "
-                "use python -m crnet_tf.train."
+                "use `crnet train`."
             )
     if keras.config.backend() != "jax":
         raise InputError(

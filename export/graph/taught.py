@@ -78,7 +78,7 @@ def check_options(options) -> None:
     if options.weighted_fusion:
         raise InputError(
             "weighted_fusion: expected off, because a taught model keeps a few numbers of its "
-            "supports and not the photos. Leave it off, or use crnet_tf.predict."
+            "supports and not the photos. Leave it off, or use `crnet predict`."
         )
 
 

@@ -159,6 +159,23 @@ def test_a_record_that_is_damaged_later_is_told_and_not_skipped(records_dir, tmp
             taken(drawn, 20)
 
 
+@pytest.mark.parametrize("key", [records.IMAGE, records.LABEL])
+def test_a_picture_that_cannot_be_decoded_is_told(key, records_dir, tmp_path):
+    copy = shutil.copytree(records_dir, tmp_path / "records")
+    for path in files_of(records.load_index(copy), "train", (1, 2, 3)):
+        found = [one.numpy() for one in tf.data.TFRecordDataset(path)]
+        with tf.io.TFRecordWriter(path) as writer:
+            for one in found:
+                example = tf.train.Example.FromString(one)
+                example.features.feature[key].bytes_list.value[0] = b"no picture"
+                writer.write(example.SerializeToString())
+    with pytest.raises(
+        InputError, match="somewhere: .* received .*Unknown image.*crnet verify"
+    ):
+        with records.whole("somewhere"):
+            taken(stream(copy, augment="none"), 1)
+
+
 # === Seeds and resuming ===
 
 
