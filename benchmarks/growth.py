@@ -5,7 +5,7 @@
 A hundred drawn photos of 96x96 px are listed again and again, and searched by a tiny network:
 what is measured is all around the network. `evaluate` draws its 100 episodes from more and more
 photos. Each command is a process of its own; its seconds, its processor time and the most
-memory it ever had are printed as a table.
+memory it ever had are printed as a table, and drawn in `growth.svg`.
 """
 
 import itertools
@@ -16,6 +16,7 @@ import sys
 import time
 
 from absl import flags
+from matplotlib.figure import Figure
 
 from benchmarks import many_photos
 from crnet_tf.common import cli, tables
@@ -69,6 +70,23 @@ def measured(command: str, root: pathlib.Path, count: int, engine: str) -> tuple
     return measure(command, [*given, f"--out={place}"], count, index)
 
 
+def draw(rows: list[tuple], path: pathlib.Path) -> None:
+    """Rows of the table as a picture: processor seconds and memory against photos."""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    seconds, memory = figure.subplots(1, 2)
+    for command in dict.fromkeys(row[0] for row in rows):
+        of_it = [row for row in rows if row[0] == command]
+        counts = [int(row[1].replace(",", "")) for row in of_it]
+        seconds.loglog(counts, [float(row[3]) for row in of_it], "o-", label=command)
+        memory.semilogx(counts, [float(row[5]) for row in of_it], "o-", label=command)
+    memory.set_ylim(bottom=0)
+    for axes, what in ((seconds, HEAD[3]), (memory, HEAD[5])):
+        axes.set(xlabel=HEAD[1], title=what)
+        axes.grid(alpha=0.3)
+    seconds.legend()
+    figure.savefig(path, metadata={"Date": None})
+
+
 def define_flags():
     flags.DEFINE_list("photos", ["1000", "10000"], "How many photos.")
     flags.DEFINE_string("out", None, "Folder for photos and results.", required=True)
@@ -84,6 +102,7 @@ def main():
         rows.append(measured(command, root, count, args.engine))
         print(tables.markdown(HEAD, rows[-1:]).splitlines()[-1], flush=True)
     print(tables.markdown(HEAD, rows))
+    draw(rows, root / "growth.svg")
 
 
 if __name__ == "__main__":

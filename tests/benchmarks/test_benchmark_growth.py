@@ -20,3 +20,14 @@ def test_a_row_says_what_a_command_took(tmp_path, monkeypatch):
     (tmp_path / "index.csv").write_text("photo\n")
     command, count, *_, memory, size = growth.measure("find", [], 10, tmp_path / "index.csv")
     assert (command, count, size) == ("find", "10", "0.00") and float(memory) > 0
+
+
+def test_the_picture_has_a_line_for_every_command(tmp_path):
+    rows = [
+        (name, f"{count:,}", "9", f"{count / 100:.0f}", "9", "700", "0.00")
+        for name in ("find", "build voc")
+        for count in (1000, 10_000)
+    ]
+    growth.draw(rows, tmp_path / "growth.svg")
+    drawn = (tmp_path / "growth.svg").read_text()
+    assert "<!-- find -->" in drawn and "<!-- build voc -->" in drawn
