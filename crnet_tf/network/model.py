@@ -218,9 +218,15 @@ def _assemble(parts, config, inputs):
 
 def in_float32(network: CRNet) -> CRNet:
     """The same weights in float32 arithmetic, whatever the network was trained in."""
-    if network.config.precision == "float32":
+    return with_settings(network, precision="float32")
+
+
+def with_settings(network: CRNet, **changes) -> CRNet:
+    """The same weights with other fields of `Config`, none of which makes other layers; the
+    network itself where it has these already."""
+    config = dataclasses.replace(network.config, **changes)
+    if config == network.config:
         return network
-    config = dataclasses.replace(network.config, precision="float32")
     twin = build_crnet(config, load_backbone=False)
     twin.set_weights(network.get_weights())
     return twin

@@ -20,10 +20,15 @@ INT8_ROUNDING = 0.5 / 127
 WEIGHTS = "model.weights.h5"  # in the zip archive that a .keras file is
 
 
-def compact(checkpoint: str | os.PathLike, out: str | os.PathLike) -> float:
+def compact(
+    checkpoint: str | os.PathLike, out: str | os.PathLike, mask_image: bool | None = None
+) -> float:
     """Writes `checkpoint` with float16 weights to `out`, those of DINOv2's blocks as int8.
 
     A weight that float16 cannot hold (batch norm variances reach 83,614) keeps its type.
+
+    Args:
+        mask_image: `Config.mask_image` from now on, without training; None: as it was.
 
     Returns:
         The largest rounding of a weight, relative to the largest weight of its array.
@@ -34,6 +39,8 @@ def compact(checkpoint: str | os.PathLike, out: str | os.PathLike) -> float:
     out = pathlib.Path(out)
     check_out(out)
     network = model.in_float32(load_checkpoint(checkpoint))
+    if mask_image is not None:
+        network = model.with_settings(network, mask_image=mask_image)
     # Where the backbone's weights lay on this machine is of no use elsewhere.
     weights = pathlib.Path(network.config.backbone_weights).name
     network.config = dataclasses.replace(network.config, backbone_weights=weights)

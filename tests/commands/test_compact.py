@@ -82,6 +82,15 @@ def test_arithmetic_is_float32(tmp_path):
     assert loaded.parts.encoder.compute_dtype == "float32"
 
 
+def test_supports_are_encoded_once_where_asked(checkpoint, tmp_path):
+    small = tmp_path / "small.keras"
+    commands.run(compact, f"--checkpoint={checkpoint}", f"--out={small}", "--nomask_image")
+    before, after = load_checkpoint(checkpoint), load_checkpoint(small)
+    assert before.parts.masks_image and not after.parts.masks_image
+    for was, now in zip(before.get_weights(), after.get_weights(), strict=True):
+        np.testing.assert_allclose(now, was, atol=1e-3 * max(np.abs(was).max(), 1e-30))
+
+
 def test_other_names_are_refused(checkpoint, tmp_path):
     with pytest.raises(ValueError, match="ends in .keras"):
         to_give_away.compact(checkpoint, tmp_path / "small.h5")
