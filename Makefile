@@ -35,7 +35,7 @@ demo: $(READY)  ## find things in photographs; then draw a data set, train, eval
 	    --out=$(DEMO_RUN)/$$thing || exit 1; done
 	$(RUN) -m pipelines.build_demo --out=$(DEMO_DATA)
 	$(RUN) -m crnet_tf.train --fold=$(DEMO_FOLD) --out=$(DEMO_RUN)
-	$(RUN) -m crnet_tf.evaluate --checkpoint=$(DEMO_RUN)/best.keras --episodes=300 \
+	$(RUN) -m crnet_tf.evaluate --checkpoint=$(DEMO_RUN)/best.keras --episodes=150 \
 	  --records=$(DEMO_DATA)/records --out=$(DEMO_RUN)/evaluation
 	@mkdir -p $(DEMO_RUN)/queries
 	cp $(foreach photo,$(DEMO_QUERIES),$(DEMO_VOC)/JPEGImages/$(photo).jpg) $(DEMO_RUN)/queries

@@ -98,8 +98,9 @@ def modules_of(folder: pathlib.Path) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(str(folder))
-        for name in {*sys.modules} - before:
-            if any(str(folder) in place for place in _places(sys.modules[name])):
+        new = {name: _places(sys.modules[name]) for name in {*sys.modules} - before}
+        for name, places in new.items():  # a package is asked for while its parent is there
+            if any(str(folder) in place for place in places):
                 del sys.modules[name]
 
 

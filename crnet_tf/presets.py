@@ -41,13 +41,14 @@ PRESETS = {
         "channels": 48,
         "augment": "symmetric",
         "colour_rotation": True,
+        "support_weight": 0.0,
         "optimizer": "adamw",
-        "learning_rate": 1e-3,
+        "learning_rate": 1.5e-3,
         "schedule": "cosine",
         "warmup_steps": 50,
         "batch_size": 8,
-        "steps": 500,
-        "steps_per_epoch": 100,
+        "steps": 450,
+        "steps_per_epoch": 150,
     },
 }
 
