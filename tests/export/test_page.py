@@ -308,6 +308,20 @@ def test_a_mask_grows_from_strokes_on_the_thing_and_beside_it(page):
     assert not painted(page).any() and page.locator(".lines polyline").count() == 0
 
 
+def test_strokes_correct_a_mask_that_is_there(page):
+    add_support(page, png(), paint=False)
+    page.locator("#editor .size").fill("12")
+    drag(page, (0.1, 0.2), (0.4, 0.2))
+    kept = painted(page)
+    drag(page, (0.1, 0.8), (0.4, 0.8))
+    page.keyboard.press("x")
+    with page.expect_response("**/grow") as answered:
+        drag(page, (0.1, 0.8), (0.4, 0.8))
+    page.locator("#editor:not(.busy)").wait_for()
+    assert "mask" in json.loads(answered.value.request.post_data)
+    np.testing.assert_array_equal(painted(page), kept)
+
+
 def masks():
     """Mask files of several kinds, and what they mean: 1 for the object, 255 void."""
     wanted = np.zeros((HEIGHT, WIDTH), np.uint8)
