@@ -31,6 +31,9 @@ def is_film(path) -> bool:
 class Film:
     """A film of a user, opened to be read once.
 
+    Args:
+        every: seconds from one frame that is taken to the next; 0: all are.
+
     Attributes:
         expected: how many frames `frames` gives, as the file says; None where it does not.
 
@@ -40,7 +43,6 @@ class Film:
     """
 
     def __init__(self, path: PathLike, every: float = 0):
-        """every: seconds from one frame that is taken to the next; 0: all frames."""
         if not (every >= 0 and math.isfinite(every)):
             raise InputError(f"every: expected seconds, 0 or more, received {every}.")
         self.path, self.every, self._av = pathlib.Path(path), every, _pyav()
@@ -53,10 +55,10 @@ class Film:
                 f"{path}: expected a film, received {self.path.stat().st_size} bytes that "
                 f"cannot be read as one ({error.strerror}). {_COPY}"
             ) from error
-        if not self._container.streams.video:
+        self._stream = self._container.streams.best("video")  # the cover is none
+        if self._stream is None:
             self._container.close()
             raise InputError(f"{path}: expected a film with pictures, received one without.")
-        self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
         self._start = (self._container.start_time or 0) / _MICROSECONDS
         self._rate = float(self._stream.average_rate or _RATE)
@@ -106,9 +108,8 @@ class Film:
 
     def _photo(self, frame, number, seconds):
         image = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
-        stem = self.path.stem
-        name = f"{stem}_{number:06d}.png"
-        return LabelledPhoto(np.ascontiguousarray(image), None, name, Moment(stem, seconds))
+        stem, image = self.path.stem, np.ascontiguousarray(image)
+        return LabelledPhoto(image, None, f"{stem}_{number:06d}.png", Moment(stem, seconds))
 
     def _length(self):
         """Seconds, as the file says; 0 where it does not."""

@@ -273,6 +273,7 @@ def test_a_single_query_that_is_no_photo_is_an_error(folder, colours):
 @pytest.fixture
 def film(folder):
     """Beside the folder of queries: two frames with the red box, two with the blue one."""
+    pytest.importorskip("av")
     shown = [photo(colour, 48, 64)[0] for colour in (RED, RED, BLUE, BLUE)]
     return write_film(folder / "queries" / "clip.mp4", shown, crf="5")
 
