@@ -1,5 +1,6 @@
 """The labelling loop, played: strokes where they are needed, and answers that spare them."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -78,10 +79,11 @@ def test_answers_spare_strokes_after_the_first_round():
     assert [row.helped_strokes for row in rows[:5]] == [row.strokes for row in rows[:5]]
     assert [list(row.answers) for row in rows] == 5 * [[]] + 5 * [[5]] + 2 * [[5, 10]]
     counts = sum(row.strokes for row in rows), sum(row.strokes for row in rows[:5])
-    assert labelling.table(rows).endswith(
-        f"| box | 12 | {counts[0]} | {counts[1]} | 1.00 | 1.00 |"
-    )
+    line = f"| box | 12 | {counts[0]} | {counts[1]} | {counts[1]} | 7 | 1.00 | 1.00 |"
+    assert labelling.table(rows).endswith(line)
     head, *lines = labelling.cells(rows)
     assert {len(line) for line in lines} == {len(head)} and lines[-1][-3:] == [1, 1, ""]
     strokes = labelling.chart(rows).axes[0].lines
-    assert [line.get_ydata()[-1] for line in strokes] == list(counts)
+    assert [line.get_ydata()[-1] for line in strokes] == [*counts, counts[1]]
+    poor = dataclasses.replace(rows[-1], answers={5: 0.9, 10: 0.5})
+    assert poor.best_strokes == poor.strokes > rows[-1].best_strokes == 0
