@@ -12,6 +12,7 @@ taken up after 5, 10 and 20 photos. "Poor ones cleared" counts, of answers whose
 `labelling.png` into --out.
 """
 
+import collections
 import dataclasses
 import pathlib
 
@@ -207,7 +208,7 @@ def chart(rows: list[Row]) -> Figure:
     """Strokes that so many photos took, mean of the classes; and the IoU of answers."""
     figure = Figure((9, 3.6), 110, layout="constrained")
     left, right = figure.subplots(1, 2)
-    count = max(row.number for row in rows)
+    count = min(collections.Counter(row.class_name for row in rows).values())
     for label, key, style in (
         ("from nothing", "strokes", "--"),
         ("from answers", "helped_strokes", "-"),
