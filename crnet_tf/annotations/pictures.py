@@ -53,11 +53,12 @@ class Writer:
 
     def _add_overlay(self, answer, picture):
         if answer.moment is None:
-            return self._write(f"{answer.name}_overlay.png", picture)
+            self._write(f"{answer.name}_overlay.png", picture)
+            return
         film, seconds = answer.moment
         if film not in self.films:
             self.films[film] = films.FilmWriter(self.out / f"{film}_overlay.mp4")
-        return self.films[film].add(picture, seconds)
+        self.films[film].add(picture, seconds)
 
     def _write(self, name, pixels):
         png_files.write_png(self.out / name, pixels, level=png_files.FAST)
