@@ -1,6 +1,6 @@
 """What few-shot answers save whoever labels photos: the loop of docs/guides/label.md, played.
 
-    python -m benchmarks.labelling --voc_dir=VOC2012 --classes=cat,dog --out=runs/labelling
+    python -m benchmarks.labelling --voc_dir=VOC2012 --classes=cat,cow,dog --out=runs/labelling
 
 Of each class the first photos of val that show it, with 2,048 px or more. An annotator who
 knows the true mask paints strokes 8 px wide along the middle of the largest wrong region. After
@@ -232,7 +232,7 @@ def chart(rows: list[Row]) -> Figure:
 
 def define_flags():
     flags.DEFINE_string("voc_dir", None, "VOC2012, as for build_voc.", required=True)
-    flags.DEFINE_list("classes", ["cat", "dog"], "Classes of VOC.")
+    flags.DEFINE_list("classes", ["cat", "cow", "dog"], "Classes of VOC.")
     flags.DEFINE_integer("photos", 30, "Photos of each class.", ROUNDS[0] + 1)
     flags.DEFINE_float("goal", 0.85, "IoU from which on a photo is labelled.", 0, 1)
     flags.DEFINE_integer("most", 20, "Strokes after which the annotator gives up.", 1)
