@@ -69,6 +69,7 @@ setup(
         "coco": ["pycocotools>=2.0.8,<3"],  # annotations of COCO and Label Studio
         "yolo": ["pyyaml>=6,<7"],  # YOLO's data.yaml
         "heic": ["pillow-heif>=0.22,<2"],  # photos of phones in HEIC
+        "film": ["av>=18,<19"],  # films: predict --query=clip.mp4
         "hub": ["keras-hub>=0.32,<1"],  # --backbone=hub:FOLDER
         "tflite": ["ai-edge-litert>=2.1,<3"],  # export.tflite
         "onnx": ["onnx>=1.17,<2", "onnxruntime>=1.20,<2", "tf2onnx>=1.16,<2"],  # export.onnx

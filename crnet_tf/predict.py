@@ -12,6 +12,11 @@ its share of the photo. Needs no training: the support photos are all it learns 
 
     python -m crnet_tf.predict --support=cat.jpg --support_mask=cat_mask.png \\
         --query=photos/ --out=found --format=coco,labelme --instances
+
+Of a film every frame is searched, or one in so many seconds; with FILM_overlay.mp4:
+
+    python -m crnet_tf.predict --support=cat.jpg --support_mask=cat_mask.png \\
+        --query=clip.mp4 --every=0.5 --out=found
 """
 
 import dataclasses
@@ -25,7 +30,7 @@ from crnet_tf.common import cli, fields, files, threads
 from crnet_tf.common.errors import BlockedError, InputError
 from crnet_tf.fewshot.engines import ENGINES
 from crnet_tf.fewshot.segmenter import Segmenter
-from crnet_tf.images import drawing, mask_files, png_files
+from crnet_tf.images import drawing, films, mask_files, png_files
 from crnet_tf.images.labelled import LabelledPhoto, read_labelled
 from crnet_tf.images.output_files import TABLE, check_apart, output_names
 from crnet_tf.images.photo_folder import define_negative_flag, paths_of, query_paths
@@ -37,43 +42,55 @@ MOST_UNWRITTEN = 2  # answers, as large as their photos
 
 
 def predict(
-    segmenter: Segmenter, queries: list[pathlib.Path], out: pathlib.Path, **options
-) -> list[str]:
+    segmenter: Segmenter,
+    queries: list[pathlib.Path],
+    out: pathlib.Path,
+    every: float = 0,
+    **options,
+) -> tuple[int, list[str]]:
     """Writes what is found in every query into `out`, and with the pictures of one class
     `panel.png`.
 
     Args:
-        queries: files; in a list of several, one that is no photo is skipped.
+        queries: files; in a list of several, one that is no photo is skipped. Or one film.
+        every: seconds from one frame of a film to the next that is searched; 0: all are.
         options: of `writing.Results`: formats and what they hold.
 
     Returns:
-        Why files were skipped, one line each.
+        How many photos or frames were searched, and why others were not, one line each.
 
     Raises:
         ValueError: no query is a photo.
     """
     panels, skipped = [], []
     names = dict(zip(map(str, queries), output_names(queries), strict=True))
+    searched_in = queries[0] if is_one_film(queries) else queries
     (example, *_), *others = segmenter.classes.values()
     with_panels = not others and "png" in options.get("formats", ["png"])
     with writing.results(out, **options) as written:
 
         def searched():
-            for found in segmenter.predict(queries, skipped):
+            for found in segmenter.predict(searched_in, skipped, every):
                 if with_panels and len(panels) < MAX_PANELS:
                     panels.append(panel(example, found))  # by the engine: it waits here
                 yield found
 
         def write(found):
             path = pathlib.Path(found.photo.name)
-            written.add(found.answer(path, names[found.photo.name]))
+            name = names.get(found.photo.name) or output_names([path])[0]  # of a frame
+            written.add(found.answer(path, name))
 
         # Written in the photos' order while the next ones are searched.
         for done in threads.futures_of(write, searched(), threads=1, ahead=MOST_UNWRITTEN):
             done.result()
     if panels:
         png_files.write_png(out / "panel.png", drawing.contact_sheet(panels))
-    return skipped
+    return len(written.rows), skipped
+
+
+def is_one_film(queries: list[pathlib.Path]) -> bool:
+    """Whether a film is searched and not photos; among photos films are skipped."""
+    return len(queries) == 1 and films.is_film(queries[0])
 
 
 def panel(example: LabelledPhoto, found) -> np.ndarray:
@@ -101,7 +118,8 @@ def define_flags():
         "support_class", None, "Class name of each support, to tell several apart: cat,cat,dog."
     )
     define_negative_flag()
-    text("query", None, "Photo, or folder of photos, to segment.", required=True)
+    text("query", None, "Photo, folder of photos, or film, to segment.", required=True)
+    number("every", 0, "Seconds from one frame of a film to the next; 0: all frames.", 0)
     text("out", None, "Folder for the results.", required=True)
     writing.define_flags()
     said = "Probability above which a pixel is foreground."
@@ -143,6 +161,11 @@ def run(args, options: Options) -> None:
     check_supports(args)
     written_as = writing.chosen(args)
     out, queries = pathlib.Path(args.out), query_paths(args.query)
+    is_film = is_one_film(queries)
+    if args.every and not is_film:
+        raise InputError(f"--every: expected a film, received --query={args.query}.")
+    if is_film:
+        films.Film(queries[0])  # whether it can be read
     negatives = paths_of(args.negative)
     check_apart(out, args.query, *args.support, *args.support_mask)
     colour = mask_files.parsed_colour(args.foreground_colour)
@@ -164,10 +187,11 @@ def run(args, options: Options) -> None:
     checkpoint, options = checkpoint_or_start(args.checkpoint), dataclasses.asdict(options)
     segmenter = Segmenter(checkpoint, threshold=args.threshold, engine=args.engine, **options)
     segmenter.fit(classes, negatives=negatives)
-    skipped = predict(segmenter, queries, out, **written_as)
+    count, skipped = predict(segmenter, queries, out, args.every, **written_as)
     for reason in skipped:
         print(f"Skipped {reason}")
-    print(f"{len(queries) - len(skipped)} photos segmented, see {out}. Scores: {out}/{TABLE}")
+    kind = "frames" if is_film else "photos"
+    print(f"{count} {kind} segmented, see {out}. Scores: {out}/{TABLE}")
     if args.engine == "auto":
         prepare(segmenter)
 

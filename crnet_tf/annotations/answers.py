@@ -10,6 +10,7 @@ import numpy as np
 
 from crnet_tf.annotations import outlines, pieces
 from crnet_tf.common.errors import InputError
+from crnet_tf.images.labelled import Moment
 from crnet_tf.images.mask_values import VOID
 
 
@@ -67,6 +68,7 @@ class PhotoAnswer:
         class_names: N of them.
         connected: whether each connected piece is an object, or all that is of a class.
         split: whether pieces are split where they are narrow (`pieces.numbered`).
+        moment: of a frame of a film, which is no file; else None.
     """
 
     path: pathlib.Path
@@ -78,6 +80,7 @@ class PhotoAnswer:
     class_names: Sequence[str]
     connected: bool = False
     split: bool = False
+    moment: Moment | None = None
 
     @functools.cached_property
     def objects(self) -> list[Instance]:

@@ -30,7 +30,8 @@ def numbered(mask: np.ndarray, least: float, split: bool = False) -> np.ndarray:
 def _parts(inside):
     """A piece bool [h,w] as int [h,w] of parts 1, 2 ... around its cores, far from its edge:
     every pixel is of the nearest one. (SciPy's watershed, `watershed_ift`, parted two discs
-    7 px beside where they meet.)"""
+    7 px beside where they meet; scikit-image's, from h-maxima, counted no better: see
+    docs/guides/formats.md.)"""
     from scipy import ndimage
 
     distance = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1]

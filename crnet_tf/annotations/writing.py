@@ -43,8 +43,8 @@ _OF_OBJECTS = ("coco", "labelme", "labelstudio")  # the others have maps, or par
 
 
 class Results:
-    """Writes answers in several formats. A photo that is no file is written beside, as
-    `NAME.png`: formats of tools name files.
+    """Writes answers in several formats. A photo that is no file, or a frame of a film, is
+    written beside, as `NAME.png`: formats of tools name files.
 
     Args:
         out: folder, which is there.
@@ -74,7 +74,8 @@ class Results:
         """Writes the answer of a photo, or keeps it for the file of all photos."""
         answer = dataclasses.replace(answer, **self.instances)
         self._add_row(answer)
-        if not answer.path.is_file() and set(self.formats) != {"png"}:
+        is_file = answer.moment is None and answer.path.is_file()
+        if not is_file and set(self.formats) != {"png"}:
             answer = dataclasses.replace(answer, path=self.out / f"{answer.name}.png")
             png_files.write_png(answer.path, answer.image, png_files.FAST)
         for writer in self._writers:
@@ -86,16 +87,18 @@ class Results:
             writer.finish()
 
     def _add_row(self, answer):
-        heading, *shares = ["photo", *(f"presence of {one}" for one in answer.class_names)], []
-        if len(answer.class_names) == 1:
-            heading, shares = ["photo", "presence", "share"], [f"{np.mean(answer.mask):.4f}"]
+        names, scores = answer.class_names, [f"{score:.3f}" for score in answer.presences]
+        row = {"photo": answer.path.name}
+        if answer.moment:
+            row["seconds"] = f"{answer.moment.seconds:.3f}"
+        if len(names) == 1:
+            row |= {"presence": scores[0], "share": f"{np.mean(answer.mask):.4f}"}
+        else:
+            row |= {f"presence of {one}": s for one, s in zip(names, scores, strict=True)}
         if answer.connected:  # and counted
-            heading += [f"objects of {one}" for one in answer.class_names]
             found = collections.Counter(one.class_id for one in answer.objects)
-            shares += [str(found[n]) for n, _ in enumerate(answer.class_names, 1)]
-        self.rows = self.rows or [heading]
-        scores = (f"{score:.3f}" for score in answer.presences)
-        self.rows.append([answer.path.name, *scores, *shares])
+            row |= {f"objects of {one}": found[n] for n, one in enumerate(names, 1)}
+        self.rows.append(row)
 
 
 @contextlib.contextmanager
@@ -110,7 +113,9 @@ def results(out: pathlib.Path, **options) -> Iterator[Results]:
     finally:
         if found.rows:
             found.finish()
-            files.write_text(out / TABLE, tables.comma_separated(found.rows))
+            heading = list(dict.fromkeys(key for row in found.rows for key in row))
+            rows = [[row.get(key, "") for key in heading] for row in found.rows]
+            files.write_text(out / TABLE, tables.comma_separated([heading, *rows]))
 
 
 def check(formats: Sequence[str], shapes: str, instances: bool, split: bool = False) -> None:

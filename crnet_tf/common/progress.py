@@ -78,12 +78,14 @@ def with_progress(items: Iterable[Any], title: str, count: int | None = None) ->
 
     Args:
         title: as of `Progress`.
-        count: how many, where `items` has no length.
+        count: how many, where `items` has no length; None where nobody knows.
     """
-    progress = Progress(title, len(items) if count is None else count)
-    for item in items:
-        yield item
-        progress.add()
+    if count is None and hasattr(items, "__len__"):
+        count = len(items)
+    with Progress(title, count) as progress:
+        for item in items:
+            yield item
+            progress.add()
 
 
 def megabytes(count: float) -> str:

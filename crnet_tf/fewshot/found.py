@@ -86,7 +86,7 @@ class Found:
 
     def save(self, folder: str | os.PathLike, formats: str = "png", **options) -> None:
         """Writes the answer into a folder, as `predict --format` does; `save_all` writes those
-        of several photos.
+        of several photos, and films.
 
         Args:
             formats, options: of `save_all`.
@@ -94,7 +94,7 @@ class Found:
         out, path = pathlib.Path(folder), pathlib.Path(self.photo.name)
         files.make_folder(out)
         written = writing.Results(out, formats.split(","), **options)
-        written.add(self.answer(path, path.stem))
+        written.add(dataclasses.replace(self.answer(path, path.stem), moment=None))
         written.finish()
 
     def answer(self, path: pathlib.Path, name: str) -> PhotoAnswer:
@@ -107,6 +107,7 @@ class Found:
             self.probabilities,
             self.presences,
             self.class_names,
+            moment=self.photo.moment,
         )
 
     def __repr__(self):

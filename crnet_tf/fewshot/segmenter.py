@@ -14,7 +14,7 @@ from crnet_tf.fewshot import examples, learnt_files
 from crnet_tf.fewshot.engines import Choice
 from crnet_tf.fewshot.found import Found
 from crnet_tf.fewshot.learnt_files import Learnt
-from crnet_tf.images import aligned
+from crnet_tf.images import aligned, films
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.photo_folder import check_some_left
 from crnet_tf.options import IN_USE, Options
@@ -88,19 +88,23 @@ class Segmenter:
         }
         return self
 
-    def predict(self, photos, skipped: list[str] | None = None) -> Found | Iterator[Found]:
+    def predict(
+        self, photos, skipped: list[str] | None = None, every: float = 0
+    ) -> Found | Iterator[Found]:
         """Finds what was learnt in a photo, or in one after the other.
 
         Args:
             photos: a path, a Pillow image or an array uint8 [H,W,3] RGB: the answer is a
                 `Found`. A list of these, or a folder: the answers come one by one, in order
-                and with a progress bar; some photos are read and encoded ahead.
+                and with a progress bar; some photos are read and encoded ahead. A film: so do
+                those of its frames.
             skipped: gets why files of a list are left out, one line each; without it, a file
-                that is no photo is an error.
+                that is no photo is an error, and so is, after its frames, a damaged film.
+            every: seconds from one frame of a film to the next that is searched; 0: all are.
 
         Raises:
             ValueError: nothing was learnt yet, or it is no photo. FileNotFoundError: no such
-                file.
+                file. BlockedError: films need PyAV, which is missing.
         """
         if not self._predictors:
             raise InputError(
@@ -109,7 +113,11 @@ class Segmenter:
             )
         is_folder = isinstance(photos, examples.FILES) and os.path.isdir(photos)
         if is_folder or isinstance(photos, list | tuple):
-            return self._stream(examples.as_list(photos), skipped)
+            photos = examples.as_list(photos)
+            return self._stream(photos, "photos", len(photos), skipped)
+        if films.is_film(photos):
+            film = films.Film(photos, every)
+            return self._stream(film.frames(), "frames", film.expected, skipped)
         return self._answer(examples.as_photo(photos))
 
     def prepare(self) -> bool:
@@ -174,22 +182,24 @@ class Segmenter:
         for one in together:
             yield self._answer(one) if isinstance(one, LabelledPhoto) else one
 
-    def _stream(self, photos, skipped):
+    def _stream(self, photos, title, count, skipped):
         def read(numbered):
             number, given = numbered
+            if isinstance(given, InputError):
+                raise given
             return examples.as_photo(given, f"photo {number}")
 
-        for answer in with_progress(
-            self.each(enumerate(photos, 1), read), "photos", len(photos)
-        ):
+        answers, found = self.each(enumerate(photos, 1), read), 0
+        for answer in with_progress(answers, title, count):
             if isinstance(answer, Found):
+                found += 1
                 yield answer
             elif skipped is None:
                 raise answer
             else:
                 skipped.append(str(answer))
         if skipped is not None:
-            check_some_left(skipped, len(photos))
+            check_some_left(skipped, found + len(skipped))
 
     def _answer(self, photo) -> Found:
         predictors, engine = self._predictors, self._engine

@@ -1,4 +1,5 @@
-"""A few strokes on an object and beside it -> its mask, by OpenCV's GrabCut."""
+"""A few strokes on an object and beside it -> its mask, by OpenCV's GrabCut; or strokes that
+correct a mask."""
 
 import numpy as np
 
@@ -11,41 +12,57 @@ ROUNDS = 5
 _TOUCHED = 0.2  # share of a smaller pixel from which on a stroke is on it
 
 
-def grown(image: np.ndarray, strokes: np.ndarray) -> np.ndarray:
+def grown(image: np.ndarray, strokes: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """The mask uint8 [H,W], 0 and 1, that strokes stand for.
 
     Args:
         image: uint8 [H,W,3] RGB.
         strokes: uint8 [H,W]: 1 on the object, 0 beside it, 255 where nothing was painted and
-            nothing is known. Without a 0, the photo's border is beside it.
+            nothing is known. Without a 0 and a mask, the photo's border is beside it.
+        mask: uint8 [H,W], 0 and 1, that the strokes correct. Of it, only pieces change that
+            touch a stroke; all the rest is right.
 
     Raises:
-        InputError: another size or other values, or no stroke on the object.
+        InputError: another size or other values, or neither a mask nor a stroke on the object.
         BlockedError: OpenCV is missing.
     """
     cv2 = _opencv()
-    _check(image, strokes)
+    before = np.zeros_like(strokes) if mask is None else mask
+    _check(image, strokes, before)
     height, width = strokes.shape
     scale = min(1, LONGEST / max(height, width))
     size = max(1, round(scale * width)), max(1, round(scale * height))
 
-    def touched(value):
-        share = np.float32(strokes == value)
-        return cv2.resize(share, size, interpolation=cv2.INTER_AREA) > _TOUCHED
+    def share(where):
+        return cv2.resize(np.float32(where), size, interpolation=cv2.INTER_AREA)
 
-    known = np.full(size[::-1], cv2.GC_PR_BGD, np.uint8)
-    on, beside = touched(FOREGROUND), touched(BACKGROUND)
-    if not beside.any():
+    on, beside = (share(strokes == value) > _TOUCHED for value in (FOREGROUND, BACKGROUND))
+    if not beside.any() and not before.any():
         beside[[0, -1]] = beside[:, [0, -1]] = True
+    known = np.where(share(before) > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     known[beside], known[on] = cv2.GC_BGD, cv2.GC_FGD
-    if on.any() and (known != cv2.GC_FGD).any():
+    is_on = np.isin(known, (cv2.GC_FGD, cv2.GC_PR_FGD))
+    if is_on.any() and not is_on.all():
         small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         models = np.zeros((1, 65)), np.zeros((1, 65))
         cv2.setRNGSeed(0)  # the same strokes give the same mask
         cv2.grabCut(small, known, None, *models, ROUNDS, cv2.GC_INIT_WITH_MASK)
     inside = np.float32((known == cv2.GC_FGD) | (known == cv2.GC_PR_FGD))
-    mask = np.uint8(cv2.resize(inside, (width, height)) > 0.5)
-    return np.where(strokes == VOID, mask, strokes)
+    after = np.uint8(cv2.resize(inside, (width, height)) > 0.5)
+    after = np.where(strokes == VOID, after, strokes)
+    return _touched(before, after, strokes) if before.any() else after
+
+
+def _touched(before, after, strokes):
+    """A mask with those of its changes that touch a stroke of their own kind."""
+    from scipy import ndimage
+
+    result = before.copy()
+    for value in (FOREGROUND, BACKGROUND):
+        pieces, _ = ndimage.label((before != after) & (after == value), np.ones((3, 3)))
+        near = ndimage.binary_dilation(strokes == value, np.ones((3, 3)))
+        result[np.isin(pieces, np.setdiff1d(pieces[near], 0))] = value
+    return result
 
 
 def _opencv():
@@ -59,15 +76,19 @@ def _opencv():
     return cv2
 
 
-def _check(image, strokes):
+def _check(image, strokes, mask):
     check_photo(image, "photo")
-    if strokes.shape != image.shape[:2] or strokes.dtype != np.uint8:
-        raise InputError(
-            f"strokes: expected uint8 {list(image.shape[:2])}, as large as the photo, received "
-            f"{strokes.dtype} {list(strokes.shape)}."
-        )
+    for name, one in (("strokes", strokes), ("mask", mask)):
+        if one.shape != image.shape[:2] or one.dtype != np.uint8:
+            raise InputError(
+                f"{name}: expected uint8 {list(image.shape[:2])}, as large as the photo, "
+                f"received {one.dtype} {list(one.shape)}."
+            )
+    if not {BACKGROUND, FOREGROUND}.issuperset(np.unique(mask).tolist()):
+        raise InputError(f"mask: expected 0 and 1, received {np.unique(mask)[:10].tolist()}.")
     values = np.unique(strokes)
-    if FOREGROUND not in values or not MASK_VALUES.issuperset(values.tolist()):
+    something = FOREGROUND in values or mask.any()
+    if not something or not MASK_VALUES.issuperset(values.tolist()):
         raise InputError(
             "strokes: expected 1 on the object, 0 beside it and 255 elsewhere, received the "
             f"values {values[:10].tolist()}. Paint over a part of the object."

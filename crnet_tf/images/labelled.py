@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,13 @@ from crnet_tf.images.mask_files import check_foreground, read_mask, shown_values
 from crnet_tf.images.mask_values import FOREGROUND, MASK_VALUES, VOID
 from crnet_tf.images.opening import PathLike
 from crnet_tf.images.photos import read_photo
+
+
+class Moment(NamedTuple):
+    """Where a frame is from: the name of its film, without suffix, and when it is shown."""
+
+    film: str
+    seconds: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -22,11 +30,13 @@ class LabelledPhoto:
         image: uint8 [H,W,3] RGB.
         mask: uint8 [H,W] in {0,1,255}, or None.
         name: what errors call it.
+        moment: of a frame of a film, else None.
     """
 
     image: np.ndarray
     mask: np.ndarray | None = None
     name: str = "photo"
+    moment: Moment | None = None
 
     @functools.cached_property
     def key(self) -> str:

@@ -61,6 +61,10 @@ JPEGS = ("JPEG", "MPO")  # an MPO is a JPEG with further ones behind it, as phon
 DECODE_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error,
 )  # fmt: skip
+FILM_SUFFIXES = (
+    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts",
+    ".ogv", ".ts", ".webm", ".wmv",
+)  # fmt: skip
 _HEIF, _AVIF = (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1"), (b"avif", b"avis")
 _EXTRA_SAMPLES, _ALPHA = 338, ((1,), (2,))
 _COPY = (
@@ -140,6 +144,8 @@ def _described(path):
 def _remedy(path):
     """What to do with a file that no decoder took, by its first bytes: phones call HEIC files
     JPEG, too."""
+    if str(path).lower().endswith(FILM_SUFFIXES):
+        return f"It is a film: crnet predict --query={path} searches one, alone."
     with contextlib.suppress(*DECODE_ERRORS), _binary(path) as file:
         brand = _brand(file.read(12))
         if brand in _HEIF:

@@ -1,7 +1,8 @@
 """What the page asks besides predictions: strokes made masks, and masks made files.
 
 POST /grow    {"photo": FILE, "strokes": FILE}: a PNG file, 255 on the object that the strokes
-              (1 on it, 0 beside it, 255 unknown) stand for
+              (1 on it, 0 beside it, 255 unknown) stand for; with "mask": FILE (1 on the object)
+              the mask, corrected where the strokes say so
 POST /export  {"photos": [{"name": "a.jpg", "labels": FILE}, ...], "class_names": [...],
               "formats": [...], "shapes": ..., "instances": ...}: a ZIP file of what `predict`
               writes in these formats; labels are PNG files of 0, 1 .. N and 255 (void)
@@ -50,11 +51,15 @@ class Labelling:
 
 def grown(asked: dict) -> bytes:
     """The PNG file for a request to /grow. Raises InputError, BlockedError."""
-    _check_keys(asked, {"photo", "strokes"})
+    _check_keys(asked, {"photo", "strokes"} | ({"mask"} & set(asked)))
     with _Files() as files:
         image = photos.read_photo(files.put("photo", asked["photo"]))
-        strokes = label_files.read_label(files.put("strokes.png", asked["strokes"]))
-    return png_files.encode_label(255 * growing.grown(image, strokes))
+        drawn = [
+            label_files.read_label(files.put(f"{name}.png", asked[name]))
+            for name in ("strokes", "mask")
+            if name in asked
+        ]
+    return png_files.encode_label(255 * growing.grown(image, *drawn))
 
 
 def exported(asked: dict) -> bytes:

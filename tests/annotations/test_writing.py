@@ -1,5 +1,6 @@
 """Answers written in the formats of other tools, and read back by ours and by their own."""
 
+import dataclasses
 import json
 import os
 import types
@@ -21,6 +22,8 @@ from crnet_tf.annotations import (
 )
 from crnet_tf.annotations.answers import PhotoAnswer, objects
 from crnet_tf.common.errors import InputError
+from crnet_tf.images import films
+from crnet_tf.images.labelled import Moment
 from crnet_tf.images.mask_files import read_mask
 from crnet_tf.images.photos import read_photo
 
@@ -367,3 +370,21 @@ def test_more_classes_than_a_label_map_has_values_for(photos, tmp_path):
     )
     with pytest.raises(InputError, match="at most 254 classes"):
         writing.Results(tmp_path, formats=["voc"]).add(found)
+
+
+def test_a_film_that_is_interrupted_shows_what_was_answered(tmp_path):
+    pytest.importorskip("av")
+    image, mask = np.full((48, 64, 3), 90, np.uint8), np.eye(48, 64, dtype=np.uint8)
+    sure = np.float32(mask)[None]
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt), writing.results(out) as written:
+        for number in (1, 2):
+            path = tmp_path / f"clip_{number}.png"
+            given = PhotoAnswer(path, path.stem, image, mask, sure, (0.5,), ("cup",))
+            written.add(dataclasses.replace(given, moment=Moment("clip", number / 2 - 0.5)))
+        raise KeyboardInterrupt
+    shown = [one.moment.seconds for one in films.Film(out / "clip_overlay.mp4").frames()]
+    assert shown == [0, 0.5]
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    head, *rows = (out / "photos.csv").read_text().splitlines()
+    assert head == "photo,seconds,presence,share" and rows[1].startswith("clip_2.png,0.500,")

@@ -10,16 +10,17 @@ import numpy as np
 import pytest
 from helpers import networks
 from helpers.boxes import BLUE, GREEN, RED, command, photo
+from helpers.film_files import write_film
 from PIL import Image
 
-from crnet_tf import predict
+from crnet_tf import predict, save_all
 from crnet_tf.common.cli import MISTAKES
 from crnet_tf.common.errors import BlockedError
 from crnet_tf.fewshot import engine, features
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.fewshot.predictor import Predictor
 from crnet_tf.fewshot.segmenter import Segmenter
-from crnet_tf.images import label_files, photos, png_files
+from crnet_tf.images import drawing, films, label_files, photos, png_files
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.network import model
 from crnet_tf.options import Options
@@ -264,6 +265,92 @@ def test_a_mask_of_a_support_is_not_replaced_by_a_result(folder, colours):
 def test_a_single_query_that_is_no_photo_is_an_error(folder, colours):
     with pytest.raises(ValueError, match="notes.txt"):
         command(folder, query="queries/notes.txt")
+
+
+# === Films ===
+
+
+@pytest.fixture
+def film(folder):
+    """Beside the folder of queries: two frames with the red box, two with the blue one."""
+    pytest.importorskip("av")
+    shown = [photo(colour, 48, 64)[0] for colour in (RED, RED, BLUE, BLUE)]
+    return write_film(folder / "queries" / "clip.mp4", shown, crf="5")
+
+
+def test_a_film_is_searched_frame_by_frame(folder, film, colours, capsys):
+    """Masks of frames, an overlay of the film, and a table over time."""
+    command(folder, query="queries/clip.mp4")
+    out = folder / "out"
+    names = [f"clip_{number:06d}" for number in (1, 2, 3, 4)]
+    expected = {f"{name}_{kind}.png" for name in names for kind in ("mask", "probability")}
+    expected |= {"clip_overlay.mp4", "panel.png", "photos.csv"}
+    assert {path.name for path in out.iterdir()} == expected
+    masks = [label_files.read_label(out / f"{name}_mask.png") for name in names]
+    assert [mask.any() for mask in masks] == [True, True, False, False]
+    overlay = list(films.Film(out / "clip_overlay.mp4").frames())
+    assert [one.moment.seconds for one in overlay] == [0, 0.5, 1, 1.5]
+    shown = [frame.image[24, 32] for frame in overlay]
+    np.testing.assert_allclose(shown, [drawing.OBJECT, drawing.OBJECT, BLUE, BLUE], atol=60)
+    head, *rows = csv.reader((out / "photos.csv").read_text().splitlines())
+    assert head == ["photo", "seconds", "presence", "share"]
+    times = [f"{n / 2:.3f}" for n in range(4)]
+    assert [row[0] for row in rows] == [f"{name}.png" for name in names]
+    assert [row[1] for row in rows] == times
+    assert [float(row[2]) > 0.5 for row in rows] == [True, True, False, False]
+    assert "4 frames segmented" in capsys.readouterr().out
+
+
+def test_some_frames_of_a_film_in_formats_of_tools(folder, film, colours, monkeypatch):
+    """Which name photos: frames are written beside, whatever has their name elsewhere."""
+    monkeypatch.chdir(folder)
+    (folder / "clip_000001.png").write_text("no frame")
+    asked = "--every=1", "--format=png,coco", "--support_class=fire,water"
+    command(folder, *asked, supports=("red", "blue"), query="queries/clip.mp4")
+    out = folder / "out"
+    content = json.loads((out / "coco.json").read_text())
+    names = [(out / image["file_name"]).resolve() for image in content["images"]]
+    assert names == [out / f"clip_{number:06d}.png" for number in (1, 3)]
+    assert [one["category_id"] for one in content["annotations"]] == [1, 2]
+    assert photos.read_photo(names[1]).shape == (48, 64, 3)
+    assert (out / "clip_overlay.mp4").exists() and (out / "clip_000003_classes.png").exists()
+
+
+def test_a_film_among_photos_is_skipped(folder, film, colours, capsys):
+    command(folder)
+    said = capsys.readouterr().out
+    assert "Skipped" in said and "clip.mp4" in said and "It is a film" in said
+    assert not (folder / "out" / "clip_overlay.mp4").exists()
+    with pytest.raises(ValueError, match="--every: expected a film, received --query"):
+        command(folder, "--every=1", out="other")
+
+
+def test_a_damaged_film_is_searched_to_its_end(folder, film, colours, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (8, 48, 64, 3), np.uint8)
+    write_film(film, noise, movflags="faststart")
+    film.write_bytes(film.read_bytes()[: film.stat().st_size * 3 // 4])
+    command(folder, query="queries/clip.mp4")
+    said = capsys.readouterr().out
+    assert "Skipped" in said and "a damaged or empty one" in said
+    rows = (folder / "out" / "photos.csv").read_text().splitlines()[1:]
+    assert 0 < len(rows) < 8 and f"{len(rows)} frames segmented" in said
+    film.write_text("no film")
+    with pytest.raises(ValueError, match="clip.mp4: expected a film"):
+        command(folder, query="queries/clip.mp4", out="other")
+    assert not (folder / "other").exists()
+
+
+def test_a_segmenter_searches_a_film(folder, film, colours):
+    segmenter = Segmenter("any.keras", engine="keras").fit(*photo(RED))
+    answers = segmenter.predict(film, every=1)
+    assert iter(answers) is answers
+    first, last = answers
+    assert first.mask.any() and not last.mask.any()
+    assert first.photo.moment == ("clip", 0) and last.photo.moment == ("clip", 1)
+    last.save(folder / "one")
+    assert (folder / "one" / "clip_000003_overlay.png").exists()
+    save_all(segmenter.predict(str(film)), folder / "all")
+    assert len(list(films.Film(folder / "all" / "clip_overlay.mp4").frames())) == 4
 
 
 # === The network ===

@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from helpers.film_files import write_film
 from helpers.live_server import serving
 from helpers.networks import photo
 from PIL import Image
@@ -307,6 +308,20 @@ def test_a_mask_grows_from_strokes_on_the_thing_and_beside_it(page):
     assert not painted(page).any() and page.locator(".lines polyline").count() == 0
 
 
+def test_strokes_correct_a_mask_that_is_there(page):
+    add_support(page, png(), paint=False)
+    page.locator("#editor .size").fill("12")
+    drag(page, (0.1, 0.2), (0.4, 0.2))
+    kept = painted(page)
+    drag(page, (0.1, 0.8), (0.4, 0.8))
+    page.keyboard.press("x")
+    with page.expect_response("**/grow") as answered:
+        drag(page, (0.1, 0.8), (0.4, 0.8))
+    page.locator("#editor:not(.busy)").wait_for()
+    assert "mask" in json.loads(answered.value.request.post_data)
+    np.testing.assert_array_equal(painted(page), kept)
+
+
 def masks():
     """Mask files of several kinds, and what they mean: 1 for the object, 255 void."""
     wanted = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -590,6 +605,53 @@ def test_photos_that_are_removed_while_they_are_asked_are_gone(page):
     held[0].continue_()
     page.locator("#find:not([disabled])").wait_for()
     assert page.locator(".card").count() == 0
+
+
+def grey(page, card):
+    """Mean brightness of a card's photo."""
+    script = """async image => {
+        const canvas = new OffscreenCanvas(1, 1), context = canvas.getContext("2d");
+        await image.decode();
+        context.drawImage(image, 0, 0, 1, 1);
+        return context.getImageData(0, 0, 1, 1).data[0];
+    }"""
+    return page.locator(card).evaluate(script)
+
+
+def test_frames_of_a_film_are_picked_and_become_photos(page, tmp_path):
+    pytest.importorskip("av")
+    shown = [np.full((48, 64, 3), 20 * n, np.uint8) for n in range(10)]
+    film = write_film(tmp_path / "clip.webm", shown, codec="libvpx")
+    page.set_input_files("#query-files", [film])
+    page.locator("#film .take:not([disabled])").wait_for()
+    assert page.evaluate("document.querySelector('#film').scrollWidth") <= 390
+    for seconds in (1.1, 3.6):
+        script = "(v, t) => new Promise(done => { v.onseeked = done; v.currentTime = t; })"
+        page.locator("#film video").evaluate(script, seconds)
+        page.click("#film .take")
+    page.click("#film .on")
+    page.locator("#film .taken", has_text="2 frames").wait_for()
+    page.click("#film .close")
+    page.locator("#queries .card").nth(1).wait_for()
+    names = page.locator("#queries .name").all_inner_texts()
+    assert [name.split(",")[0] for name in names] == [
+        "clip_00001.10s.jpg",
+        "clip_00003.60s.jpg",
+    ]
+    for number, expected in ((1, 40), (2, 140)):
+        assert abs(grey(page, f"#queries .card:nth-child({number}) img") - expected) < 8
+    page.set_input_files("#query-files", [film])
+    page.locator("#film .take:not([disabled])").wait_for()
+    page.fill("#film .every", "2")
+    page.click("#film .take-all")
+    page.locator("#film .taken", has_text="3 frames").wait_for()
+    page.keyboard.press("Escape")
+    page.locator("#queries .card").nth(4).wait_for()
+    page.set_input_files(
+        "#query-files", [file("bad.webm", b"no film") | {"mimeType": "video/webm"}]
+    )
+    assert "bad.webm: this browser cannot play it" in problem(page)
+    assert page.locator("#queries .card").count() == 5
 
 
 def test_a_photo_dropped_beside_the_fields_does_not_replace_the_page(page):

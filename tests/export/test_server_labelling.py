@@ -62,6 +62,13 @@ def test_strokes_are_grown(server):
     assert answer.headers["content-type"] == "image/png"
     mask = np.asarray(Image.open(io.BytesIO(answer.content)))
     np.testing.assert_array_equal(mask == 255, image[..., 0] == 200)
+    given = np.zeros((30, 40), np.uint8)
+    given[5:20, 10:20] = given[25:28, 2:8] = 1
+    strokes[strokes == 1], strokes[26, 4] = 255, 0
+    corrects = {**asked, "strokes": b64(encode_png(strokes)), "mask": b64(encode_png(given))}
+    answer = post(server, "/grow", corrects)
+    mask = np.asarray(Image.open(io.BytesIO(answer.content)))
+    np.testing.assert_array_equal(mask == 255, image[..., 0] == 200)
     answer = post(server, "/grow", {**asked, "strokes": b64(b"no file")})
     assert answer.status_code == 400 and "strokes.png: expected" in answer.json()["error"]
 

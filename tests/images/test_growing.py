@@ -42,6 +42,20 @@ def test_a_thing_is_cut_out_of_what_looks_otherwise_and_kept_apart_by_a_second_s
     np.testing.assert_array_equal(grown(image, known), mask)
 
 
+def test_strokes_correct_a_mask_only_where_they_are():
+    image, left = scene()
+    right, wrong = left[:, ::-1], np.zeros_like(left)
+    wrong[2:12, 50:70] = wrong[65:75, 50:70] = True
+    mask = np.uint8(left | wrong)
+    below = strokes(image, np.s_[0:0], np.s_[68:72, 58:62])
+    without = grown(image, below, mask)
+    np.testing.assert_array_equal(without[:60], mask[:60])
+    assert not without[62:].any()
+    added = grown(image, strokes(image, np.s_[38:42, 90:100]), mask)
+    assert iou(added, left | right | wrong) > 0.95
+    assert added[wrong].all()
+
+
 def test_a_large_photo_has_a_mask_of_its_size():
     image, left = scene(2 * LONGEST, 3 * LONGEST)
     mask = grown(image, strokes(image, np.s_[440:500, 200:400]))
@@ -62,5 +76,15 @@ def test_a_photo_that_is_painted_over_is_what_was_painted():
     ],
 )
 def test_other_strokes_are_refused(known, said):
+    image, _ = scene()
     with pytest.raises(InputError, match=said):
-        grown(scene()[0], known)
+        grown(image, known)
+
+
+def test_other_masks_are_refused():
+    image, left = scene()
+    known = strokes(image, left)
+    with pytest.raises(InputError, match=r"mask: expected 0 and 1, received \[0, 7\]"):
+        grown(image, known, np.uint8(7 * left))
+    with pytest.raises(InputError, match=r"mask: expected uint8 \[80, 120\]"):
+        grown(image, known, np.uint8(left)[:40])

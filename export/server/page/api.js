@@ -14,9 +14,10 @@ export async function predict(model, signature, inputs) {
   return (await (await sent(url, { signature_name: signature, inputs })).json()).outputs;
 }
 
-// The mask that strokes stand for: a PNG file.
-export async function grow(photo, strokes) {
+// The mask that strokes stand for, or `mask` as they correct it: a PNG file.
+export async function grow(photo, strokes, mask) {
   const asking = { photo: await base64(photo.blob), strokes: await base64(strokes) };
+  if (mask) asking.mask = await base64(mask);
   return (await sent("grow", asking)).blob();
 }
 

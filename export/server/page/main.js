@@ -6,6 +6,7 @@
 //                keys.js, scribble.js, lines.js
 //   results.js   answers as values of pixels   cards.js, classes.js, colours.js: what is shown
 //   keeping.js   sessions; session.js: as records and ZIP files
+//   film.js      frames of a film as photos
 //   exporting.js masks in other tools' formats; files.js, images.js, zip.js: files
 
 import { overview } from "./api.js";

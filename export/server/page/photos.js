@@ -4,6 +4,7 @@ import { newCard } from "./cards.js";
 import { showPalette } from "./classes.js";
 import { Editor } from "./editor.js";
 import { save, unusedName } from "./files.js";
+import { isFilm, pickFrames } from "./film.js";
 import { readPhoto } from "./images.js";
 import { keepSoon } from "./keeping.js";
 import { Layer } from "./layer.js";
@@ -35,11 +36,17 @@ export function remove(gone) {
   keepSoon();
 }
 
+// Photos, and films, of which frames are picked first.
 export async function addFiles(files, role) {
-  const failures = [], added = [];
-  for (const file of files) {
+  const failures = [], added = [], waiting = [...files];
+  while (waiting.length) {
+    const file = waiting.shift();
     progress(`Reading ${file.name} ...`);
     try {
+      if (isFilm(file)) {
+        waiting.unshift(...(await pickFrames(file)));
+        continue;
+      }
       const photo = await readPhoto(file);
       photo.name = unusedName(file.name, page.photos.map(({ name }) => name));
       photo.role = role;

@@ -1,4 +1,5 @@
-// Strokes on a thing and beside it, from which the server grows its mask.
+// Strokes on a thing and beside it, from which the server grows its mask, or corrects the mask
+// that was there before the first of them.
 
 import { grow } from "./api.js";
 import { greyFile, readLabels } from "./images.js";
@@ -6,18 +7,20 @@ import { Layer, NOTHING, VOID } from "./layer.js";
 
 const ON = 1, BESIDE = 0; // in the file of strokes; VOID: nothing is known
 
-// Adds a stroke to those of its class, and to the layer what grows from all of them: one step.
+// Adds a stroke to those of its class, whose mask becomes what they say together: one step.
 export async function grownOver(photo, stroke) {
   const { layer } = photo, { value } = stroke;
-  const before = layer.marks?.value === value ? layer.marks.strokes : [];
-  const strokes = [...before, stroke];
+  const before = layer.marks?.value === value
+    ? layer.marks : { strokes: [], corrects: layer.holds(value) };
+  const strokes = [...before.strokes, stroke], { corrects } = before;
   layer.begin();
-  layer.marks = { value, strokes };
+  layer.marks = { value, strokes, corrects };
   try {
-    const known = rasterised(layer, strokes, value);
-    if (strokes.some(({ on }) => on)) {
-      const file = await greyFile(known.values, photo.width, photo.height);
-      add(layer.values, known.values, await readLabels(await grow(photo, file), photo), value);
+    if (corrects || strokes.some(({ on }) => on)) {
+      const fileOf = (values) => greyFile(values, photo.width, photo.height);
+      const known = await fileOf(rasterised(layer, strokes, value).values);
+      const mask = corrects ? await fileOf(layer.values.map((one) => Number(one === value))) : null;
+      replace(layer.values, await readLabels(await grow(photo, known, mask), photo), value);
     }
   } catch (error) {
     layer.cancel();
@@ -39,9 +42,9 @@ function rasterised(layer, strokes, value) {
   return known;
 }
 
-function add(values, known, grown, value) {
+function replace(values, grown, value) {
   for (let i = 0; i < values.length; i++) {
     if (grown[i]) values[i] = value;
-    else if (known[i] === BESIDE && values[i] === value) values[i] = NOTHING;
+    else if (values[i] === value) values[i] = NOTHING;
   }
 }
