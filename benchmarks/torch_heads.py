@@ -21,6 +21,7 @@ class TorchHeads:
         import torch
 
         self.config, self.parts, self.copies = network.config, network.parts, {}
+        self.convolved = []  # a layer and its input, in the order of a loss
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
 
     @property
@@ -122,6 +123,7 @@ class TorchHeads:
         """A Keras convolution that keeps the size, or halves it, with its activation."""
         from torch.nn import functional
 
+        self.convolved.append((layer, features))
         kernel, bias = self.copied(layer, (3, 2, 0, 1))
         padding = [
             rate * (side - 1) // 2

@@ -2,26 +2,37 @@
 
     python -m benchmarks.torch_step --image_size=225 --channels=128
 
-Prints a Markdown table of medians: a step from stored features and one from photos. Both start
-from the same weights; it stops where their losses differ. Photos and masks are drawn. It needs
-PyTorch and torchvision for a CPU.
+Prints medians as a Markdown table: a step from stored features, and one from photos. Both start
+from the same weights; it stops where their losses differ. Photos and masks are drawn. A second
+table has every kind of convolution of the heads, alone and with its gradients. It needs PyTorch
+and torchvision for a CPU.
 """
 
 from absl import flags
 
 from crnet_tf.common import cli
+from crnet_tf.common.tables import markdown
 
 
 def table(seconds: dict, batch: int) -> str:
     """Markdown of {(from, by): seconds a step}, beside TensorFlow's."""
-    lines = [
-        "| from | by | s a step | episodes/s | TensorFlow is faster by |",
-        "|---|---|--:|--:|--:|",
+    rows = [
+        (*way, f"{one:.3f}", f"{batch / one:.2f}", f"{one / seconds[way[0], 'TensorFlow']:.2f}")
+        for way, one in sorted(seconds.items())
     ]
-    for (start, by), value in sorted(seconds.items()):
-        ratio = value / seconds[start, "TensorFlow"]
-        lines.append(f"| {start} | {by} | {value:.3f} | {batch / value:.2f} | {ratio:.2f} |")
-    return "\n".join(lines)
+    return markdown(("from", "by", "s a step", "episodes/s", "times TensorFlow's"), rows)
+
+
+def table_of_kinds(seconds: dict, counts: dict) -> str:
+    """Markdown of {(kind, by): seconds}, times the number of each kind in a step."""
+    rows = []
+    for kind, count in counts.items():
+        ours, theirs = (count * seconds[kind, by] for by in ("TensorFlow", "PyTorch"))
+        rows.append((theirs - ours, kind, count, ours, theirs))
+    total = [sum(row[i] for row in rows) for i in (3, 4)]
+    head = ("convolution, with gradients", "in a step", "TensorFlow, s", "PyTorch, s")
+    cells = [(k, n, f"{ours:.3f}", f"{theirs:.3f}") for _, k, n, ours, theirs in sorted(rows)]
+    return markdown(head, [*cells, ("all", sum(counts.values()), *(f"{s:.3f}" for s in total))])
 
 
 def define_flags():
@@ -35,7 +46,7 @@ def main():
     args = flags.FLAGS
     import torchvision  # before TensorFlow: after it, its import crashes
 
-    from benchmarks.torch_training import measure
+    from benchmarks import torch_training
     from crnet_tf.config import Config
 
     settings = Config(
@@ -50,7 +61,8 @@ def main():
         f"ResNet-50, stages 3 and 4, {args.image_size} px, {args.channels} channels, batch of "
         f"{args.batch_size}, torchvision {torchvision.__version__}\n"
     )
-    print(table(measure(settings, args.steps), args.batch_size))
+    print(table(torch_training.measure(settings, args.steps), args.batch_size), flush=True)
+    print(f"\n{table_of_kinds(*torch_training.measure_convolutions(settings, args.steps))}")
 
 
 if __name__ == "__main__":

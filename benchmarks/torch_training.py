@@ -45,8 +45,7 @@ def torch_ways(network, episode: dict, features: dict, channels_last: bool) -> d
 
     heads = torch_heads.TorchHeads(network, channels_last)
     encode = torch_heads.encoder(network)
-    masks = {n: torch.from_numpy(episode[f"{n}_mask"][..., 0]) for n in parts.BRANCHES}
-    stored = {name: _tensor(value, heads.layout) for name, value in features.items()}
+    stored, masks = _tensors(episode, features, heads.layout)
     photos = [
         _tensor(episode[f"{n}_image"], heads.layout) for n in (*parts.BRANCHES, "support")
     ]
@@ -69,12 +68,34 @@ def torch_ways(network, episode: dict, features: dict, channels_last: bool) -> d
     return {"features": lambda: update(stored), "photos": from_photos}
 
 
+def _tensors(episode, features, layout):
+    """What `TorchHeads.loss` takes."""
+    import torch
+
+    masks = {n: torch.from_numpy(episode[f"{n}_mask"][..., 0]) for n in parts.BRANCHES}
+    return {name: _tensor(value, layout) for name, value in features.items()}, masks
+
+
 def _tensor(array, layout):
     """[B,H,W,C] -> a PyTorch tensor [B,C,H,W]."""
     import torch
 
     tensor = torch.from_numpy(np.ascontiguousarray(np.transpose(array, (0, 3, 1, 2))))
     return tensor.contiguous(memory_format=layout)
+
+
+def prepared(settings: Config) -> tuple[model.CRNet, dict, dict]:
+    """A network, an episode, and its features."""
+    keras.utils.set_random_seed(settings.seed)
+    network, episode = model.build_crnet(settings), drawn(settings)
+    encoded = parts.encode(network.parts, episode)
+    return network, episode, {n: keras.ops.convert_to_numpy(x) for n, x in encoded.items()}
+
+
+def measure_convolutions(settings: Config, rounds: int) -> tuple[dict, dict]:
+    """{(kind, by): median seconds} and {kind: number} of the heads' convolutions."""
+    ways, counts = convolutions(*prepared(settings))
+    return timing.in_turn(ways, rounds), counts
 
 
 def check_they_agree(network, episode, features):
@@ -90,17 +111,68 @@ def check_they_agree(network, episode, features):
         episode["query_mask"],
     )
     ours = float(losses.total(named, network.config))
-    theirs = torch_ways(network, episode, features, channels_last=False)["features"]()
+    heads = torch_heads.TorchHeads(network)
+    theirs = heads.loss(*_tensors(episode, features, heads.layout)).item()
     if abs(ours - theirs) > AGREE * ours:
         raise RuntimeError(f"The losses differ: {ours} of TensorFlow, {theirs} of PyTorch.")
 
 
+def convolutions(network, episode: dict, features: dict) -> tuple[dict, dict]:
+    """{(kind, by): what computes it, and its gradients} of the heads' kinds of convolution, and
+    {kind: how many of it a step has}. Each is measured alone, without its activation."""
+    import torch
+
+    heads = torch_heads.TorchHeads(network)
+    with torch.no_grad():
+        heads.loss(*_tensors(episode, features, heads.layout))
+    ways, counts = {}, {}
+    for layer, given in heads.convolved:
+        kind = _kind(layer, given)
+        counts[kind] = counts.get(kind, 0) + 1
+        if counts[kind] == 1:
+            ways[kind, "TensorFlow"] = _tensorflow_convolution(layer, given)
+            ways[kind, "PyTorch"] = _torch_convolution(heads, layer, given)
+    return ways, counts
+
+
+def _kind(layer, given):
+    """A convolution in words: kernel, channels, cells."""
+    kernel = "x".join(map(str, layer.kernel_size))
+    rate = f", rate {layer.dilation_rate[0]}" if layer.dilation_rate[0] > 1 else ""
+    stride = f", stride {layer.strides[0]}" if layer.strides[0] > 1 else ""
+    batch, channels, *size = given.shape
+    cells = "x".join(map(str, size))
+    return f"{kernel}{rate}{stride}, {channels} -> {layer.filters}, {batch} of {cells}"
+
+
+def _tensorflow_convolution(layer, given):
+    photo = tf.constant(given.permute(0, 2, 3, 1).numpy())
+
+    @tf.function
+    def gradients():
+        with tf.GradientTape() as tape:
+            tape.watch(photo)
+            total = tf.reduce_sum(layer.convolution_op(photo, layer.kernel))
+        return tape.gradient(total, [photo, layer.kernel])
+
+    return lambda: [one.numpy() for one in gradients()]
+
+
+def _torch_convolution(heads, layer, given):
+    import torch
+
+    photo = given.detach().requires_grad_()
+
+    def gradients():
+        total = heads.convolve(layer, photo).sum()
+        return torch.autograd.grad(total, [photo, heads.copied(layer, (3, 2, 0, 1))[0]])
+
+    return gradients
+
+
 def measure(settings: Config, rounds: int) -> dict:
     """{(from, by): median seconds of a step}, all in turn in one run."""
-    keras.utils.set_random_seed(settings.seed)
-    network, episode = model.build_crnet(settings), drawn(settings)
-    encoded = parts.encode(network.parts, episode)
-    features = {name: keras.ops.convert_to_numpy(value) for name, value in encoded.items()}
+    network, episode, features = prepared(settings)
     check_they_agree(network, episode, features)
     makers = {
         "PyTorch": lambda: torch_ways(network, episode, features, False),
