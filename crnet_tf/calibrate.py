@@ -95,6 +95,9 @@ def show_presence(network, seen, diagram: str | None) -> None:
     from crnet_tf.evaluation import presence_fit
 
     rows = presence_fit.reliability(network.parts.likelihood.measured.numpy(), seen)
+    if not rows:
+        print("Presence stays as it was: expected photos with and without a thing.")
+        return
     print(f"{presence_fit.table(rows)}\n")
     if diagram:
         from crnet_tf.images.png_files import write_png

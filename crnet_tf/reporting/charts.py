@@ -76,6 +76,7 @@ def reliability(rows: dict[str, list[tuple[float, float, int]]]) -> np.ndarray:
         axes.plot(said, shown, label=name, **_line(i))
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     _finish(axes, "presence", "photos that show the thing", "Reliability of presence")
+    _legend(figure, axes)
     return _picture(figure)
 
 

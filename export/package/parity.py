@@ -23,7 +23,8 @@ Signatures = Mapping[str, Callable]  # of named tensors or arrays, by name
 
 TOLERANCE = 1e-3  # of a probability
 SURE = 0.1  # distance of a probability from another decision
-PRESENCE_TOLERANCE = 0.05  # of formats of few bits
+CLOSE = 0.02  # margin by which a class may be there or not
+PRESENCE_TOLERANCE = 0.2  # of formats of few bits: a cosine 0.03 off with five supports
 ROUNDING = 0.5 / 255  # of a probability in a PNG file
 REMEDY = "Check that TensorFlow and Keras have the versions of requirements.txt."
 
@@ -186,7 +187,7 @@ def answer_difference(
     """Largest difference of probability and presence; 1 where a mask is another one though the
     probability is further than `margin` from another decision."""
     gaps, most = [], len(predictors)
-    for expected, scores, there, answer in _answers(ask, predictors, settings, queries):
+    for expected, scores, there, answer in _answers(ask, predictors, settings, queries, CLOSE):
         if "mask" in answer:
             probability, mask = (
                 np.asarray(answer[name])[0] for name in ("probability", "mask")
@@ -209,8 +210,8 @@ def share_decided_otherwise(
 ) -> float:
     """Share of the pixels that a mask decides otherwise though the checkpoint is sure; for
     formats of few bits. Not a number, or presence that is far off, makes it 1."""
-    shares = []
-    for expected, scores, there, answer in _answers(ask, predictors, settings, queries):
+    shares, given = [], (ask, predictors, settings, queries, PRESENCE_TOLERANCE)
+    for expected, scores, there, answer in _answers(*given):
         found = np.concatenate([np.ravel(answer["probability"]), np.ravel(answer["presence"])])
         near = np.abs(np.ravel(answer["presence"]) - scores) <= PRESENCE_TOLERANCE
         mask = np.asarray(answer["mask"])[0]
@@ -219,17 +220,19 @@ def share_decided_otherwise(
     return float(np.mean(shares))
 
 
-def _answers(ask, predictors, settings, queries):
+def _answers(ask, predictors, settings, queries, close):
     """Of each query: probabilities [H,W,N], presence [N] and classes that are there [N]
-    expected (None where that is close), and the answer."""
+    expected (None where a margin of that is smaller than `close`), and the answer."""
     least = deciding.least_presence(predictors, predictors[0].negatives)
     for query in queries[:MOST_QUERIES]:
         expected = np.stack([one.segment(query) for one in predictors], axis=-1)
         scores = np.array([one.presence(query) for one in predictors])
         maps = [one.maps(query)[0][-1] for one in predictors]
         margins = deciding.margins(maps, scores, settings.threshold, least)
-        close = least and np.abs(margins).min() < PRESENCE_TOLERANCE
-        yield expected, scores, None if close else (margins >= 0).all(axis=0), ask(query.image)
+        there = (margins >= 0).all(axis=0)
+        if least and np.abs(margins).min() < close:
+            there = None
+        yield expected, scores, there, ask(query.image)
 
 
 def _decoded(answer):

@@ -250,7 +250,7 @@ def kept(checkpoint, tmp_path_factory):
     """A checkpoint's Segmenter, and the file that it was saved as."""
     tf.config.run_functions_eagerly(True)
     segmenter = Segmenter(checkpoint, kshot="fusion", threshold=0.4, refine_steps=2)
-    segmenter.fit({"cup": CUP, "mug": MUG}, negatives=[photo(7).image])
+    segmenter.fit({"cup": CUP, "mug": MUG}, negatives=[photo(7).image, photo(8)])
     path = tmp_path_factory.mktemp("kept") / "learnt.crnet"
     segmenter.save(path)
     return segmenter, path
@@ -264,7 +264,10 @@ def test_what_was_saved_answers_alike(kept):
     np.testing.assert_array_equal(found.mask, expected.mask)
     assert found.presence == expected.presence and found.present == expected.present
     assert after.options == before.options and after.threshold == 0.4
-    assert list(after.classes) == ["cup", "mug"] and len(after.negatives) == 1
+    assert list(after.classes) == ["cup", "mug"]
+    plain, marked = after.negatives
+    assert plain.mask is None
+    np.testing.assert_array_equal(marked.mask, photo(8).mask)
 
 
 def test_another_checkpoint_is_noticed(kept, tmp_path):
