@@ -96,7 +96,7 @@ def few_shot(
         **whole_and_halves(loaded, names, learner, settings, pair, arrays, queries),
         **whole_and_halves(loaded, encoded, learner, settings, supports, files, queries),
         "with_negatives_encoded": rival_difference(
-            loaded, learner, supports, files, queries[0]
+            loaded, learner, supports, files, queries[0].image
         ),
     }
 
