@@ -5,12 +5,14 @@
 A network is unsure of photos it was not trained on, so at a half it misses much of an object.
 Episodes of held-out photos of the training classes say where to cut instead (one-shot ones at
 the network's size, unless --shot and --test_scales say otherwise), and a tenth below that is
-taken for unseen classes, which are not looked at. (Where a data set has classes for validation,
-or prototypes count, it is taken as it is.) Training does the same with its validation episodes;
-this is for more of them, for checkpoints of train_jax, and, with --threshold, for a choice of
-one's own. --prototype_weight gives a network the prototypes of frozen features as a second
-opinion first; no training is needed for that. The checkpoint is written again, without the
-optimiser's state, its answers shifted so that the threshold has become a half.
+taken for unseen classes, which are not looked at. (Where a data set has classes for
+validation, or prototypes count, it is taken as it is.) Training does the same with its
+validation episodes; this is for more of them, for checkpoints of train_jax, and, with
+--threshold, for a choice of one's own. Presence, how likely a photo shows the thing at all, is
+measured on the same photos. --prototype_weight gives a network the prototypes of frozen
+features as a second opinion first; no training is needed for that. The checkpoint is written
+again, without the optimiser's state, its answers shifted so that the threshold has become a
+half.
 """
 
 import pathlib
@@ -35,6 +37,7 @@ def define_flags():
     levels = ["own", "deep"]
     flags.DEFINE_enum("prototype_levels", None, levels, "As in training; default: as it is.")
     text("backbone_weights", "", "Of deep prototypes; default: the file of the training.")
+    text("diagram", None, "PNG file to draw the reliability of presence into.")
 
 
 def main():
@@ -44,7 +47,8 @@ def main():
             "Expected one of --records, to find a threshold, and --threshold, to set it; "
             f"received {'both' if args.records else 'none'}."
         )
-    idle = [n for n in ("episodes", "shot", "test_scales", "seed") if args[n].present]
+    measuring = ("episodes", "shot", "test_scales", "seed", "diagram")
+    idle = [n for n in measuring if args[n].present]
     if args.threshold is not None and idle:
         raise InputError(
             "--threshold: expected it alone, because then nothing is measured, received "
@@ -77,12 +81,29 @@ def run(args) -> None:
         )
     files.make_folder(out.parent)
     if threshold is None:
-        threshold, scores = calibration.measure(
+        threshold, scores, seen = calibration.measure(
             network, args.records, args.episodes, args.seed, args.shot, args.test_scales
         )
         print(f"\n{calibration.table(scores, threshold)}\n")
+        show_presence(network, seen, args.diagram)
     save_calibrated(network, out, threshold)
     print(f"Written to {out}: a probability of {threshold:g} is a half from now on.")
+
+
+def show_presence(network, seen, diagram: str | None) -> None:
+    """Prints how reliable presence is, and draws it into a file."""
+    from crnet_tf.evaluation import presence_fit
+
+    rows = presence_fit.reliability(network.parts.likelihood.measured.numpy(), seen)
+    if not rows:
+        print("Presence stays as it was: expected photos with and without a thing.")
+        return
+    print(f"{presence_fit.table(rows)}\n")
+    if diagram:
+        from crnet_tf.images.png_files import write_png
+        from crnet_tf.reporting import charts
+
+        write_png(diagram, charts.reliability({"held-out photos": rows}))
 
 
 if __name__ == "__main__":

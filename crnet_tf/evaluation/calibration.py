@@ -10,7 +10,7 @@ from crnet_tf.common.errors import InputError
 from crnet_tf.common.tables import markdown
 from crnet_tf.config import Config
 from crnet_tf.data import records
-from crnet_tf.evaluation import manifest, results, scoring
+from crnet_tf.evaluation import manifest, presence_fit, results, scoring
 from crnet_tf.evaluation.draws import chosen_classes
 from crnet_tf.evaluation.results import THRESHOLDS, above
 from crnet_tf.fewshot.learner import Learner
@@ -55,6 +55,14 @@ def measure_centre(
     learner.network.parts.centre.mean.assign(np.mean(cells, axis=0))
 
 
+def measure_presence(
+    learner: Learner, archive: manifest.Archive, entries: list[manifest.Entry]
+) -> presence_fit.Seen:
+    """Sets the network's `Centre` and `Likelihood` by some episodes' photos."""
+    measure_centre(learner, archive, entries)
+    return presence_fit.measure(learner, archive, entries)
+
+
 def measure(
     network: model.CRNet,
     records_dir: str | os.PathLike,
@@ -62,10 +70,11 @@ def measure(
     seed: int = 0,
     shot: int = 1,
     test_scales: str = "1",
-) -> tuple[float, dict]:
-    """Threshold for unseen classes, and `results.scores` at each of `results.THRESHOLDS`.
+) -> tuple[float, dict, presence_fit.Seen]:
+    """Threshold for unseen classes, `results.scores` at each of `results.THRESHOLDS`, and what
+    presence was measured on.
 
-    Sets the network's `prototypes.Centre` as well.
+    Sets the network's `presence.Centre` and `presence.Likelihood` as well.
 
     Args:
         shot: supports of an episode; several answer by their mean (`Options.kshot`).
@@ -89,12 +98,12 @@ def measure(
     own, shift.threshold = shift.threshold, 0.5  # what is measured is not shifted already
     try:
         learner = Learner(network, options)
-        measure_centre(learner, archive, entries)
+        seen = measure_presence(learner, archive, entries)
         found = scoring.evaluate(learner, archive, entries, progress=True)
     finally:
         shift.threshold = own
     scores = results.scores(found.totals["crnet"])
-    return unseen_threshold(scores, archive, network.config), scores
+    return unseen_threshold(scores, archive, network.config), scores, seen
 
 
 def with_prototypes(

@@ -3,10 +3,11 @@
     answered    K supports, B photos -> probabilities of the object, of the frame's size
     AnswerGraphs    the same of one photo after each refinement step, for `Learner`
     fused       of K supports -> one answer
-    presence    is the object there at all?
+    presence    is the object there at all? (`rivals`: and not what was falsely found)
     restored    ... at the photos' own size, with edges that follow theirs, mean over the test
                 scales
-    decided     ... of several classes -> a class a pixel
+    there       ... which of several classes there are
+    decided     ... a class a pixel
 
 `Learner` and exported graphs call these functions.
 """
@@ -15,11 +16,11 @@ import dataclasses
 
 import tensorflow as tf
 
-from crnet_tf.fewshot import edges
-from crnet_tf.network.layers import unit
+from crnet_tf.fewshot import deciding, edges
+from crnet_tf.network.layers import masked_average, unit
 from crnet_tf.network.model import CRNet
 from crnet_tf.network.parts import Parts, SupportState, branch_logits
-from crnet_tf.network.resizing import bilinear, resize_align_corners
+from crnet_tf.network.resizing import bilinear, resize_align_corners, resize_area
 
 
 def joined(states: list[SupportState], mean: bool = False) -> SupportState:
@@ -72,7 +73,7 @@ def answered(
     Returns:
         Probabilities float32 [K,B,S,S] after the last refinement step.
     """
-    vectors, batch = dataclasses.replace(state, prototype=None).tensors(), 1
+    vectors, batch = dataclasses.replace(state, prototype=None, rival=None).tensors(), 1
     shots = tf.reshape(tf.cast(shots, tf.float32), [-1, 1, 1, 1])
     if photos["projected"].shape[0] != 1:  # one photo meets all supports as it is
         batch = tf.shape(photos["projected"])[0]
@@ -129,23 +130,55 @@ def _any_number(tensors):
     }
 
 
-def presence(parts: Parts, prototypes, last_level):
-    """Is the object in the photos at all? Cosine of a photo's most similar cell to the object,
-    mean over the supports.
+def presence(parts: Parts, prototypes, last_level, rivals):
+    """Is the object in the photos at all? How likely, where half of all photos show it.
 
     On photos that hold not one pixel of the class a good score is low. The answer itself is a
     poor witness: it finds something everywhere. Frozen features tell better, less what all
-    photos have in common (`prototypes.Centre`).
+    photos have in common (`presence.Centre`).
 
     Args:
         prototypes: [K,F], `SupportState.prototype`. last_level: of photos [B,h,w,F].
+        rivals: [R,F], of the function `rivals`; zeros: none.
 
     Returns:
-        float32 [B], up to 1.
+        float32 [B], 0 to 1; with rivals, a half where a photo resembles both alike.
     """
-    objects, cells = unit(parts.centre(prototypes)), unit(parts.centre(last_level))
-    cosine = tf.tensordot(cells, objects, [[-1], [-1]])  # [B,h,w,K]
-    return tf.reduce_mean(tf.reduce_max(cosine, axis=(1, 2)), axis=-1)
+    similar, rival = (resemblance(parts, one, last_level) for one in (prototypes, rivals))
+    return parts.likelihood(similar, rival, tf.shape(prototypes)[0])
+
+
+def resemblance(parts: Parts, averages, last_level):
+    """Mean of `resemblances`: float32 [B]."""
+    return tf.reduce_mean(resemblances(parts, averages, last_level), axis=-1)
+
+
+def resemblances(parts: Parts, averages, last_level):
+    """Cosine of a photo's most similar cell to each of some average cells.
+
+    Args:
+        averages: centred [K,F]. last_level: of photos [B,h,w,F].
+
+    Returns:
+        float32 [B,K], up to 1; 0 to an average of zeros.
+    """
+    cells = unit(parts.centre(last_level))
+    cosine = tf.tensordot(cells, unit(averages), [[-1], [-1]])  # [B,h,w,K]
+    return tf.reduce_max(cosine, axis=(1, 2))
+
+
+def rivals(parts: Parts, found, last_level):
+    """What is falsely found in photos that do not show the object: `SupportState.rival`.
+
+    Args:
+        found: probabilities of the object in R photos [R,S,S], of which the highest count most.
+        last_level: of these photos [R,h,w,F].
+
+    Returns:
+        float32 [R,F], the average cell of what was found, centred.
+    """
+    weights = resize_area(found[..., None] ** 2, last_level.shape[1:3])
+    return masked_average(parts.centre(last_level), weights)[:, 0, 0]
 
 
 def at_own_size(maps, size, letterbox: bool = False):
@@ -204,13 +237,28 @@ def restored(maps, size, letterbox: bool = False, photo=None):
     return tf.clip_by_value(tf.add_n(large) / len(large), 0, 1)
 
 
-def decided(probabilities, threshold: float = 0.5):
+def there(maps, presences, threshold: float, least: float):
+    """`deciding.there` of maps [B,s,s,N] and presences [B,N]: bool [B,N]."""
+    sure = presences[:, None, None]
+    found = (maps > threshold) & (sure >= least)
+    surest = tf.argmax(tf.cast(found, tf.float32) * sure, axis=-1, output_type=tf.int32)
+    own = found & (surest[..., None] == tf.range(maps.shape[-1]))
+    area, own = (tf.reduce_sum(tf.cast(one, tf.float32), (1, 2)) for one in (found, own))
+    return (presences >= least) & (own >= deciding.OWN * area)
+
+
+def decided(probabilities, threshold: float = 0.5, there=None):
     """[...,H,W,N] of N classes -> uint8 [...,H,W]: 0 background, n the nth class.
 
     A pixel is the most probable class, or background where none is above the threshold. Of
     more than 255 classes uint16.
+
+    Args:
+        there: bool [...,N], the classes that a pixel may be; default: all.
     """
     probabilities = tf.convert_to_tensor(probabilities)
+    if there is not None:
+        probabilities *= tf.cast(there, probabilities.dtype)[..., None, None, :]
     best = tf.argmax(probabilities, axis=-1, output_type=tf.int32) + 1
     certain = tf.reduce_max(probabilities, axis=-1) > threshold
     dtype = tf.uint8 if probabilities.shape[-1] < 256 else tf.uint16

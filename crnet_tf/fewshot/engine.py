@@ -1,6 +1,7 @@
 """What a `Segmenter` computes with: the network in Keras."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -22,9 +23,11 @@ class KerasEngine:
         network = checkpoint if is_network else load_checkpoint(checkpoint or START)
         self.learner = Learner(network, options, keep_features=True)
 
-    def fit(self, supports: list[LabelledPhoto]) -> Predictor:
-        """What answers after the example of k supports."""
-        return self.learner.fit(supports)
+    def fit(
+        self, supports: list[LabelledPhoto], negatives: Sequence[LabelledPhoto] = ()
+    ) -> Predictor:
+        """What answers after the example of k supports; `negatives` as of `Predictor`."""
+        return self.learner.fit(supports, negatives=negatives)
 
     def encode(self, photos: list[LabelledPhoto]) -> None:
         """Photos that are asked about next, in one batch."""

@@ -28,8 +28,8 @@ class Found:
         photo: it, with its name.
         class_names: N of them.
         probabilities: float32 [N,H,W], of each class.
-        presences: how sure it is that each class is in the photo at all, up to 1.
-        present: whether that is more than in photos known not to show it (all, without such).
+        presences: how likely each class is in the photo at all, 0 to 1.
+        present: which classes it shows, see `deciding`.
         threshold: foreground is what is more probable.
         find_steps: gives `steps`, which few look at.
     """

@@ -11,6 +11,8 @@ Evaluation, prediction and export all go this way. A photo is encoded once (`fea
 what is computed from its features is said in `answers.py`.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -80,11 +82,17 @@ class Learner:
         """`parts.support_state`, in a graph."""
         return SupportState(**self._state(support, category, mask))
 
-    def fit(self, supports: list[LabelledPhoto], adapted: Adapted | None = None) -> Predictor:
+    def fit(
+        self,
+        supports: list[LabelledPhoto],
+        adapted: Adapted | None = None,
+        negatives: Sequence[LabelledPhoto] = (),
+    ) -> Predictor:
         """Encodes k supports, and adapts to them.
 
         Args:
             adapted: of another learner's predictor that was fine-tuned to the same supports.
+            negatives: as of `Predictor`.
 
         Raises:
             ValueError: no support, fine-tuning on one, or a support without foreground after
@@ -109,7 +117,7 @@ class Learner:
         threshold = HALF
         if self.options.leave_one_out and len(answering) > 1:
             threshold = self._threshold(answering)
-        return Predictor(self, answering, adapted, threshold, in_tiles)
+        return Predictor(self, answering, adapted, threshold, in_tiles, negatives)
 
     def encode(self, photos: list[LabelledPhoto]) -> None:
         """Encodes in one batch photos that are asked about next."""

@@ -1,7 +1,7 @@
 """What a `Segmenter` has learnt, as one file, a ZIP:
 
     learnt.json        classes, options, threshold, path and sha256 of the checkpoint
-    0.png, 0_mask.png  the examples and, without masks, the negatives
+    0.png, 0_mask.png  the examples, and the negatives, which may have no masks
 
 The examples are all that fitting needs, and fitting is repeatable: the answers are the same.
 """
@@ -152,5 +152,6 @@ def _got(archive, number, one):
         with Image.open(io.BytesIO(archive.read(name))) as image:
             return np.array(image)
 
-    mask = None if one["class"] is None else pixels(f"{number}_mask.png")
+    masked = one["class"] is not None or f"{number}_mask.png" in archive.namelist()
+    mask = pixels(f"{number}_mask.png") if masked else None
     return LabelledPhoto(pixels(f"{number}.png"), mask, one["name"])

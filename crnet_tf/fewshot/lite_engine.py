@@ -9,6 +9,7 @@ import importlib.metadata
 import importlib.util
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from crnet_tf.common.disk import sha256_of
 from crnet_tf.fewshot import small_objects
 from crnet_tf.images.aligned import bilinear, nearest
 from crnet_tf.images.labelled import LabelledPhoto, check_visible
+from crnet_tf.images.mask_values import FOREGROUND
 from crnet_tf.options import Options
 
 PACKAGE = "ai_edge_litert"
@@ -72,7 +74,7 @@ class LiteEngine:
         self._interpreter = Interpreter(**{name: file}, num_threads=threads.cores())
         self._runners = {}
         with quiet.start_up_lines_hidden():  # the first call tells what computes
-            ask = self.runner("presence")
+            ask = self.runner("likelihood")
             given = ask.get_input_details().items()
             ask(**{name: np.zeros(one["shape"], one["dtype"]) for name, one in given})
         self.size = self.runner("encode").get_input_details()["image"]["shape"][1]
@@ -84,14 +86,22 @@ class LiteEngine:
             self._runners[name] = self._interpreter.get_signature_runner(name)
         return self._runners[name]
 
-    def fit(self, supports: list[LabelledPhoto]) -> "LitePredictor":
+    def fit(
+        self, supports: list[LabelledPhoto], negatives: Sequence[LabelledPhoto] = ()
+    ) -> "LitePredictor":
         """What answers after the example of k supports.
+
+        Args:
+            negatives: as of `Predictor`.
 
         Raises:
             ValueError: a support of which no foreground is left at the network's size.
         """
         cropped = small_objects.cropped(supports, self.options)
-        return LitePredictor(self, [self._state(photo) for photo in cropped])
+        predictor = LitePredictor(self, [self._state(photo) for photo in cropped])
+        if negatives:
+            predictor.rivals = [self._rival(predictor, photo) for photo in negatives]
+        return predictor
 
     def photo(self, query: LabelledPhoto) -> dict:
         """What answers need of a photo, computed once."""
@@ -151,6 +161,15 @@ class LiteEngine:
             given["category"] = self._encode(hidden)
         return self.runner("support")(**given)
 
+    def _rival(self, predictor, photo):
+        """As one of `Predictor.rivals`."""
+        if photo.mask is None:
+            found = predictor.maps(photo)[0][-1:]
+        else:
+            found = np.float32(nearest(photo.mask, self.size)[None] == FOREGROUND)
+        last_level = self.photo(photo)["last_level"]
+        return self.runner("rival")(found=found, last_level=last_level)["rival"].copy()
+
     def _framed(self, photo):
         return bilinear(photo.image[None].astype(np.float32), (self.size, self.size))
 
@@ -166,6 +185,7 @@ class LitePredictor:
     def __init__(self, engine: LiteEngine, states: list[dict]):
         self.engine = engine
         self.prototypes = [state.pop("prototype") for state in states]
+        self.rivals = [state.pop("rival") for state in states]  # none, so far
         self.states, self.shots = states, 1.0
         if engine.options.averages:
             mean = {name: np.mean([one[name] for one in states], axis=0) for name in states[0]}
@@ -184,8 +204,12 @@ class LitePredictor:
     def presence(self, query: LabelledPhoto) -> float:
         """As `Predictor.presence`."""
         last_level = self.engine.photo(query)["last_level"]
-        ask = self.engine.runner("presence")
-        sure = [
-            ask(prototype=one, last_level=last_level)["presence"] for one in self.prototypes
-        ]
-        return float(np.mean(sure))
+        ask = self.engine.runner("resemblance")
+
+        def mean(averages):
+            found = [ask(average=one, last_level=last_level)["cosine"] for one in averages]
+            return np.mean(found, axis=0)
+
+        given = {"similarity": mean(self.prototypes), "rival": mean(self.rivals)}
+        shots = np.float32(len(self.prototypes))
+        return float(self.engine.runner("likelihood")(**given, shots=shots)["presence"][0])

@@ -28,10 +28,10 @@ class LiteLearner(Learner):
         super().__init__(network, engine.options, frame, **options)
         self.engine = engine
 
-    def fit(self, supports: list[LabelledPhoto], adapted=None) -> LitePredictor:
+    def fit(self, supports: list[LabelledPhoto], adapted=None, negatives=()) -> LitePredictor:
         """What answers after the example of k supports; those before are forgotten."""
         self.engine.forget_all()
-        return self.engine.fit(supports)
+        return self.engine.fit(supports, negatives)
 
     def restore(self, maps: list[np.ndarray], photo: np.ndarray) -> np.ndarray:
         """As `Learner.restore`."""

@@ -78,7 +78,8 @@ def functions(network: CRNet) -> dict:
         supports.append(tf.TensorSpec(features.shape, features.dtype, "category"))
     state = _specs(support, *supports)
     needed = _specs(photo, features)
-    prototype, last_level = state.pop("prototype"), needed.pop("last_level")
+    last_level, average = needed.pop("last_level"), state.pop("prototype")
+    del state["rival"]  # as large as the prototype
     shots, tolerance = (tf.TensorSpec([], tf.float32, name) for name in ("shots", "tolerance"))
 
     def answer(shots, tolerance, *given):
@@ -87,9 +88,6 @@ def functions(network: CRNet) -> dict:
         chosen = {"shots": shots, "tolerance": tolerance}
         logits = branch_logits(parts, SupportState(**named), own, config.refine_steps, **chosen)
         return {"maps": answers.foreground(logits, size)[0]}
-
-    def presence(prototype, last_level):
-        return {"presence": answers.presence(parts, prototype, last_level)}
 
     side = edges.small_side(size)
     map_spec = tf.TensorSpec([1, side, side, 1], tf.float32, "map")
@@ -105,7 +103,29 @@ def functions(network: CRNet) -> dict:
         "support": (support, supports),
         "photo": (photo, [features]),
         "answer": (answer, [shots, tolerance, *needed.values(), *state.values()]),
-        "presence": (presence, [prototype, last_level]),
+        **_presence_functions(parts, average.shape, last_level, size),
+    }
+
+
+def _presence_functions(parts, shape, last_level, size):
+    """Those that presence takes, given the shape of a prototype."""
+
+    def resemblance(average, last_level):
+        return {"cosine": answers.resemblance(parts, average, last_level)}
+
+    def rival(found, last_level):
+        return {"rival": answers.rivals(parts, found, last_level)}
+
+    def likelihood(similarity, rival, shots):
+        return {"presence": parts.likelihood(similarity, rival, shots)}
+
+    average = tf.TensorSpec(shape, tf.float32, "average")
+    found = tf.TensorSpec([1, size, size], tf.float32, "found")
+    cosines = [tf.TensorSpec([1], tf.float32, name) for name in ("similarity", "rival")]
+    return {
+        "resemblance": (resemblance, [average, last_level]),
+        "rival": (rival, [found, last_level]),
+        "likelihood": (likelihood, [*cosines, tf.TensorSpec([], tf.float32, "shots")]),
     }
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +13,7 @@ from crnet_tf.fewshot import answers
 from crnet_tf.fewshot.finetune import Adapted, holding
 from crnet_tf.fewshot.leave_one_out import shifted
 from crnet_tf.images.labelled import LabelledPhoto
+from crnet_tf.images.mask_values import FOREGROUND
 from crnet_tf.network import metrics
 from crnet_tf.network.parts import SupportState
 from crnet_tf.network.prototypes import object_average
@@ -27,6 +29,7 @@ class Predictor:
         supports: those that answer. adapted: `finetune.Adapted`, or None.
         threshold: probability of the network that an answer calls a half.
         in_tiles: whether photos are searched in tiles too.
+        negatives: photos that do not show the object; of one with a mask only what is marked.
     """
 
     def __init__(
@@ -36,9 +39,10 @@ class Predictor:
         adapted: Adapted | None,
         threshold: float,
         in_tiles: bool = False,
+        negatives: Sequence[LabelledPhoto] = (),
     ):
         self.learner, self.supports, self.adapted = learner, supports, adapted
-        self.threshold, self.in_tiles = threshold, in_tiles
+        self.threshold, self.in_tiles, self.negatives = threshold, in_tiles, negatives
         self._states = {}  # by frame: a query needs nothing else of the supports
 
     @property
@@ -69,20 +73,37 @@ class Predictor:
         return self.learner.restore(last, query.image)[0]
 
     def presence(self, query: LabelledPhoto) -> float:
-        """How sure it is that a query holds the object at all; see `answers.presence`."""
+        """How likely a query holds the object at all; see `answers.presence`."""
         learner = self.learner
         photos = learner.encoder.last_level(query, learner.frame)[None]
-        return float(answers.presence(learner.network.parts, self.prototypes, photos)[0])
+        against = self.prototypes, photos, self.rivals
+        return float(answers.presence(learner.network.parts, *against)[0])
 
     @functools.cached_property
     def prototypes(self):
-        """The object's average in the last level, of each of the K supports: [K,F]."""
+        """`SupportState.prototype` of the K supports: [K,F]."""
         last_level, frame = self.learner.encoder.last_level, self.learner.frame
         averages = [
             object_average(last_level(photo, frame), frame.mask(photo.mask))
             for photo in self.supports
         ]
-        return tf.stack(averages)
+        return self.learner.network.parts.centre(tf.stack(averages))
+
+    @functools.cached_property
+    def rivals(self):
+        """`SupportState.rival` of the R negatives: [R,F]."""
+        if not self.negatives:
+            return tf.zeros_like(self.prototypes[:1])
+        return tf.concat([self._rival(photo) for photo in self.negatives], axis=0)
+
+    def _rival(self, photo):
+        learner, frame = self.learner, self.learner.frame
+        if photo.mask is None:
+            found = self.maps(photo)[0][-1:]
+        else:
+            found = tf.cast(frame.mask(photo.mask)[None, ..., 0] == FOREGROUND, tf.float32)
+        last_level = learner.encoder.last_level(photo, frame)[None]
+        return answers.rivals(learner.network.parts, found, last_level)
 
     def fused(self, found, photo: dict, frame: Frame) -> np.ndarray:
         """One answer [T,S,S] out of those [K,T,S,S] to a photo (`parts.branch_input`)."""

@@ -10,7 +10,7 @@ import numpy as np
 from crnet_tf.common import threads
 from crnet_tf.common.errors import InputError
 from crnet_tf.common.progress import with_progress
-from crnet_tf.fewshot import examples, learnt_files
+from crnet_tf.fewshot import deciding, examples, learnt_files
 from crnet_tf.fewshot.engines import Choice
 from crnet_tf.fewshot.found import Found
 from crnet_tf.fewshot.learnt_files import Learnt
@@ -56,7 +56,7 @@ class Segmenter:
         self.choice = Choice(engine, checkpoint, self.options)
         self.classes: dict[str, list[LabelledPhoto]] = {}
         self.negatives: list[LabelledPhoto] = []
-        self._engine, self._predictors, self._absent = None, {}, {}
+        self._engine, self._predictors = None, {}
 
     def fit(self, photos, masks=None, negatives=()) -> "Segmenter":
         """Learns from labelled photos; what was learnt before is forgotten.
@@ -66,8 +66,9 @@ class Segmenter:
                 folder of photos and masks (`a.jpg`, `a_mask.png`), or of a folder a class; a
                 dict of any of these by class.
             masks: of each photo in the same form, 1 (or white) where the thing is.
-            negatives: photos that do not show it, in any form of `photos` but a dict. A photo
-                that is no surer to show it than the surest of them is said not to.
+            negatives: photos that do not show it, in any form of `photos` but a dict; of a
+                `LabelledPhoto` with a mask only what is marked counts. What is falsely found
+                there counts against what is found in a photo.
 
         Returns:
             Itself.
@@ -80,12 +81,10 @@ class Segmenter:
         negatives = [examples.as_photo(one) for one in examples.as_list(negatives)]
         if self._engine is None:  # after the photos were read, because it takes long
             self._engine = self.choice.start()
-        self._predictors = {name: self._engine.fit(few) for name, few in classes.items()}
-        self.classes, self.negatives = classes, negatives
-        self._absent = {
-            name: max((one.presence(photo) for photo in negatives), default=-np.inf)
-            for name, one in self._predictors.items()
+        self._predictors = {
+            name: self._engine.fit(few, negatives=negatives) for name, few in classes.items()
         }
+        self.classes, self.negatives = classes, negatives
         return self
 
     def predict(
@@ -205,6 +204,8 @@ class Segmenter:
         predictors, engine = self._predictors, self._engine
         maps = engine.maps([*predictors.values()], photo)
         presences = tuple(one.presence(photo) for one in predictors.values())
+        least = deciding.least_presence(self.classes, self.negatives)
+        small = [one[0][-1] for one in maps]
         engine.forget(photo)  # its features would stay in memory
         last = [[steps[-1:] for steps in one] for one in maps]
         return Found(
@@ -212,10 +213,7 @@ class Segmenter:
             class_names=tuple(predictors),
             probabilities=np.concatenate([engine.restore(one, photo.image) for one in last]),
             presences=presences,
-            present=tuple(
-                sure > self._absent[name]
-                for name, sure in zip(predictors, presences, strict=True)
-            ),
+            present=tuple(deciding.there(small, presences, self.threshold, least).tolist()),
             threshold=self.threshold,
             find_steps=lambda: engine.restore(maps[0], thumbnail(photo.image)),
         )

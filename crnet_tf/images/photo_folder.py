@@ -27,8 +27,8 @@ def define_negative_flag() -> None:
     flags.DEFINE_list(
         "negative",
         [],
-        "Photos, or folders of photos, that do not show the thing. A photo whose presence "
-        "score is not above theirs counts as one without it.",
+        "Photos, or folders of photos, that do not show the thing. What is falsely found in "
+        "them lowers the presence of what looks like it.",
     )
 
 

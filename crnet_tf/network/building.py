@@ -15,7 +15,8 @@ from crnet_tf.network.layers import (
 )
 from crnet_tf.network.parts import Parts
 from crnet_tf.network.preprocessing import PREPROCESSING
-from crnet_tf.network.prototypes import Centre, Prototypes
+from crnet_tf.network.presence import Centre, Likelihood
+from crnet_tf.network.prototypes import Prototypes
 from crnet_tf.network.refinement import MaskRefinement, Threshold
 
 
@@ -23,9 +24,7 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
     """Layers of the network; see `Parts`."""
     size, channels = config.image_size, config.channels
     levels = backbones.levels_of(config.backbone, config.feature_levels)
-    reduced = ()
-    if config.feature_levels == "reduced":
-        reduced = tuple(int(channels) for channels in config.level_channels.split(","))
+    reduced = _numbers(config.level_channels) if config.feature_levels == "reduced" else ()
     encoder, last_stage = backbones.build_backbone(
         config.backbone,
         (None, None, 3),  # multi-scale tests come in other sizes
@@ -40,7 +39,7 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
     )
     if reduced and load_backbone and config.reduction:
         reduction.load(encoder, config.reduction)
-    rates = tuple(int(rate) for rate in config.aspp_rates.split(","))
+    rates = _numbers(config.aspp_rates)
     cross_reference = CrossReference(
         channels, config.fc_ratio, rates, config.gate, name="cross_reference"
     )
@@ -76,6 +75,11 @@ def build_parts(config: Config, load_backbone: bool) -> Parts:
         to_image=ResizeAlignCorners((size, size), name="to_image", dtype="float32"),
         prototypes=prototypes,
         centre=Centre(prototypes.widths[-1], name="centre"),
+        likelihood=Likelihood(name="likelihood"),
         threshold=Threshold(config.calibrated_threshold, name="threshold"),
         similarity=config.similarity,
     )
+
+
+def _numbers(listed):
+    return tuple(int(number) for number in listed.split(","))

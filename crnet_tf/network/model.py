@@ -207,7 +207,8 @@ def _assemble(parts, config, inputs):
         outputs["support"] = Unread(name="unread")(outputs["support"], inputs["support_mask"])
     model = CRNet(inputs, outputs, name="crnet")
     model.config, model.parts = config, parts
-    model.centre = parts.centre  # not in the graph, but in its checkpoints
+    # Not in the graph, but in its checkpoints.
+    model.centre, model.likelihood = parts.centre, parts.likelihood
     model.loss_means = {
         name: keras.metrics.Mean(name=f"{name}_loss") for name in losses.names(config)
     }

@@ -9,7 +9,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from crnet_tf.network.prototypes import Centre, Prototypes, object_average
+from crnet_tf.network.presence import Centre, Likelihood
+from crnet_tf.network.prototypes import Prototypes, object_average
 from crnet_tf.network.similarity import maps_against_support
 
 BRANCHES = ("support", "query")  # in the order of a batch of both
@@ -30,6 +31,7 @@ class Parts:
     to_image: layers.Layer  # logits [...,h,w,2] -> [...,S,S,2]
     prototypes: Prototypes  # added to an answer's logits, not while a network is trained
     centre: Centre  # cells of the last level -> what tells them from others, for `presence`
+    likelihood: Likelihood  # similarity of those -> probability that the thing is there
     threshold: Callable  # logits [...,2] -> those whose half is where to cut
     similarity: bool  # whether condition and refinement see similarity maps
 
@@ -49,10 +51,9 @@ class Parts:
 
 
 def encode(parts: Parts, inputs: dict, together: bool = False) -> dict:
-    """Siamese encoder (Sec. 4.2): images -> features `support`, `query`, `category` [B,h,w,F].
-
-    `category` is the support with its background masked, where the image is masked and not
-    the features alone. Inputs that already are features pass through.
+    """Siamese encoder (Sec. 4.2): images -> features `support`, `query`, `category` [B,h,w,F],
+    the support with its background masked, where the image is masked and not the features
+    alone. Inputs that already are features pass through.
 
     Args:
         together: in one batch, for which a GPU takes less time and more memory.
@@ -161,8 +162,9 @@ class SupportState:
         importance: of each channel, [K,1,1,C] (Sec. 4.3); None without cross-reference.
         category: the object's vector, [K,1,1,C] (Sec. 4.4); None without a condition module.
         foreground, background: average cells [K,1,1,F]; None where cells are not compared.
-        prototype: the object's average in the last level, [K,F'], for `answers.presence`; None
-            where nobody asks whether the object is there.
+        prototype: the object's average in the last level, [K,F'], centred; None where nobody
+            asks whether the object is there (`answers.presence`).
+        rival: `answers.rivals` of R photos without the object, [R,F']; without any [1,F'], 0.
     """
 
     importance: Any = None
@@ -170,6 +172,7 @@ class SupportState:
     foreground: Any = None
     background: Any = None
     prototype: Any = None
+    rival: Any = None
 
     def tensors(self) -> dict:
         """What is not None, by name, in the order above."""
@@ -178,7 +181,7 @@ class SupportState:
 
 
 def support_state(parts: Parts, support: dict, category, mask) -> SupportState:
-    """State of supports, but for `prototype`.
+    """State of supports, but for `prototype` and `rival`.
 
     Args:
         support: their `branch_input`.
@@ -204,7 +207,8 @@ def state_of_features(parts: Parts, features: dict, mask) -> SupportState:
     last_level, cells = parts.prototypes.levels(features["support"])
     support = branch_input(parts, features["support"], cells)
     state = support_state(parts, support, category, mask)
-    return dataclasses.replace(state, prototype=object_average(last_level, mask))
+    prototype = parts.centre(object_average(last_level, mask))
+    return dataclasses.replace(state, prototype=prototype, rival=0 * prototype[:1])
 
 
 def branch_logits(
@@ -225,8 +229,7 @@ def branch_logits(
         first_cache: [B,h,w,2] that the refinement starts from, default zeros; what is known
             of the mask beforehand, such as an oracle's.
         shots: number of supports that the state is the mean of; a number, or [B,1,1,1].
-        tolerance: a step that changes a smaller share of a photo is its last, see
-            `MaskRefinement`; None: all steps.
+        tolerance: as of `MaskRefinement`; None: all steps.
 
     Returns:
         float32 logits [B,T,h,w,2] after each of T refinement steps.

@@ -121,30 +121,6 @@ class CellAverages(layers.Layer):
         )
 
 
-@register
-class Centre(layers.Layer):
-    """Takes from cells [...,F] what all photos have in common: their average cell.
-
-    Middle levels, of which no value is negative, have much in common; what is left tells an
-    object from another. The average is 0 until `calibrate` or a training's end has measured it.
-    """
-
-    def __init__(self, channels, **kwargs):
-        super().__init__(dtype="float32", **kwargs)
-        self.mean = self.add_weight(
-            shape=(channels,), initializer="zeros", trainable=False, name="mean"
-        )
-        self.built = True
-
-    def call(self, cells):
-        return ops.cast(cells, "float32") - self.mean
-
-    def load_own_variables(self, store):
-        """Checkpoints of before there was a centre have none."""
-        if len(store.keys()):
-            super().load_own_variables(store)
-
-
 def apart(cells, widths):
     """Cells [...,F] -> their levels, [...,F_l] each of the `widths`."""
     ends = [sum(widths[: number + 1]) for number in range(len(widths) - 1)]

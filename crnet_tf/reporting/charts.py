@@ -62,6 +62,24 @@ def curve(
     return _picture(figure)
 
 
+def reliability(rows: dict[str, list[tuple[float, float, int]]]) -> np.ndarray:
+    """What presence says against how many photos show the thing; the diagonal is perfect.
+
+    Args:
+        rows: by name, of `presence_fit.reliability`.
+    """
+    figure = _figure(5, 5)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1)
+    for i, (name, some) in enumerate(rows.items()):
+        said, shown, _ = zip(*some, strict=True)
+        axes.plot(said, shown, label=name, **_line(i))
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    _finish(axes, "presence", "photos that show the thing", "Reliability of presence")
+    _legend(figure, axes)
+    return _picture(figure)
+
+
 def iou_by_size(episodes: list[dict]) -> np.ndarray:
     """IoU against the object's share of the query, and below how many episodes say so.
 

@@ -137,7 +137,7 @@ class Validate(keras.callbacks.Callback):
                 for name, some in self.episodes.items()
             }
             if self.network.config.calibrate:
-                calibration.measure_centre(self.learner, *self.episodes["base"])
+                calibration.measure_presence(self.learner, *self.episodes["base"])
             self._select(values, step)
             self._write(values, step)
         for name, result in values.items():

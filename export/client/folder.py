@@ -10,7 +10,7 @@ from crnet_tf.common.errors import InputError
 from crnet_tf.images import mask_files, output_files, photo_folder, photos, png_files
 from crnet_tf.images.labelled import read_labelled
 from export.client.errors import TOO_LARGE, RemoteError
-from export.client.segmenter import Answer, RemoteSegmenter
+from export.client.segmenter import RemoteSegmenter
 from export.client.server import Server
 from export.client.target import Target
 
@@ -47,24 +47,15 @@ def segment_folder(
             raise InputError(f"{path}: {error}") from error
         return photos.read_photo(path), answer
 
-    skipped, about = [], segmenter.metadata()
-    named, absent = about.get("class_names", []), about.get("absent", {})
+    skipped, named = [], segmenter.metadata().get("class_names", [])
     with writing.results(out, **options) as written:
         photos_answered = photo_folder.each_photo(queries, ask, skipped, concurrency)
         for path, name, (image, answer) in photos_answered:
             names = named or numbered(len(answer.presence))
             probabilities = answer.probability / np.float32(255)
-            mask = there(answer, [absent.get(one, -np.inf) for one in names])
-            written.add(
-                PhotoAnswer(path, name, image, mask, probabilities, answer.presence, names)
-            )
+            found = answer.mask, probabilities, answer.presence, names
+            written.add(PhotoAnswer(path, name, image, *found))
     return skipped
-
-
-def there(answer: Answer, absent: list[float]) -> np.ndarray:
-    """The mask of an answer without the classes that are no surer than `absent` says."""
-    gone = np.flatnonzero(np.asarray(answer.presence) <= absent) + 1
-    return np.where(np.isin(answer.mask, gone), answer.mask.dtype.type(0), answer.mask)
 
 
 def numbered(count: int) -> list[str]:

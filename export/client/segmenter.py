@@ -93,9 +93,8 @@ class RemoteSegmenter:
         return self._segment(self._pinned, photos)
 
     def metadata(self) -> dict:
-        """What the model says of itself, {} where the server does not tell: `class_names`, and
-        `absent`, {class: presence up to which it is not in a photo}, where it was taught with
-        negative examples."""
+        """What the model says of itself, such as `class_names`; {} where the server does not
+        tell."""
         return self.server.metadata(self._pinned.target)
 
     def _pin(self):

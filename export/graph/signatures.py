@@ -2,10 +2,12 @@
 
     serving_default              supports, queries of one size -> probability, mask, presence
     segment_encoded              the same with JPEG and PNG files of any sizes
-    encode_support               supports -> state: importance, category [K,1,1,C] and
-                                 prototype [K,F], foreground and background [K,1,1,F'] where
-                                 prototypes count
+    encode_support               supports -> state: importance, category [K,1,1,C],
+                                 prototype [K,F] and rival [1,F], foreground and background
+                                 [K,1,1,F'] where prototypes count
     encode_support_encoded       the same with files
+    with_negatives_encoded       files of photos without the object, state -> the state with
+                                 their rival [R,F]: what is falsely found lowers presence
     segment_with_support         state, queries -> probability, mask, presence
     segment_encoded_with_support the same with files
     metadata                     -> JSON
@@ -65,15 +67,20 @@ class FewShot:
         """State and framed queries [B,S,S,3] -> probabilities [B,S,S], presence [B]."""
         parts = self.parts
         state = SupportState(**dict(zip(self.state_names, state, strict=True)))
-        features = parts.encoder(query, training=False)
+        found, last_level = self._found(state, query)
+        return found, answers.presence(parts, state.prototype, last_level, state.rival)
+
+    def _found(self, state, photos):
+        """Probabilities [B,S,S] in framed photos [B,S,S,3], and their last level [B,h,w,F]."""
+        parts, shots = self.parts, 1
+        features = parts.encoder(photos, training=False)
         last_level, cells = parts.prototypes.levels(features)
         photos = branch_input(parts, features, cells)
-        prototype, shots = state.prototype, 1
         if self.options.averages:
-            state, shots = answers.mean_of(state), tf.shape(prototype)[0]
+            state, shots = answers.mean_of(state), tf.shape(state.prototype)[0]
         tolerance = self.options.refine_tolerance or None
         found = answers.answered(parts, state, photos, self.steps, self.size, shots, tolerance)
-        return answers.fused(found), answers.presence(parts, prototype, last_level)
+        return answers.fused(found), last_level
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -137,6 +144,18 @@ class FewShot:
             "presence": presence,
         }
 
+    def with_negatives_encoded(self, negative_image_bytes, *state):
+        """Strings [R], state -> the state with `answers.rivals` of these photos."""
+        negative_image_bytes = self._bounded(
+            negative_image_bytes, "negatives times supports", state
+        )
+        (framed,), _ = framing.encoded_photos(
+            negative_image_bytes, (self.size,), self.settings.max_pixels
+        )
+        state = SupportState(**dict(zip(self.state_names, state, strict=True)))
+        rivals = answers.rivals(self.parts, *self._found(state, framed))
+        return dataclasses.replace(state, rival=rivals).tensors()
+
     def segment_encoded(self, support_image_bytes, support_mask_bytes, query_image_bytes):
         """`encode_support_encoded` and `segment_encoded_with_support` in one."""
         state = self.encode_support_encoded(support_image_bytes, support_mask_bytes)
@@ -148,7 +167,8 @@ class FewShot:
     def _bounded(self, photos, name, state=None):
         count = tf.shape(photos)[0]
         if state is not None:
-            shots = [tf.shape(value)[0] for value in state]
+            named = zip(self.state_names, state, strict=True)
+            shots = [tf.shape(value)[0] for name, value in named if name != "rival"]
             same = tf.reduce_all(tf.stack(shots) == shots[0]) & (shots[0] > 0)
             check = tf.debugging.Assert(
                 same, ["state: expected one entry a support, received", *shots]
@@ -167,6 +187,7 @@ class FewShot:
             foreground=cell if parts.compares_cells else None,
             background=cell if parts.compares_cells else None,
             prototype=[shot, widths[-1]],
+            rival=[shot and 1, widths[-1]],
         )
         return [tf.TensorSpec(shape, name=name) for name, shape in shapes.tensors().items()]
 
@@ -196,6 +217,11 @@ class FewShot:
             Signature("segment_encoded", self.segment_encoded, [*files, query_file]),
             Signature("encode_support", self.encode_support, supports),
             Signature("encode_support_encoded", self.encode_support_encoded, files),
+            Signature(
+                "with_negatives_encoded",
+                self.with_negatives_encoded,
+                [files_spec("negative_image_bytes"), *state],
+            ),
             Signature("segment_with_support", self.segment_with_support, [query, *state]),
             Signature(
                 "segment_encoded_with_support",

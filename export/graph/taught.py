@@ -13,12 +13,13 @@ deep prototypes look at, whatever the number of classes and supports.
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from crnet_tf.common.errors import InputError
-from crnet_tf.fewshot import answers
+from crnet_tf.fewshot import answers, deciding
 from crnet_tf.fewshot.finetune import adapted_variables, holding
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.fewshot.leave_one_out import shifted
@@ -39,7 +40,7 @@ class TaughtClass:
     Attributes:
         parts: the network's, or a fine-tuned copy that shares its encoder.
         states: for each test scale, that of K supports, or of their mean.
-        prototypes: [K,F] at scale 1.
+        prototypes: [K,F] at scale 1. rivals: [R,F], see `Predictor`.
         predictor: what answers in Keras.
     """
 
@@ -47,17 +48,26 @@ class TaughtClass:
     parts: Parts
     states: list[SupportState]
     prototypes: np.ndarray
+    rivals: np.ndarray
     predictor: Predictor
 
 
-def learn(learner: Learner, name: str, supports: list[LabelledPhoto]) -> TaughtClass:
+def learn(
+    learner: Learner,
+    name: str,
+    supports: list[LabelledPhoto],
+    negatives: Sequence[LabelledPhoto] = (),
+) -> TaughtClass:
     """Teaches a class; the network has its own weights back after.
+
+    Args:
+        negatives: as of `Predictor`.
 
     Raises:
         ValueError: see `Learner.fit`.
     """
     check_options(learner.options)
-    predictor, network = learner.fit(supports), learner.network
+    predictor, network = learner.fit(supports, negatives=negatives), learner.network
     weights = contextlib.nullcontext()
     if predictor.adapted is not None:
         weights = holding(adapted_variables(network), predictor.adapted.weights)
@@ -65,7 +75,8 @@ def learn(learner: Learner, name: str, supports: list[LabelledPhoto]) -> TaughtC
         parts = network.parts if predictor.adapted is None else copied(network.parts)
         parts = parts.exported()
         states = [_constant(predictor.state(frame)) for frame in learner.frames]
-    return TaughtClass(name, parts, states, predictor.prototypes.numpy(), predictor)
+    averages = predictor.prototypes.numpy(), predictor.rivals.numpy()
+    return TaughtClass(name, parts, states, *averages, predictor)
 
 
 def check_options(options) -> None:
@@ -130,7 +141,8 @@ class Taught:
         learner = Learner(old.network, options, cache=old.cache, keep_features=True)
         classes = []
         for one in self.classes:
-            known = one.predictor.supports, one.predictor.adapted, one.predictor.threshold
+            old = one.predictor
+            known = old.supports, old.adapted, old.threshold, old.in_tiles, old.negatives
             classes.append(dataclasses.replace(one, predictor=Predictor(learner, *known)))
         return Taught(learner, classes, self.settings)
 
@@ -146,7 +158,9 @@ class Taught:
             for number, size in enumerate(self.scales)
         ]
         base, _ = levels[self.sizes[0]]
-        scores = [answers.presence(parts, one.prototypes, base) for one in self.classes]
+        scores = [
+            answers.presence(parts, one.prototypes, base, one.rivals) for one in self.classes
+        ]
         return maps, tf.stack(scores, axis=-1)
 
     def _maps(self, scale, features, cells, size):
@@ -177,9 +191,10 @@ class Taught:
         maps, presence = self.answer([framing.photos(image, size) for size in self.sizes])
         seen = image if self.follows_edges else None
         probability = answers.restored(maps, answers.size_of(image), photo=seen)
+        there = self._there(maps, presence)
         return {
             "probability": probability,
-            "mask": answers.decided(probability, self.settings.threshold),
+            "mask": answers.decided(probability, self.settings.threshold, there),
             "presence": presence,
         }
 
@@ -190,13 +205,21 @@ class Taught:
         maps, presence = self.answer(framed)
         seen = image_bytes if self.follows_edges else None
         masks, probabilities = encode.png_files(
-            maps, sizes, self.settings.threshold, 1, seen, most
+            maps, sizes, self.settings.threshold, 1, seen, most, self._there(maps, presence)
         )
         return {
             "mask_png_bytes": masks,
             "probability_png_bytes": probabilities,
             "presence": presence,
         }
+
+    @property
+    def least_presence(self) -> float:
+        """`deciding.least_presence` of its classes."""
+        return deciding.least_presence(self.classes, self.classes[0].predictor.negatives)
+
+    def _there(self, maps, presence):
+        return answers.there(maps[0], presence, self.settings.threshold, self.least_presence)
 
     def _bounded(self, photos):
         return framing.bounded(photos, tf.shape(photos)[0], self.settings.max_photos, "photos")

@@ -3,12 +3,14 @@
 What is compared is what clients get: signatures, or files, loaded as any client loads them.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
 
 from crnet_tf.common.errors import BlockedError, InputError
+from crnet_tf.fewshot import deciding
 from crnet_tf.fewshot.answers import decided
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.fewshot.predictor import Predictor
@@ -21,7 +23,8 @@ Signatures = Mapping[str, Callable]  # of named tensors or arrays, by name
 
 TOLERANCE = 1e-3  # of a probability
 SURE = 0.1  # distance of a probability from another decision
-PRESENCE_TOLERANCE = 0.05  # of formats of few bits
+CLOSE = 0.02  # margin by which a class may be there or not
+PRESENCE_TOLERANCE = 0.2  # of formats of few bits: a cosine 0.03 off with five supports
 ROUNDING = 0.5 / 255  # of a probability in a PNG file
 REMEDY = "Check that TensorFlow and Keras have the versions of requirements.txt."
 
@@ -92,7 +95,31 @@ def few_shot(
     return {
         **whole_and_halves(loaded, names, learner, settings, pair, arrays, queries),
         **whole_and_halves(loaded, encoded, learner, settings, supports, files, queries),
+        "with_negatives_encoded": rival_difference(
+            loaded, learner, supports, files, queries[0].image
+        ),
     }
+
+
+def rival_difference(
+    loaded: Signatures,
+    learner: Learner,
+    supports: list[LabelledPhoto],
+    given: dict,
+    image: np.ndarray,
+) -> float:
+    """Largest difference of the rival [1,F] of a photo [H,W,3], relative to its largest value
+    above 1.
+
+    Args:
+        given: the supports as `encode_support_encoded` takes them.
+    """
+    negative = LabelledPhoto(image)
+    expected = np.asarray(learner.fit(supports, negatives=[negative]).rivals)
+    state = loaded["encode_support_encoded"](**given)
+    files = tf.constant([encode_png(image)])
+    found = loaded["with_negatives_encoded"](negative_image_bytes=files, **state)["rival"]
+    return float(np.abs(expected - np.asarray(found)).max() / max(1, np.abs(expected).max()))
 
 
 def whole_and_halves(
@@ -160,7 +187,7 @@ def answer_difference(
     """Largest difference of probability and presence; 1 where a mask is another one though the
     probability is further than `margin` from another decision."""
     gaps, most = [], len(predictors)
-    for expected, scores, answer in _answers(ask, predictors, queries):
+    for expected, scores, there, answer in _answers(ask, predictors, settings, queries, CLOSE):
         if "mask" in answer:
             probability, mask = (
                 np.asarray(answer[name])[0] for name in ("probability", "mask")
@@ -173,7 +200,7 @@ def answer_difference(
         gaps += [
             np.maximum(gap - slack, 0),
             np.abs(np.ravel(answer["presence"]) - scores).max(),
-            np.any(_is_other(mask.clip(max=most), expected, settings.threshold, margin)),
+            np.any(_is_other(mask.clip(max=most), expected, there, settings.threshold, margin)),
         ]
     return float(np.max(gaps))
 
@@ -183,21 +210,29 @@ def share_decided_otherwise(
 ) -> float:
     """Share of the pixels that a mask decides otherwise though the checkpoint is sure; for
     formats of few bits. Not a number, or presence that is far off, makes it 1."""
-    shares = []
-    for expected, scores, answer in _answers(ask, predictors, queries):
+    shares, given = [], (ask, predictors, settings, queries, PRESENCE_TOLERANCE)
+    for expected, scores, there, answer in _answers(*given):
         found = np.concatenate([np.ravel(answer["probability"]), np.ravel(answer["presence"])])
         near = np.abs(np.ravel(answer["presence"]) - scores) <= PRESENCE_TOLERANCE
-        other = _is_other(np.asarray(answer["mask"])[0], expected, settings.threshold, SURE)
+        mask = np.asarray(answer["mask"])[0]
+        other = _is_other(mask, expected, there, settings.threshold, SURE)
         shares.append(np.mean(other) if np.isfinite(found).all() and near.all() else 1.0)
     return float(np.mean(shares))
 
 
-def _answers(ask, predictors, queries):
-    """Of each query: probabilities [H,W,N] and presence [N] expected, and the answer."""
+def _answers(ask, predictors, settings, queries, close):
+    """Of each query: probabilities [H,W,N], presence [N] and classes that are there [N]
+    expected (None where a margin of that is smaller than `close`), and the answer."""
+    least = deciding.least_presence(predictors, predictors[0].negatives)
     for query in queries[:MOST_QUERIES]:
         expected = np.stack([one.segment(query) for one in predictors], axis=-1)
         scores = np.array([one.presence(query) for one in predictors])
-        yield expected, scores, ask(query.image)
+        maps = [one.maps(query)[0][-1] for one in predictors]
+        margins = deciding.margins(maps, scores, settings.threshold, least)
+        there = (margins >= 0).all(axis=0)
+        if least and np.abs(margins).min() < close:
+            there = None
+        yield expected, scores, there, ask(query.image)
 
 
 def _decoded(answer):
@@ -207,8 +242,12 @@ def _decoded(answer):
     return levels / np.float32(255), mask[..., 0]
 
 
-def _is_other(mask, expected, threshold, margin=TOLERANCE):
-    """Where a mask [H,W] is not what follows from probabilities [H,W,N], near ties aside."""
+def _is_other(mask, expected, there, threshold, margin=TOLERANCE):
+    """Where a mask [H,W] is not what follows from probabilities [H,W,N] of the classes that are
+    there [N], near ties aside."""
+    if there is None:
+        return np.zeros(mask.shape, bool)
+    expected = expected * there
     ordered = np.sort(expected, axis=-1)
     best = ordered[..., -1]
     second = ordered[..., -2] if expected.shape[-1] > 1 else best - 1
@@ -223,7 +262,8 @@ def state_difference(learner: Learner, supports: list[LabelledPhoto], state: dic
         expected = learner.network.encode_support(
             frame.image(photo.image)[None], frame.mask(photo.mask)[None]
         )
-        for name, value in expected.tensors().items():
+        supports = dataclasses.replace(expected, rival=None)  # of negatives, not of supports
+        for name, value in supports.tensors().items():
             value = np.asarray(value[0])
             gap = np.abs(value - np.asarray(state[name][k])).max()
             gaps.append(gap / max(1, np.abs(value).max()))

@@ -37,8 +37,7 @@ def teach(
         classes: see `labelled_folder.read_classes`.
         out: the folder above the versions. version: its number; default: the next one.
         queries: photos to compare on, the first three; default: a labelled one of each class.
-        negatives: photos without any of it; how sure each class is in them goes into the
-            metadata (`absent`), by which the client and the page tell where it is not.
+        negatives: photos without any of it, as of `Predictor`.
         formats: of files beside the SavedModel, in `assets.extra`. sizes: of their photos.
 
     Returns:
@@ -53,7 +52,7 @@ def teach(
     queries = queries or one_of_each(classes)
     parity.check_sizes(queries, settings)
     with new_export(checkpoint, out, settings, version) as new:
-        exported = learnt(new.network, classes, options, settings)
+        exported = learnt(new.network, classes, options, settings, negatives)
         predictors = [one.predictor for one in exported.classes]
         new.write_saved_model(
             exported.signatures(),
@@ -63,7 +62,7 @@ def teach(
             class_names=list(classes),
             refine_steps=exported.steps,
             supports={name: len(photos) for name, photos in classes.items()},
-            absent=absent(exported.classes, negatives),
+            least_presence=exported.least_presence,
             thresholds={one.name: one.predictor.threshold for one in exported.classes},
             options=dataclasses.asdict(options),
         )
@@ -78,21 +77,16 @@ def teach(
 
 
 def learnt(
-    network: CRNet, classes: Classes, options: Options, settings: Settings
+    network: CRNet,
+    classes: Classes,
+    options: Options,
+    settings: Settings,
+    negatives: list[LabelledPhoto] = (),
 ) -> taught.Taught:
     """The network with these classes."""
     learner = Learner(network, options, keep_features=True)
-    known = [taught.learn(learner, name, photos) for name, photos in classes.items()]
+    known = [taught.learn(learner, name, few, negatives) for name, few in classes.items()]
     return taught.Taught(learner, known, settings)
-
-
-def absent(
-    classes: list[taught.TaughtClass], negatives: list[LabelledPhoto]
-) -> dict[str, float]:
-    """The highest presence of each class in photos without it; {} without such photos."""
-    if not negatives:
-        return {}
-    return {one.name: max(map(one.predictor.presence, negatives)) for one in classes}
 
 
 def one_of_each(classes: Classes) -> list[LabelledPhoto]:

@@ -74,6 +74,7 @@ def _inputs():
     mask = tf.fill([HEIGHT, WIDTH, 1], tf.constant(FOREGROUND, tf.uint8))
     return {
         "image": photo,
+        "negative_image_bytes": _files(1),
         "query_image": photo,
         "query_image_bytes": _files(1),
         "support_image": photo,

@@ -28,6 +28,7 @@ from crnet_tf.annotations.answers import objects
 from crnet_tf.annotations.listing import MALFORMED
 from crnet_tf.annotations.tally import Tally
 from crnet_tf.common.errors import InputError
+from crnet_tf.fewshot import deciding
 from crnet_tf.images import label_files
 from crnet_tf.images.mask_values import FOREGROUND, class_mask
 from crnet_tf.images.png_files import encode_label
@@ -73,12 +74,13 @@ class Learnt(NamedTuple):
     """What a project has taught.
 
     Attributes:
-        states: by label, of `encode_support_encoded`.
-        absent: by label, the highest presence in photos that were annotated without it.
+        states: by label, of `encode_support_encoded`, with what is falsely found in photos that
+            were annotated without it.
+        least: presence that a label needs, see `deciding`.
     """
 
     states: dict[str, dict[str, np.ndarray]]
-    absent: dict[str, float]
+    least: float
 
 
 class Backend:
@@ -198,12 +200,9 @@ def learn(loaded, interface: Interface, tasks: list[dict], source: Source) -> Le
             wanted = (examples if (mask == FOREGROUND).any() else without)[label]
             if len(wanted) < MOST_EXAMPLES:
                 wanted.append((photo, mask))
-    states = {label: _state(loaded, few) for label, few in examples.items() if few}
-    absent = {
-        label: max((_asked(loaded, state, one)[1] for one, _ in without[label]), default=-1.0)
-        for label, state in states.items()
-    }
-    return Learnt(states, absent)
+    states = {label: _state(loaded, few, without[label]) for label, few in examples.items()}
+    negatives = [one for label in states for one in without[label]]
+    return Learnt(states, deciding.least_presence(states, negatives))
 
 
 def _example(interface, task, values, source):
@@ -219,13 +218,17 @@ def _example(interface, task, values, source):
     return photo.content, coco.draw_label(drawn, values)
 
 
-def _state(loaded, few):
+def _state(loaded, few, without):
     images, masks = zip(*few, strict=True)
     supports = {
         "support_image_bytes": np.array(images, object),
         "support_mask_bytes": np.array([encode_label(one) for one in masks], object),
     }
-    return loaded.signatures["encode_support_encoded"].call(supports)
+    state = loaded.signatures["encode_support_encoded"].call(supports)
+    if not without:
+        return state
+    negatives = {"negative_image_bytes": np.array([image for image, _ in without], object)}
+    return loaded.signatures["with_negatives_encoded"].call({**negatives, **state})
 
 
 # === Finding ===
@@ -233,21 +236,20 @@ def _state(loaded, few):
 
 def found(loaded, interface: Interface, learnt: Learnt, photo) -> dict:
     """A prediction of Label Studio for a photo."""
-    mask, best = np.zeros(photo.size, np.uint8), np.full(photo.size, THRESHOLD, np.float32)
-    levels, presences = np.zeros((len(interface.labels), *photo.size), np.float32), [-1.0]
+    count = len(interface.labels)
+    levels, presences = np.zeros((count, *photo.size), np.float32), np.zeros(count)
     for n, label in enumerate(interface.labels):
-        if label not in learnt.states:
-            continue
-        levels[n], presence = _asked(loaded, learnt.states[label], photo.content)
-        presences.append(presence)
-        if presence > learnt.absent[label]:
-            mask[levels[n] > best] = n + 1
-            best = np.maximum(best, levels[n])
+        if label in learnt.states:
+            levels[n], presences[n] = _asked(loaded, learnt.states[label], photo.content)
+    there = deciding.there(levels, presences, THRESHOLD, learnt.least)
+    probable = levels * there[:, None, None]
+    best = np.uint8(probable.argmax(axis=0) + 1)
+    mask = np.where(probable.max(axis=0) > THRESHOLD, best, np.uint8(0))
     names = interface.from_name, interface.to_name
     everything = objects(mask, levels, interface.labels, connected=False)
     return {
         "result": label_studio.regions(everything, interface.kind, *names),
-        "score": round(max(presences), 4),
+        "score": round(float(presences.max()), 4),
     }
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import commands
 from helpers.networks import lively, photo
+from PIL import Image
 
 from crnet_tf import calibrate
 from crnet_tf.evaluation import calibration, manifest, results, scoring
@@ -82,13 +83,20 @@ def test_the_threshold_comes_from_base_classes_and_goes_into_the_checkpoint(
 
     monkeypatch.setattr(manifest, "draw", watched)
     flags = [f"--records={records_dir}", "--episodes=2"]
-    commands.run(calibrate, f"--checkpoint={first}", f"--out={tmp_path}/out.keras", *flags)
+    out, diagram = f"--out={tmp_path}/out.keras", f"--diagram={tmp_path}/diagram.png"
+    commands.run(calibrate, f"--checkpoint={first}", out, diagram, *flags)
     assert asked == [("val", set(range(1, 21)) - set(range(6, 11)))]
     printed = capsys.readouterr().out
     calibrated = load_checkpoint(tmp_path / "out.keras")
     found = calibrated.config.calibrated_threshold
     assert not np.array_equal(calibrated.parts.centre.mean, network.parts.centre.mean)
-    rows = [line.split("|")[1:5] for line in printed.splitlines() if "| 0." in line]
+    lines = [line for line in printed.splitlines() if "| 0." in line]
+    rows = [line.split("|")[1:5] for line in lines if line.count("|") == 5]
+    assert "share that shows it" in printed and len(lines) > len(rows)
+    with Image.open(tmp_path / "diagram.png") as diagram:
+        assert diagram.mode == "RGB"
+    measured = [one.parts.likelihood.measured.numpy() for one in (network, calibrated)]
+    assert np.all(measured[0] != measured[1])
     assert len(rows) == 9
     (chosen,) = [row for row in rows if "for unseen classes" in row[3]]
     assert float(chosen[0]) == found

@@ -47,6 +47,8 @@ class ByName:
         "of9": {(4, 5): 0.85, (6, 8): 0.7, (8, 9): 0.4},
     }
 
+    unlikely = ()
+
     def fit(self, supports):
         (support,) = supports
         assert np.all(support.mask == 1)  # the support's own class, whichever is asked for
@@ -58,6 +60,9 @@ class ByName:
         for (top, bottom), probability in self.rows[self.name].items():
             probabilities[top:bottom] = probability
         return [np.stack([1 - probabilities, probabilities])]  # of two steps
+
+    def presence(self, query):
+        return 0.3 if self.name in self.unlikely else 0.9
 
     def restore(self, maps, photo):
         return maps[0]
@@ -89,6 +94,13 @@ def test_a_class_that_is_not_there_pays_for_what_it_takes(archive):
     # 9 takes row 4 from 7, and rows 6, 7 of the background; row 8 is too improbable.
     assert (found[7][1] / WIDTH).tolist() == [1, 3]
     assert (found[9][1] / WIDTH).tolist() == [0, 3]
+
+
+def test_a_class_that_is_unlikely_takes_nothing(archive, monkeypatch):
+    monkeypatch.setattr(ByName, "unlikely", ("of9",))
+    found = areas_of(archive, [entry(7, 9)])
+    assert (found[7][1] / WIDTH).tolist() == [2, 3]  # it has row 4 back
+    assert found[9][1].sum() == 0
 
 
 def test_areas_of_episodes_are_summed_by_class(archive):

@@ -26,8 +26,8 @@ from crnet_tf.images import label_files, photos
 from crnet_tf.images.png_files import encode_png, write_png
 from export.client import __main__, errors, over_rest
 from export.client.errors import TOO_LARGE, RemoteError
-from export.client.folder import there, upright_file
-from export.client.segmenter import Answer, RemoteSegmenter
+from export.client.folder import upright_file
+from export.client.segmenter import RemoteSegmenter
 from export.client.server import Server
 from export.client.target import Target
 
@@ -474,10 +474,3 @@ def test_all_attempts_together_keep_the_deadline(monkeypatch):
     assert left[0] == 3.0 and len(left) > 2
     assert all(later < earlier - 0.5 for earlier, later in zip(left, left[1:], strict=False))
     assert now[0] <= 103.5
-
-
-def test_what_is_no_surer_than_where_it_is_not_is_absent():
-    mask = np.array([[0, 1, 2]], np.uint8)
-    answer = Answer(mask, np.zeros((2, 1, 3), np.uint8), np.array([0.3, 0.5]))
-    assert there(answer, [0.3, 0.4]).tolist() == [[0, 0, 2]]
-    assert there(answer, [-np.inf, -np.inf]).tolist() == mask.tolist()

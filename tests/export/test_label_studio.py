@@ -12,6 +12,7 @@ from crnet_tf.annotations import brush
 from crnet_tf.annotations.answers import objects
 from crnet_tf.annotations.label_studio import regions
 from crnet_tf.common.errors import BlockedError, InputError
+from crnet_tf.fewshot import deciding
 from crnet_tf.images.png_files import encode_png
 from export.server import label_studio_photos
 from export.server.label_studio_photos import Photo, Source
@@ -110,11 +111,15 @@ def test_what_was_annotated_is_found_in_the_next_photo(backend):
         assert size == (40, 52) and 0 < mask.sum() < EVERY_PIXEL
 
 
-def test_photos_annotated_without_it_say_where_it_is_not(backend):
-    backend.source.marked, backend.source.empty = [1, 2], [4]
+def test_photos_annotated_without_it_say_where_it_is_not(backend, monkeypatch):
+    monkeypatch.setattr(deciding, "LEAST", 0.99)
+    backend.source.marked = [1, 2]
+    changed(backend)
+    (plain,) = predicted(backend, 4)["results"]
+    backend.source.empty = [4]
     changed(backend)
     (one,) = predicted(backend, 4)["results"]
-    assert one["result"] == [] and one["score"] > 0
+    assert plain["result"] and one["result"] == [] and 0 < one["score"] < plain["score"]
 
 
 def test_a_task_that_cannot_be_read_keeps_nobody_from_learning_the_others(backend):

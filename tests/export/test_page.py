@@ -15,6 +15,7 @@ from PIL import Image
 
 from crnet_tf.annotations import class_folders, coco_json, label_maps, labelme, yolo
 from crnet_tf.data import labelled_folder
+from crnet_tf.fewshot import deciding
 from crnet_tf.images.png_files import encode_label, encode_png
 from export.server.served import Served
 
@@ -408,7 +409,7 @@ def test_an_answer_is_corrected_in_place_and_becomes_an_example(page):
     np.testing.assert_array_equal(decoded(sent["support_mask_bytes"][1])[..., 0], corrected)
 
 
-def test_what_shows_none_makes_presence_honest(page):
+def test_what_shows_none_makes_presence_honest(page, server):
     add_example(page)
     add_queries(page, png(seed=2, name="a.png"), png(seed=3, name="b.png"))
     find(page)
@@ -424,9 +425,16 @@ def test_what_shows_none_makes_presence_honest(page):
     edit(page, "#queries .card.negative .edit")
     close(page)
     assert negative.count() == 1  # looked at, it stays one
-    find(page)
-    said = scores.all_inner_texts()
-    assert all("not there" in one for one in said) and any("shows none" in one for one in said)
+    sent = []
+    query = asked(
+        page,
+        "segment_encoded_with_support",
+        lambda: sent.append(asked(page, "with_negatives_encoded", lambda: find(page))),
+    )
+    told = server.outputs("with_negatives_encoded", sent[0])
+    np.testing.assert_allclose(query["rival"], told["rival"], rtol=1e-4)
+    assert np.any(query["rival"])
+    assert any("shows none" in one for one in scores.all_inner_texts())
 
 
 def presence(text):
@@ -588,8 +596,8 @@ def test_a_taught_model_needs_no_examples_and_shows_its_classes(page, server):
     )
     assert not page.is_visible("#queries .use")
     name, content = downloaded(page, "#queries .download")
-    there = np.array(answer["presence"][0])[:, None, None] > 0
-    levels = levels * there
+    there = deciding.there(levels / 255, answer["presence"][0], 0.05, deciding.LEAST)
+    levels = levels * there[:, None, None]
     wanted = np.where(levels.max(0) > 0.05 * 255, levels.argmax(0) + 1, 0)
     np.testing.assert_array_equal(pixels(content)[..., 0], wanted)
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 from crnet_tf.common.cli import MISTAKES
 from crnet_tf.fewshot.learner import Learner
+from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.png_files import encode_png, write_png
 from crnet_tf.network import model
 from crnet_tf.options import Options
@@ -90,6 +91,7 @@ def test_arrays_are_answered_as_the_checkpoint_does(loaded, network, shots):
         **dict.fromkeys(["importance", "category"], (shots, 1, 1, 8)),
         **dict.fromkeys(["foreground", "background"], (shots, 1, 1, 64)),
         "prototype": (shots, 64),
+        "rival": (1, 64),
     }
     answer = loaded["segment_with_support"](query_image=tf.constant(queries[:1]), **state)
     check_arrays(answer, wanted[:1])
@@ -269,12 +271,26 @@ def test_photos_too_large_for_the_signatures_are_refused(checkpoint, tmp_path):
 # === The comparison ===
 
 
+def test_what_is_found_in_negatives_lowers_presence_as_with_the_checkpoint(loaded, network):
+    query, given = QUERIES[0], tf.constant([encode_png(one.image) for one in QUERIES])
+    state = loaded["encode_support_encoded"](**files(SUPPORTS))
+    told = loaded["with_negatives_encoded"](negative_image_bytes=given, **state)
+    assert set(told) == set(state) and told["rival"].shape == (len(QUERIES), 64)
+    negatives = [LabelledPhoto(one.image) for one in QUERIES]
+    wanted = Learner(network, STEPS).fit(SUPPORTS, negatives=negatives).presence(query)
+    ask = loaded["segment_encoded_with_support"]
+    before, after = (ask(query_image_bytes=given[:1], **one) for one in (state, told))
+    assert float(after["presence"][0]) == pytest.approx(wanted, abs=1e-4)
+    assert wanted < float(before["presence"][0])
+    assert after["mask_png_bytes"] == before["mask_png_bytes"]
+
+
 def test_signatures_are_compared_with_the_checkpoint(loaded, network):
     photos = parity.drawn_photos()
     same = parity.few_shot(loaded, Learner(network, STEPS), SETTINGS, *photos)
     assert set(same) == set(loaded) - {"metadata"} and max(same.values()) < 1e-3
     other = parity.few_shot(loaded, Learner(network, Options()), SETTINGS, *photos)
-    answers = [name for name in other if not name.startswith("encode")]
+    answers = [name for name in other if not name.startswith(("encode", "with_negatives"))]
     assert min(other[name] for name in answers) > 1e-3
 
 

@@ -15,9 +15,10 @@ from helpers.networks import (  # noqa: F401
     photo,
 )
 
-from crnet_tf.fewshot import answers
+from crnet_tf.fewshot import answers, deciding
 from crnet_tf.fewshot.finetune import adapted_variables
 from crnet_tf.fewshot.learner import Learner
+from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.png_files import encode_png
 from crnet_tf.options import Options
 from export import teach as teach_command
@@ -36,20 +37,25 @@ FINETUNED = Options(
 QUERIES = [photo(6), photo(7)]
 
 
-def expected(network, options, *classes):
-    """Probabilities [B,H,W,N] of the queries, presence [B,N]."""
+def expected(network, options, *classes, negatives=()):
+    """Probabilities [B,H,W,N] of the queries, presence [B,N], classes that are there [B,N]."""
     learner = Learner(network, options)
-    predictors = [learner.fit(supports) for supports in classes]
+    predictors = [learner.fit(supports, negatives=negatives) for supports in classes]
     maps = [[one.segment(query) for query in QUERIES] for one in predictors]
     scores = [[one.presence(query) for one in predictors] for query in QUERIES]
-    return np.moveaxis(np.array(maps), 0, -1), np.array(scores)
+    least = deciding.least_presence(classes, negatives)
+    there = [
+        deciding.there([one.maps(query)[0][-1] for one in predictors], sure, 0.5, least)
+        for query, sure in zip(QUERIES, scores, strict=True)
+    ]
+    return np.moveaxis(np.array(maps), 0, -1), np.array(scores), np.array(there)
 
 
 def check(answer, wanted):
-    np.testing.assert_allclose(answer["probability"], wanted[0], atol=1e-5)
-    np.testing.assert_allclose(answer["presence"], wanted[1], atol=1e-5)
-    found = np.moveaxis(answer["probability"].numpy(), -1, 1)
-    decided = [answers.decided(np.stack(classes, -1)) for classes in found]
+    probability, presence, there = wanted
+    np.testing.assert_allclose(answer["probability"], probability, atol=1e-5)
+    np.testing.assert_allclose(answer["presence"], presence, atol=1e-4)
+    decided = answers.decided(answer["probability"], 0.5, there)
     np.testing.assert_array_equal(answer["mask"], decided)
 
 
@@ -59,6 +65,7 @@ def queries():
 
 def test_one_class_of_a_folder(checkpoint, network, tmp_path, capsys):
     put(tmp_path / "cup", CUP)
+    none = LabelledPhoto(CUP[0].image)
     commands.run(
         teach_command,
         f"--support_dir={tmp_path / 'cup'}",
@@ -71,12 +78,10 @@ def test_one_class_of_a_folder(checkpoint, network, tmp_path, capsys):
     loaded = tf.saved_model.load(str(tmp_path / "models" / "1")).signatures
     check(
         loaded["serving_default"](image=queries()),
-        expected(network, Options(kshot="mean", refine_steps=2), CUP),
+        expected(network, Options(kshot="mean", refine_steps=2), CUP, negatives=[none]),
     )
     said = json.loads(loaded["metadata"]()["metadata"].numpy())
-    assert said["class_names"] == ["cup"]
-    wanted = Learner(network, Options(kshot="mean", refine_steps=2)).fit(CUP).presence(CUP[0])
-    assert said["absent"] == {"cup": pytest.approx(wanted, abs=1e-5)}
+    assert said["class_names"] == ["cup"] and said["least_presence"] == deciding.LEAST
 
 
 @pytest.mark.slow
@@ -84,8 +89,8 @@ def test_two_finetuned_classes_at_another_scale(checkpoint, network, tmp_path):
     classes = {"cup": CUP, "mug": MUG}
     folder = teach.teach(checkpoint, classes, tmp_path / "models", options=FINETUNED)
     loaded = tf.saved_model.load(str(folder)).signatures
-    wanted, scores = expected(network, FINETUNED, CUP, MUG)
-    check(loaded["serving_default"](image=queries()), (wanted, scores))
+    wanted, *others = expected(network, FINETUNED, CUP, MUG)
+    check(loaded["serving_default"](image=queries()), (wanted, *others))
     other = [QUERIES[1], photo(8, 61, 35)]
     files = tf.constant([encode_png(one.image) for one in other])
     answer = loaded["segment_encoded"](image_bytes=files)
@@ -93,7 +98,7 @@ def test_two_finetuned_classes_at_another_scale(checkpoint, network, tmp_path):
         levels = tf.io.decode_png(answer["probability_png_bytes"][0, n]).numpy()[..., 0]
         np.testing.assert_allclose(levels / 255, wanted[1, ..., n], atol=0.51 / 255)
     mask = tf.io.decode_png(answer["mask_png_bytes"][0]).numpy()[..., 0]
-    decided = answers.decided(wanted[1])
+    decided = answers.decided(wanted[1], 0.5, others[1][1])
     assert np.mean(mask == decided) > 0.99 and mask.max() <= 2
     assert tf.io.decode_png(answer["mask_png_bytes"][1]).shape == (61, 35, 1)
     said = json.loads((folder / "assets.extra" / "metadata.json").read_text())
@@ -115,7 +120,7 @@ def test_finetuning_makes_a_difference_and_leaves_the_network_as_it_was(network)
         assert np.any(kernels[first] != kernels[second])
     model = taught.Taught(learner, [cup, mug], Settings())
     check(model.segment(queries()), expected(network, FINETUNED, CUP, MUG))
-    plain, _ = expected(network, Options(refine_steps=2, test_scales="1.25"), CUP)
+    plain, *_ = expected(network, Options(refine_steps=2, test_scales="1.25"), CUP)
     assert np.abs(expected(network, FINETUNED, CUP)[0] - plain).max() > 1e-3
 
 

@@ -11,7 +11,7 @@ from helpers import commands
 from helpers.exports import CUP, MUG, OTHER, QUERIES, STEPS, SUPPORTS, Answers, expected, put
 from helpers.networks import eager, lively, photo  # noqa: F401
 
-from crnet_tf.fewshot import answers
+from crnet_tf.fewshot import answers, deciding
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.png_files import write_png
 from export import teach as teach_command
@@ -124,6 +124,7 @@ def test_sizes_are_fixed(folder):
     assert shapes == {
         "query_image": [1, 40, 52, 3], "importance": vector, "category": vector,
         "foreground": cell, "background": cell, "prototype": [SHOT, 64],
+        "rival": [1, 64],
     }  # fmt: skip
     assert details["query_image"]["dtype"] == np.uint8
 
@@ -176,8 +177,10 @@ def test_taught_classes_are_written_beside_the_saved_model(
         wanted = np.stack([predictor.segment(one) for predictor in predictors], axis=-1)
         np.testing.assert_allclose(answer["probability"][0], wanted, atol=1e-5)
         scores = [predictor.presence(one) for predictor in predictors]
-        np.testing.assert_allclose(answer["presence"][0], scores, atol=1e-5)
-        decided = answers.decided(answer["probability"][0])
+        np.testing.assert_allclose(answer["presence"][0], scores, atol=1e-4)
+        small = [predictor.maps(one)[0][-1] for predictor in predictors]
+        there = deciding.there(small, scores, 0.5, deciding.LEAST)
+        decided = answers.decided(answer["probability"][0], 0.5, there)
         np.testing.assert_array_equal(answer["mask"][0], decided)
 
 
@@ -225,7 +228,7 @@ def test_formats_of_few_bits_are_judged_by_their_decisions(output):
     elif output:
         answer[output] = np.full_like(answer[output], np.nan)
         assert share() == 1
-        answer["presence"] = [0.6]
+        answer["presence"] = [0.5]
         assert share() == 1
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from helpers.networks import SIZE, eager, episode, lively  # noqa: F401
 
 from crnet_tf.data.frames import Frame
-from crnet_tf.fewshot import answers
+from crnet_tf.fewshot import answers, deciding
 from crnet_tf.network import metrics, parts
 
 
@@ -174,17 +174,45 @@ def test_more_classes_than_a_byte_has_values():
 # === Is it there? ===
 
 
-def test_presence_is_the_cosine_of_the_most_similar_cell():
+def test_resemblance_is_the_cosine_of_the_most_similar_cell():
     network = lively()
     network.parts.centre.mean.assign(np.zeros(64))
     last_level, prototypes = np.zeros((2, 2, 3, 64), np.float32), np.zeros((2, 64), np.float32)
     last_level[0, 0, 1, :2], last_level[0, 1, 2, :2] = (3, 4), (5, 0)
     prototypes[0, 0], prototypes[1, 1] = 1, 2
 
-    def presence(objects):
-        return answers.presence(network.parts, objects, last_level).numpy()
+    def resemblance(objects):
+        return answers.resemblance(network.parts, objects, last_level).numpy()
 
-    np.testing.assert_allclose(presence(prototypes[:1]), [1, 0], atol=1e-6)
-    np.testing.assert_allclose(presence(prototypes[1:]), [0.8, 0], atol=1e-6)
+    np.testing.assert_allclose(resemblance(prototypes[:1]), [1, 0], atol=1e-6)
+    np.testing.assert_allclose(resemblance(prototypes[1:]), [0.8, 0], atol=1e-6)
     # Mean over the supports, each with its own cell.
-    np.testing.assert_allclose(presence(prototypes), [0.9, 0], atol=1e-6)
+    np.testing.assert_allclose(resemblance(prototypes), [0.9, 0], atol=1e-6)
+    np.testing.assert_array_equal(resemblance(0 * prototypes), [0, 0])
+
+
+@pytest.mark.parametrize("sizes", [(5, 5, 5), (5, 9, 5)], ids=["alike", "in tiles"])
+def test_a_class_is_there_where_it_is_likely_and_not_explained_by_surer_ones(sizes):
+    maps = [np.zeros((size, size)) for size in sizes]
+    maps[0][0], maps[1][0], maps[2][-1] = 0.9, 0.8, 0.7  # the first row twice
+    for presences, least, wanted in [
+        ((0.9, 0.8, 0.7), 0.4, [True, False, True]),
+        ((0.8, 0.9, 0.7), 0.4, [False, True, True]),
+        ((0.3, 0.8, 0.2), 0.4, [False, True, False]),  # what is not there explains nothing
+        ((0.3, 0.2, 0.1), 0.0, [True, False, True]),
+    ]:
+        found = deciding.there(maps, presences, 0.5, least)
+        assert found.tolist() == wanted
+        alike = np.stack([one[:5, :5] for one in maps], axis=-1)[None]
+        if sizes == (5, 5, 5):  # in a graph too
+            given = tf.constant(alike, tf.float32), tf.constant([presences], tf.float32)
+            assert answers.there(*given, 0.5, least).numpy().tolist() == [wanted]
+    maps[1][2] = 0.8  # half of it is its own
+    assert deciding.there(maps, (0.9, 0.8, 0.7), 0.5, 0.4).all()
+
+
+def test_one_class_is_always_there_unless_somebody_says_where_it_is_not():
+    assert deciding.least_presence(["cup"], []) == 0
+    assert deciding.least_presence(["cup"], [1]) == deciding.LEAST
+    assert deciding.least_presence(["cup", "mug"], []) == deciding.LEAST
+    assert deciding.there([np.zeros((3, 3))], [0.0], 0.5, 0.0).all()

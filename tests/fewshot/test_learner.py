@@ -387,8 +387,21 @@ def test_presence_is_of_the_object_and_of_frozen_features(network):
     common = network.parts.centre.mean.numpy()
     features, average = features - common, average - common
     cosine = features @ average / (np.linalg.norm(features, axis=-1) * np.linalg.norm(average))
-    assert predictor.presence(support) == pytest.approx(cosine.max(), abs=1e-5)
+    likely = network.parts.likelihood(tf.constant([cosine.max()]), tf.constant([0.0]), shots=1)
+    assert predictor.presence(support) == pytest.approx(float(likely[0]), abs=1e-4)
     tuned = Learner(network, Options(kshot="finetune", **TUNED)).fit(SUPPORTS)
     assert tuned.presence(QUERY) == pytest.approx(predictor.presence(QUERY), abs=1e-6)
-    both = [Learner(network).fit([one]).presence(QUERY) for one in SUPPORTS]
-    assert Learner(network).fit(SUPPORTS).presence(QUERY) == pytest.approx(np.mean(both))
+
+
+def test_what_is_found_in_negatives_lowers_presence(network):
+    """Of one with a mask, what is marked."""
+    learner, few = Learner(network), SUPPORTS[:1]
+    plain = learner.fit(few)
+    against = learner.fit(few, negatives=[QUERY])
+    assert against.rivals.shape == plain.prototypes.shape and not np.any(plain.rivals)
+    assert against.presence(QUERY) <= 0.5 < plain.presence(QUERY)
+    marked = learner.fit(few, negatives=[SUPPORTS[0]])
+    np.testing.assert_allclose(marked.rivals, plain.prototypes, atol=1e-5)
+    assert marked.presence(QUERY) == pytest.approx(0.5, abs=1e-4)  # it is its own rival
+    two = learner.fit(few, negatives=[QUERY, SUPPORTS[0]])
+    np.testing.assert_allclose(two.rivals, [*against.rivals, *marked.rivals], atol=1e-5)

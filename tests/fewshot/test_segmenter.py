@@ -13,7 +13,7 @@ from PIL import Image
 
 from crnet_tf import Segmenter, save_all
 from crnet_tf.common.errors import InputError
-from crnet_tf.fewshot import engine
+from crnet_tf.fewshot import deciding, engine
 from crnet_tf.fewshot.answers import decided
 from crnet_tf.fewshot.found import Found
 from crnet_tf.images import photos
@@ -141,21 +141,22 @@ def test_several_classes_are_told_apart(network, folder):
     np.testing.assert_allclose(found.probability, [one.probability for one in alone], atol=1e-4)
     np.testing.assert_allclose(found.presence, [one.presence for one in alone], atol=1e-6)
     assert found.class_names == ("cup", "mug")
-    wanted = decided(np.moveaxis(found.probabilities, 0, -1), 0.5).numpy()
+    wanted = decided(np.moveaxis(found.probabilities, 0, -1), 0.5, found.present).numpy()
     np.testing.assert_array_equal(found.mask, wanted)
     assert found.mask.dtype == np.uint8
 
 
-def test_photos_that_do_not_show_it_say_what_is_absent(network):
-    plainly = Segmenter(network).fit(CUP)
-    scores = {seed: plainly.predict(photo(seed).image).presence for seed in range(10, 16)}
-    low, high = min(scores, key=scores.get), max(scores, key=scores.get)
+def test_photos_that_do_not_show_it_say_what_is_absent():
+    network = with_prototypes()
+    network.parts.likelihood.measured.assign([0.93, 0.02, 0.02])
     segmenter = Segmenter(network, threshold=0.01)
-    assert segmenter.fit(CUP).predict(photo(low).image).mask.any()
-    segmenter.fit(CUP, negatives=photo(low).image)
-    absent, present = (segmenter.predict(photo(seed).image) for seed in (low, high))
-    assert (absent.present, present.present) == ((False,), (True,))
-    assert not absent.mask.any() and present.mask.any() and not absent.instances
+    assert segmenter.fit(CUP).predict(QUERY.image).mask.any()
+    segmenter.fit(CUP, negatives=[photo(10).image, photo(11).image])
+    found = [segmenter.predict(photo(seed).image) for seed in (1, *range(10, 15))]
+    assert {one.present for one in found} == {(True,), (False,)}
+    for one in found:
+        assert one.present == (one.presence >= deciding.LEAST,)
+        assert one.mask.any() == one.present[0] and bool(one.instances) == one.present[0]
 
 
 def test_fitting_again_forgets_what_was_before(network):
@@ -249,7 +250,7 @@ def kept(checkpoint, tmp_path_factory):
     """A checkpoint's Segmenter, and the file that it was saved as."""
     tf.config.run_functions_eagerly(True)
     segmenter = Segmenter(checkpoint, kshot="fusion", threshold=0.4, refine_steps=2)
-    segmenter.fit({"cup": CUP, "mug": MUG}, negatives=[photo(7).image])
+    segmenter.fit({"cup": CUP, "mug": MUG}, negatives=[photo(7).image, photo(8)])
     path = tmp_path_factory.mktemp("kept") / "learnt.crnet"
     segmenter.save(path)
     return segmenter, path
@@ -263,7 +264,10 @@ def test_what_was_saved_answers_alike(kept):
     np.testing.assert_array_equal(found.mask, expected.mask)
     assert found.presence == expected.presence and found.present == expected.present
     assert after.options == before.options and after.threshold == 0.4
-    assert list(after.classes) == ["cup", "mug"] and len(after.negatives) == 1
+    assert list(after.classes) == ["cup", "mug"]
+    plain, marked = after.negatives
+    assert plain.mask is None
+    np.testing.assert_array_equal(marked.mask, photo(8).mask)
 
 
 def test_another_checkpoint_is_noticed(kept, tmp_path):

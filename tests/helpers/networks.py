@@ -57,12 +57,13 @@ def photo(seed, height=40, width=52):
 
 
 def lively(seed=0, **changes):
-    """The tiny network with answers that are not all about a half, and a centre."""
+    """The tiny network with answers and presence that are not all alike, and a centre."""
     network = build(seed, **changes)
     kernel = network.parts.refinement.classifier.kernel
     kernel.assign(30 * kernel)
     mean = network.parts.centre.mean
     mean.assign(np.random.default_rng(seed).uniform(0, 0.5, mean.shape))
+    network.parts.likelihood.measured.assign([0.9, 0.05, 0.05])
     return network
 
 

@@ -11,11 +11,10 @@ export function isTaught(model) {
   return model.description.kind === "taught";
 }
 
-// What is asked about photos: classes that are known by examples, and how sure a class is where
-// it is said not to be.
+// What is asked about photos: classes that are known by examples.
 export class Question {
-  constructor(model, states, absent) {
-    Object.assign(this, { model, states, absent });
+  constructor(model, states) {
+    Object.assign(this, { model, states });
   }
 
   // Finds the classes in a photo.
@@ -38,10 +37,7 @@ export class Question {
 
 // Encodes the examples of each class, and looks at the photos that show none.
 export async function newQuestion(model, count, photos, say) {
-  if (isTaught(model)) {
-    const { class_names: names, absent = {} } = model.description;
-    return new Question(model, [], names.map((name) => absent[name] ?? -1));
-  }
+  if (isTaught(model)) return new Question(model, []);
   const examples = photos.filter(({ role }) => role === "example");
   const bare = examples.find(({ layer }) => layer.isEmpty);
   if (!examples.length) throw new Error("Choose at least one example photo first.");
@@ -51,13 +47,19 @@ export async function newQuestion(model, count, photos, say) {
     say("Looking at the examples ...");
     states.push(await encoded(model, examples.filter(({ layer }) => layer.holds(value)), value));
   }
-  const question = new Question(model, states, states.map(() => -1));
-  for (const photo of photos.filter(({ role }) => role === "negative")) {
+  const negatives = photos.filter(({ role }) => role === "negative");
+  const rivals = states.map(() => []);
+  for (const photo of negatives) {
     say(`Looking at ${photo.name}, which shows none ...`);
-    const { presence } = await question.ask(photo);
-    question.absent = question.absent.map((least, n) => Math.max(least, presence[n]));
+    const negative_image_bytes = [await base64(photo.blob)];
+    for (const [n, state] of states.entries()) {
+      if (!state) continue;
+      const given = { negative_image_bytes, ...state };
+      rivals[n].push(...(await predict(model, "with_negatives_encoded", given)).rival);
+    }
   }
-  return question;
+  states.forEach((state, n) => rivals[n].length && Object.assign(state, { rival: rivals[n] }));
+  return new Question(model, states);
 }
 
 async function encoded(model, examples, value) {

@@ -41,7 +41,7 @@ export function showCard({ card, role, layer, found, name }, { classes, threshol
 
 function scoreOf(score, n, classes, least) {
   const item = document.createElement("span");
-  const absent = score > least[n] ? "" : " (not there)";
+  const absent = score >= least ? "" : " (not there)";
   const said = score < -0.99 ? "not asked" : `${score.toFixed(2)}${absent}`;
   item.append(swatch(n + 1), `${classes.length > 1 ? classes[n] : "presence"} ${said} `);
   return item;
@@ -52,7 +52,7 @@ function scoreOf(score, n, classes, least) {
 export function ordered(photos, order, least) {
   if (order === "added") return photos;
   const surest = ({ found }) => Math.max(...found.presence);
-  const margin = ({ found }) => Math.min(...found.presence.map((one, n) => Math.abs(one - least[n])));
+  const margin = ({ found }) => Math.min(...found.presence.map((one) => Math.abs(one - least)));
   const rank = order === "doubtful" ? margin : (photo) => -surest(photo);
   const asked = photos.filter(({ found }) => found);
   const others = photos.filter(({ found }) => !found);

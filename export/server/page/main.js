@@ -24,9 +24,7 @@ import { attempt, element, listed, model, names, page, progress, sliders } from 
 
 // === Models ===
 
-// Where the slider begins, by checkpoint: above it are 94 % of photos that show the thing
-// (docs/guides/label.md). Of other checkpoints it is not known.
-const PRESENCE = { "start.keras": 0.25 };
+const PRESENCE = 0.4; // where the slider begins, `LEAST` of fewshot/deciding.py
 
 async function refreshModels() {
   const { models, formats } = await overview();
@@ -52,7 +50,7 @@ function showModel() {
   document.body.classList.toggle("taught", taught);
   element("about").textContent = (taught ? `This model knows: ${names().join(", ")}. ` : "") +
     `Photos larger than ${LONGEST} px are shrunk before they are sent.`;
-  element("presence").value = PRESENCE[model().description.checkpoint?.name] ?? 0;
+  element("presence").value = model().description.least_presence ?? PRESENCE;
   element("threshold").value = model().description.settings?.threshold ?? 0.5;
   forgetAnswers();
 }
@@ -74,7 +72,7 @@ page.show = () => {
   element("queries").replaceChildren(...others.map(({ card }) => card));
   element("remove-all").disabled = !others.length;
   element("threshold-value").textContent = said.threshold.toFixed(2);
-  element("presence-value").textContent = said.presence.toFixed(2);
+  element("presence-value").textContent = said.least.toFixed(2);
   showFields(element("classes"), page.classes, { changed: reclassed, last: removeClass });
   showClassesToPaint();
 };

@@ -19,10 +19,25 @@ function levelsOf(files, width, height) {
   return Promise.all(files.map((file) => file && readLevels(file, width, height)));
 }
 
+const OWN = 0.2; // of fewshot/deciding.py
+
+// The classes that are there, as fewshot/deciding.py decides it.
+function thereOf({ levels, presence }, threshold, least) {
+  const sure = [...levels.keys()].filter((n) => levels[n] && presence[n] >= least)
+    .sort((a, b) => presence[b] - presence[a]);
+  const area = levels.map(() => 0), own = levels.map(() => 0);
+  for (let i = 0; i < (levels[sure[0]]?.length ?? 0); i++) {
+    const found = sure.filter((n) => levels[n][i] > 255 * threshold);
+    for (const n of found) area[n] += 1;
+    if (found.length) own[found[0]] += 1;
+  }
+  return sure.filter((n) => own[n] >= OWN * area[n]);
+}
+
 // 0 is background, n the nth class: the most probable, where it is above the threshold, of those
-// that are surer to be there than `least` of each says.
+// that are there.
 export function decided(found, threshold, least, levels = found.levels) {
-  const there = [...levels.keys()].filter((n) => levels[n] && found.presence[n] > least[n]);
+  const there = thereOf(found, threshold, least);
   const classes = new Uint8Array(levels.find(Boolean).length);
   for (let i = 0; i < classes.length; i++) {
     let best = 255 * threshold;

@@ -24,12 +24,10 @@ export function names() {
   return model() && isTaught(model()) ? model().description.class_names : page.classes;
 }
 
-// What the sliders say: `threshold` of pixels, and how sure each class must `least` be to be there.
+// What the sliders say: `threshold` of pixels, and the `least` presence of a class that is there.
 export function sliders() {
-  const [threshold, presence] = ["threshold", "presence"].map((id) => Number(element(id).value));
-  const absent = page.question?.absent ?? [];
-  const least = names().map((_, n) => Math.max(presence, absent[n] ?? -1));
-  return { threshold, presence, least, classes: names() };
+  const [threshold, least] = ["threshold", "presence"].map((id) => Number(element(id).value));
+  return { threshold, least, classes: names() };
 }
 
 // The examples, and the other photos in the order chosen.
