@@ -4,8 +4,8 @@
         --support_mask=cat_mask.png --query=photos/ --out=found
 
 Writes, for each query photo and at its own size, `NAME_mask.png` (0 or 255),
-`NAME_probability.png` (0..255) and `NAME_overlay.png`; `panel.png`, the first queries with
-every refinement step; and `photos.csv`: how sure it is that the object is there (0..1), and
+`NAME_probability.png` (0..255) and `NAME_overlay.png`; `panel.png`, an overview of the
+first queries; and `photos.csv`: how sure it is that the object is there (0..1), and
 its share of the photo. Needs no training: the support photos are all it learns from.
 
 --format=coco,labelme,labelstudio,yolo,voc,png writes for other tools, one or several:
@@ -38,6 +38,7 @@ from crnet_tf.network.checkpoint import checkpoint_or_start
 from crnet_tf.options import IN_USE, KSHOT, Options
 
 MAX_PANELS = 16  # rows of panel.png
+PANEL_CELL = 240  # px, side of a photo in it
 MOST_UNWRITTEN = 2  # answers, as large as their photos
 
 
@@ -72,7 +73,7 @@ def predict(
         def searched():
             for found in segmenter.predict(searched_in, skipped, every):
                 if with_panels and len(panels) < MAX_PANELS:
-                    panels.append(panel(example, found))  # by the engine: it waits here
+                    panels.append(panel(example, found))
                 yield found
 
         def write(found):
@@ -94,14 +95,15 @@ def is_one_film(queries: list[pathlib.Path]) -> bool:
 
 
 def panel(example: LabelledPhoto, found) -> np.ndarray:
-    """A row of `panel.png`: the example, and a photo after every refinement step."""
-    return drawing.panel(
-        example.image,
-        example.mask,
-        found.photo.image,
-        None,
-        list(found.steps),
-        threshold=found.threshold,
+    """A row of `panel.png`: an example, a photo, and what was found in it."""
+    photo = found.photo.image
+    return drawing.row(
+        [
+            ("example", example.image, example.mask),
+            ("photo", photo, None),
+            (f"found, presence {found.presence:.2f}", photo, found.mask),
+        ],
+        PANEL_CELL,
     )
 
 

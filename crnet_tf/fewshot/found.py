@@ -8,7 +8,7 @@ import functools
 import io
 import os
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
@@ -31,7 +31,6 @@ class Found:
         presences: how likely each class is in the photo at all, 0 to 1.
         present: which classes it shows, see `deciding`.
         threshold: foreground is what is more probable.
-        find_steps: gives `steps`, which few look at.
     """
 
     photo: LabelledPhoto
@@ -40,12 +39,6 @@ class Found:
     presences: tuple[float, ...]
     present: tuple[bool, ...]
     threshold: float
-    find_steps: Callable[[], np.ndarray]
-
-    @functools.cached_property
-    def steps(self) -> np.ndarray:
-        """float32 [T,h,w] of the first class after each refinement step, small."""
-        return self.find_steps()
 
     @property
     def probability(self) -> np.ndarray:

@@ -14,12 +14,10 @@ from crnet_tf.fewshot import deciding, examples, learnt_files
 from crnet_tf.fewshot.engines import Choice
 from crnet_tf.fewshot.found import Found
 from crnet_tf.fewshot.learnt_files import Learnt
-from crnet_tf.images import aligned, films
+from crnet_tf.images import films
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.photo_folder import check_some_left
 from crnet_tf.options import IN_USE, Options
-
-STEPS_LONGEST = 320  # px, longer side of `Found.steps`
 
 
 class Segmenter:
@@ -215,7 +213,6 @@ class Segmenter:
             presences=presences,
             present=tuple(deciding.there(small, presences, self.threshold, least).tolist()),
             threshold=self.threshold,
-            find_steps=lambda: engine.restore(maps[0], thumbnail(photo.image)),
         )
 
     def __repr__(self):
@@ -230,13 +227,5 @@ class Segmenter:
         few = [photo for own in self.classes.values() for photo in own]
         if not few:
             return None
-        rows = [drawing.panel(photo.image, photo.mask, photo.image, None, []) for photo in few]
+        rows = [drawing.row([("example", photo.image, photo.mask)]) for photo in few]
         return png_files.encode_png(drawing.contact_sheet(rows))
-
-
-def thumbnail(image: np.ndarray) -> np.ndarray:
-    """A photo [H,W,3] as float32 [h,w,3], its longer side at most `STEPS_LONGEST`."""
-    size = image.shape[:2]
-    scale = min(1, STEPS_LONGEST / max(size))
-    small = tuple(max(1, round(scale * side)) for side in size)
-    return aligned.bilinear(image[None], small)[0]

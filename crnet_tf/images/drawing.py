@@ -77,13 +77,9 @@ def panel(
         threshold: foreground is what is more probable than this.
 
     Returns:
-        uint8 picture [CAPTION + cell, N * (cell + GAP) - GAP, 3] of N cells.
+        A `row`.
     """
-    empty = np.zeros(query_image.shape[:2], np.uint8)
-    cells = [
-        ("support", support_image, support_mask),
-        ("query", query_image, empty),
-    ]
+    cells = [("support", support_image, support_mask), ("query", query_image, None)]
     if query_mask is not None:
         cells.append(("truth", query_image, query_mask))
     for step, probability in enumerate(step_probabilities, 1):
@@ -93,10 +89,22 @@ def panel(
         fitted = fitted.resize(size, Image.Resampling.BILINEAR)
         mask = (np.asarray(fitted) > threshold).astype(np.uint8)
         cells.append((f"step {step}", query_image, mask))
+    return row(cells, cell)
+
+
+def row(cells: list[tuple[str, np.ndarray, np.ndarray | None]], cell: int = CELL) -> np.ndarray:
+    """Photos side by side, each below its caption and fitted into a square.
+
+    Args:
+        cells: N of (caption, photo [H,W,3], its mask of any size or None).
+
+    Returns:
+        uint8 picture [CAPTION + cell, N * (cell + GAP) - GAP, 3].
+    """
     pictures = [_captioned_cell(*content, cell) for content in cells]
     gap = np.full((CAPTION + cell, GAP, 3), PAPER, np.uint8)
-    row = [part for picture in pictures for part in (picture, gap)]
-    return np.concatenate(row[:-1], axis=1)
+    parts = [part for picture in pictures for part in (picture, gap)]
+    return np.concatenate(parts[:-1], axis=1)
 
 
 def contact_sheet(panels: list[np.ndarray]) -> np.ndarray:
@@ -127,10 +135,12 @@ def _captioned_cell(caption, image, mask, cell):
     """Photo and mask fitted into a square below a caption: uint8 [CAPTION + cell, cell, 3]."""
     size = fitted_size(image.shape[:2], cell)
     image = np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
-    mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+    if mask is not None:
+        mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+        image = overlay(image, mask)
     canvas = Image.new("RGB", (cell, CAPTION + cell), PAPER)
     draw = ImageDraw.Draw(canvas)
     draw.text((2, 2), caption, fill=INK, font=ImageFont.load_default())
     left, top = (cell - size[0]) // 2, CAPTION + (cell - size[1]) // 2
-    canvas.paste(Image.fromarray(overlay(image, mask)), (left, top))
+    canvas.paste(Image.fromarray(image), (left, top))
     return np.asarray(canvas)

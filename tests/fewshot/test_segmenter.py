@@ -170,25 +170,13 @@ def test_fitting_again_forgets_what_was_before(network):
 def test_options_are_those_of_the_command(network):
     one = Segmenter(network, refine_steps=1).fit(CUP).predict(QUERY.image)
     five = Segmenter(network).fit(CUP).predict(QUERY.image)
-    assert len(one.steps) == 1 < len(five.steps)
+    assert np.abs(one.probability - five.probability).max() > 1e-4
     with pytest.raises(InputError, match="kshot: expected one of .*received 'max'"):
         Segmenter(kshot="max")
     with pytest.raises(InputError, match="threshold: expected from 0 to 1, received 2"):
         Segmenter(threshold=2)
     with pytest.raises(TypeError, match="refine"):
         Segmenter(refine=1)
-
-
-def test_steps_are_enlarged_only_once_and_when_looked_at(network, monkeypatch):
-    segmenter, enlarged = Segmenter(network).fit(CUP), []
-    restore = segmenter._engine.restore
-    monkeypatch.setattr(
-        segmenter._engine, "restore", lambda *given: enlarged.append(1) or restore(*given)
-    )
-    found = segmenter.predict(QUERY.image)
-    assert len(enlarged) == 1
-    assert found.steps is found.steps and len(found.steps) > 1
-    assert len(enlarged) == 2
 
 
 def unusable():
@@ -343,7 +331,6 @@ def found():
         presences=(0.6, 0.4),
         present=(True, True),
         threshold=0.5,
-        find_steps=lambda: probabilities[:1],
     )
 
 

@@ -66,6 +66,13 @@ def test_panel_keeps_the_aspect_ratio(square):
     assert rows.sum() == 20 and rows[30:50].all()
 
 
+def test_a_row_marks_what_has_a_mask(square):
+    image, mask = square
+    picture = drawing.row([("photo", image, None), ("found", image, mask)], 80)
+    plain, marked = np.split(picture[drawing.CAPTION :], [80 + drawing.GAP], axis=1)
+    assert plain[:, :80].shape == marked.shape and (plain[:, :80] != marked).any()
+
+
 def test_contact_sheet_holds_panels_of_any_width():
     panels = [np.full((10, width, 3), width, np.uint8) for width in (30, 50)]
     sheet = drawing.contact_sheet(panels)
