@@ -50,7 +50,7 @@ def test_all_but_the_encoder_and_the_cooccurrence_is_adapted(network):
     adapted = {id(variable) for variable in adapted_variables(network)}
     parts = network.parts
     fixed = parts.encoder.weights + parts.cross_reference.cooccurrence.weights
-    fixed += parts.centre.weights
+    fixed += parts.centre.weights + parts.likelihood.weights
     assert adapted == {id(v) for v in network.weights} - {id(v) for v in fixed}
 
 

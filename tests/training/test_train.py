@@ -393,9 +393,10 @@ def test_validation_encodes_anew_what_training_has_changed_or_does_not_fit(
     entries = episodes["base"][1]
     photos = {name for entry in entries for name in (*entry.support, entry.query)}
     masked = {entry.support for entry in entries}
-    # Features that are not kept are computed once more for the queries' average cell.
-    again = {entry.query for entry in entries} if times > 1 else ()
-    assert len(seen) == (len(photos) + len(masked) + len(again)) * times
+    # Features that are not kept are computed once more for the queries' average cell, and
+    # twice for presence.
+    again = len({entry.query for entry in entries}) + 2 * len(photos) if times > 1 else 0
+    assert len(seen) == (len(photos) + len(masked) + again) * times
     assert np.any(network.parts.centre.mean)
     assert found[0] != found[1]
 

@@ -72,7 +72,7 @@ def test_tensorflow_is_not_imported_on_the_way():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"feature_views": 1}, "feature_views: expected it off.*crnet_tf.train"),
+        ({"feature_views": 1}, "feature_views: expected it off.*crnet train"),
         ({"feature_levels": "reduced"}, "reduced without --reduction: expected it off"),
         ({"colour_rotation": True}, "colour_rotation: expected it off"),
         ({"precision": "mixed_float16"}, "precision=mixed_float16: expected it off"),
