@@ -1,5 +1,7 @@
 """The cross-reference module (Sec. 4.3, Fig. 3): what two photos have in common."""
 
+import itertools
+
 import keras
 from keras import layers, ops
 
@@ -30,12 +32,34 @@ class ASPP(layers.Layer):
 
     def call(self, features):
         whole = self.pooled(ops.mean(features, axis=(1, 2), keepdims=True))
-        branches = [self.point(features), *(layer(features) for layer in self.atrous)]
+        branches = [self.point(features), *(by_taps(layer, features) for layer in self.atrous)]
         branches.append(ops.broadcast_to(whole, ops.shape(branches[0])))
         return self.fuse(ops.concatenate(branches, axis=-1))
 
     def get_config(self):
         return {**super().get_config(), "channels": self.channels, "rates": self.rates}
+
+
+def by_taps(layer: layers.Conv2D, features):
+    """What a dilated convolution makes of features [B,h,w,C], tap by tap of its kernel.
+
+    At wide rates most taps lie outside the photo, for most cells: only the cells that a tap has
+    are multiplied. TensorFlow's own way on a CPU takes up to nine times as long.
+    """
+    (height, width), (rows, columns) = features.shape[1:3], layer.kernel_size
+    rate, result = layer.dilation_rate[0], layer.bias
+    for row, column in itertools.product(range(rows), range(columns)):
+        down, right = (row - rows // 2) * rate, (column - columns // 2) * rate
+        if abs(down) >= height or abs(right) >= width:
+            continue
+        seen = features[
+            :,
+            max(0, down) : height + min(0, down),
+            max(0, right) : width + min(0, right),
+        ]
+        around = [(0, 0), *((max(0, -n), max(0, n)) for n in (down, right)), (0, 0)]
+        result = result + ops.pad(ops.matmul(seen, layer.kernel[row, column]), around)
+    return layer.activation(result)
 
 
 @register

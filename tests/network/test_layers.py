@@ -128,6 +128,17 @@ def test_condition_depends_on_the_category():
     assert np.abs(ops.convert_to_numpy(one) - ops.convert_to_numpy(other)).max() > 1e-3
 
 
+@pytest.mark.parametrize("rate", [1, 2, 4, 6, 18])
+def test_a_dilated_convolution_tap_by_tap_is_the_same(rate):
+    layer, features = layers.conv(3, rate=rate), noise(2, 7, 6, 5)
+    layer.build(features.shape)
+    layer.bias.assign([0.1, -0.2, 0.3])
+    expected = layer(features)
+    found = cross_reference.by_taps(layer, features)
+    np.testing.assert_allclose(*map(ops.convert_to_numpy, (found, expected)), atol=1e-5)
+    assert np.ptp(ops.convert_to_numpy(expected)) > 0.1
+
+
 def test_aspp_keeps_the_size_and_has_a_wide_field_of_view():
     layer = cross_reference.ASPP(4, rates=(2, 4))
     features = np.zeros((1, 11, 11, 3), "float32")
