@@ -332,7 +332,7 @@ def test_another_learner_reads_the_folder_and_encodes_nothing(network, encoded, 
     [
         {},
         pytest.param({"weighted_fusion": True}, marks=pytest.mark.slow),
-        {"kshot": "finetune"} | TUNED,
+        pytest.param({"kshot": "finetune"} | TUNED, marks=pytest.mark.slow),
     ],
     ids=str,
 )

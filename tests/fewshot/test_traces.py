@@ -49,7 +49,10 @@ def test_photos_of_five_sizes_are_one_graph(network, graphs):
         pytest.param({}, marks=pytest.mark.slow),
         {"kshot": "mean", "leave_one_out": True},
         {"weighted_fusion": True, "test_scales": "1,1.25"},
-        {"kshot": "finetune+fusion", "finetune_steps": 1, "finetune_views": 1},
+        pytest.param(
+            {"kshot": "finetune+fusion", "finetune_steps": 1, "finetune_views": 1},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=str,
 )

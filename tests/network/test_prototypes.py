@@ -80,7 +80,7 @@ def test_void_belongs_to_neither_side_and_an_object_of_all_has_no_rest():
     ("backbone", "stride"),
     [
         pytest.param("resnet50", "1x1", marks=pytest.mark.slow),
-        ("resnet50", "3x3"),
+        pytest.param("resnet50", "3x3", marks=pytest.mark.slow),
         ("vgg16", "1x1"),
     ],
 )
