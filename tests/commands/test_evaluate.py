@@ -249,6 +249,7 @@ def tuned(checkpoint, larger_dir, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_fine_tuning_is_compared_with_fusion_on_the_same_episodes(tuned):
     asked = [(1, "fusion"), (2, "fusion"), (2, "mean"), (2, "finetune+fusion")]
     assert [(r["shot"], r["kshot"]) for r in tabled(tuned)[::3]] == asked
@@ -259,6 +260,7 @@ def test_fine_tuning_is_compared_with_fusion_on_the_same_episodes(tuned):
     assert content(tuned)["options"]["finetune_steps"] == 1
 
 
+@pytest.mark.slow
 def test_litert_is_scored_as_the_network_is(
     tuned, checkpoint, larger_dir, tmp_path, no_pictures
 ):

@@ -57,6 +57,7 @@ def test_a_cache_that_is_not_read_does_no_work():
     assert found[probing.OTHER_CATEGORY] != 0
 
 
+@pytest.mark.slow
 def test_similarity_that_is_not_read_does_no_work():
     network = lively(similarity=True)
     found = differences(probed(network))

@@ -107,6 +107,7 @@ def test_two_finetuned_classes_at_another_scale(checkpoint, network, tmp_path):
     assert said["thresholds"] == {"cup": 0.5, "mug": 0.5}
 
 
+@pytest.mark.slow
 def test_finetuning_makes_a_difference_and_leaves_the_network_as_it_was(network):
     before = [variable.numpy() for variable in network.variables]
     learner = Learner(network, FINETUNED)
@@ -193,6 +194,7 @@ def last_stages(signature):
     return kinds.count("Conv2D")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [pytest.param(1, marks=pytest.mark.slow), 1.25])
 def test_deep_prototypes_cost_one_last_stage_a_photo_whatever_the_classes(deep, scale):  # noqa: F811
     options = Options(test_scales=str(scale))

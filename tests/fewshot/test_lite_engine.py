@@ -55,6 +55,7 @@ def test_it_answers_as_the_network_does(written, kshot):
     assert np.ptp(keras.probability) > 0.05  # not the same everywhere
 
 
+@pytest.mark.slow
 def test_a_network_that_encodes_supports_once_is_answered_for_too(tmp_path):
     network = lively(
         feature_levels="reduced", level_channels="6,6,6", similarity=True, gate="residual",

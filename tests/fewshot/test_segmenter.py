@@ -16,7 +16,7 @@ from crnet_tf.common.errors import InputError
 from crnet_tf.fewshot import deciding, engine
 from crnet_tf.fewshot.answers import decided
 from crnet_tf.fewshot.found import Found
-from crnet_tf.images import photos
+from crnet_tf.images import drawing, photos
 from crnet_tf.images.labelled import LabelledPhoto
 from crnet_tf.images.png_files import write_png
 
@@ -395,4 +395,4 @@ def test_a_segmenter_says_what_it_has_learnt(network, segmenter):
     assert "object from 1" in repr(segmenter)
     assert Segmenter()._repr_png_() is None
     shown = Image.open(io.BytesIO(segmenter._repr_png_()))
-    assert shown.width > shown.height > 160
+    assert shown.size == (drawing.CELL, drawing.CAPTION + drawing.CELL)

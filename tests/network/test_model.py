@@ -176,6 +176,7 @@ def test_every_ablation_builds_trains_and_saves(changes, tmp_path):
 # === Training ===
 
 
+@pytest.mark.slow
 def test_the_loss_falls_when_one_episode_is_seen_again_and_again():
     tf.config.run_functions_eagerly(False)  # one trace for many steps
     network = build(train_backbone=True, train_refine_steps=1)

@@ -472,6 +472,7 @@ TINY_TRAINING = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_real_commands_fill_a_table(monkeypatch, records_dir, tmp_path):
     """Run here: a process of its own would take most of the time to start."""
 

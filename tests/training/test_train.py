@@ -188,6 +188,7 @@ def test_a_run_taken_up_again_ends_like_one_in_one_go(
     assert steps[-1] == 4  # counted on, not from 1 again
 
 
+@pytest.mark.slow
 def test_a_run_on_two_devices_is_validated_and_saved(records_dir, tmp_path):
     """On two logical CPUs."""
     arguments = [f"--records={records_dir}", f"--out={tmp_path}", "--steps=2", "--ema=0.9"]
