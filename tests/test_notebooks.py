@@ -58,7 +58,7 @@ def test_demo_set_runs(in_their_folder):
         run_command(cell) if cell.startswith("!") else exec(cell, names)
     assert names["found"].mask.shape == names["answer"]["mask"].shape[1:]
     probability = names["answer"]["probability"].numpy()[0]
-    np.testing.assert_allclose(probability, names["found"].probability, atol=1e-3)
+    np.testing.assert_allclose(probability, names["found"].probability, atol=2e-3)
 
 
 def run_command(cell):
