@@ -21,7 +21,6 @@ class TorchHeads:
         import torch
 
         self.config, self.parts, self.copies = network.config, network.parts, {}
-        self.convolved = []  # a layer and its input, in the order of a loss
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
 
     @property
@@ -123,7 +122,6 @@ class TorchHeads:
         """A Keras convolution that keeps the size, or halves it, with its activation."""
         from torch.nn import functional
 
-        self.convolved.append((layer, features))
         kernel, bias = self.copied(layer, (3, 2, 0, 1))
         padding = [
             rate * (side - 1) // 2
@@ -170,9 +168,9 @@ def cross_entropy(logits, mask):
     return (loss.sum((1, 2)) / valid.sum((1, 2)).clamp(min=1)).mean()
 
 
-def encoder(network: CRNet):
-    """torchvision's ResNet-50 up to stage 4 at 1/8, as `network` has it, frozen and with random
-    weights: photos [B,3,S,S] -> features [B,1536,h,w] of stages 3 and 4."""
+def encoder():
+    """torchvision's ResNet-50 up to stage 4 at 1/8, frozen and with random weights: photos
+    [B,3,S,S] -> features [B,1536,h,w] of stages 3 and 4."""
     import torch
     from torchvision.models import resnet50
 

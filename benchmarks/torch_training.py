@@ -44,7 +44,7 @@ def torch_ways(network, episode: dict, features: dict, channels_last: bool) -> d
     import torch
 
     heads = torch_heads.TorchHeads(network, channels_last)
-    encode = torch_heads.encoder(network)
+    encode = torch_heads.encoder()
     stored, masks = _tensors(episode, features, heads.layout)
     photos = [
         _tensor(episode[f"{n}_image"], heads.layout) for n in (*parts.BRANCHES, "support")
@@ -122,17 +122,29 @@ def convolutions(network, episode: dict, features: dict) -> tuple[dict, dict]:
     {kind: how many of it a step has}. Each is measured alone, without its activation."""
     import torch
 
-    heads = torch_heads.TorchHeads(network)
+    recorded, heads = _Recorded(network), torch_heads.TorchHeads(network)
     with torch.no_grad():
-        heads.loss(*_tensors(episode, features, heads.layout))
+        recorded.loss(*_tensors(episode, features, heads.layout))
     ways, counts = {}, {}
-    for layer, given in heads.convolved:
+    for layer, given in recorded.convolved:
         kind = _kind(layer, given)
         counts[kind] = counts.get(kind, 0) + 1
         if counts[kind] == 1:
             ways[kind, "TensorFlow"] = _tensorflow_convolution(layer, given)
             ways[kind, "PyTorch"] = _torch_convolution(heads, layer, given)
     return ways, counts
+
+
+class _Recorded(torch_heads.TorchHeads):
+    """Keeps each layer and its input, in the order of a loss."""
+
+    def __init__(self, network):
+        super().__init__(network)
+        self.convolved = []
+
+    def convolve(self, layer, features):
+        self.convolved.append((layer, features))
+        return super().convolve(layer, features)
 
 
 def _kind(layer, given):

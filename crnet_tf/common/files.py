@@ -53,14 +53,14 @@ def allow_open(count: int) -> float:
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
     """Writes `content` to `path`; a killed or failed write leaves what was there before."""
     path = pathlib.Path(path)
-    with replaced(path, f".{path.name}.{os.getpid()}") as beside:
+    with replaced(path) as beside:
         beside.write_bytes(content)
 
 
 @contextlib.contextmanager
-def replaced(path: pathlib.Path, name: str):
-    """Gives a file called `name` beside `path` to write; when the block ends well, it becomes
-    `path`, and else nothing of it is left.
+def replaced(path: pathlib.Path, name: str = ""):
+    """Gives a file beside `path` to write, a hidden one unless it is called `name`; when the
+    block ends well, it becomes `path`, and else nothing of it is left.
 
     Raises:
         IsADirectoryError: `path` is a folder.
@@ -70,7 +70,7 @@ def replaced(path: pathlib.Path, name: str):
             f"{path}: expected the name of a file to write, received a folder. Name a file in "
             "it."
         )
-    beside = path.with_name(name)
+    beside = path.with_name(name or f".{path.name}.{os.getpid()}")
     try:
         yield beside
         move(beside, path)
@@ -100,7 +100,7 @@ def move(work: pathlib.Path, place: pathlib.Path, aside: pathlib.Path | None = N
 
 def link(path: pathlib.Path, place: pathlib.Path) -> None:
     """Makes `place` a symbolic link to a file, or lead there from now on."""
-    with replaced(place, f".{place.name}.{os.getpid()}") as beside:
+    with replaced(place) as beside:
         beside.symlink_to(os.path.relpath(path, place.parent))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from crnet_tf.common.progress import with_progress
 from crnet_tf.evaluation import scoring
 from crnet_tf.evaluation.manifest import Archive, WayEntry
-from crnet_tf.fewshot import answers, deciding
+from crnet_tf.fewshot import deciding
 from crnet_tf.fewshot.learner import Learner
 from crnet_tf.images.mask_values import class_mask, label_value
 from crnet_tf.network import metrics
@@ -38,7 +38,7 @@ def evaluate_ways(
             each.append(learner.restore(last, query.image)[0])
         least = deciding.least_presence(each, [])
         there = deciding.there(small, presences, 0.5, least)
-        decided = answers.decided(np.stack(each, axis=-1), 0.5, there).numpy()
+        decided = deciding.decided(np.stack(each), there, 0.5)
         label = archive.photo(entry.query)[1]
         for n, class_id in enumerate(entry.classes, 1):
             truth = class_mask(label, label_value(class_id))

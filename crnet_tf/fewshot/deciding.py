@@ -1,4 +1,5 @@
-"""Which classes a photo shows. `answers.there` is the same for graphs.
+"""Which classes a photo shows, and where. `there` and `decided` of `answers` are the same for
+graphs.
 
 A class is there where both are so:
 
@@ -47,3 +48,12 @@ def margins(maps, presences, threshold, least) -> np.ndarray:
     area, own = found.sum(axis=(1, 2)), (found & (surest == numbers)).sum(axis=(1, 2))
     shares = np.where(area > 0, own / np.maximum(area, 1), 1)
     return np.stack([presences - least, shares - OWN])
+
+
+def decided(probabilities: np.ndarray, there: Sequence[bool], threshold: float) -> np.ndarray:
+    """Of N classes [N,H,W] the most probable one of those that are there: uint8 [H,W], 0
+    background, n the nth class; uint16 of more than 255 classes."""
+    probable = probabilities * np.float32(there)[:, None, None]
+    dtype = np.uint8 if len(probable) < 256 else np.uint16
+    best = probable.argmax(axis=0).astype(dtype) + dtype(1)
+    return np.where(probable.max(axis=0) > threshold, best, dtype(0))

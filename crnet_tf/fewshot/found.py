@@ -16,6 +16,7 @@ from PIL import Image
 from crnet_tf.annotations import writing
 from crnet_tf.annotations.answers import Instance, PhotoAnswer, objects
 from crnet_tf.common import files
+from crnet_tf.fewshot import deciding
 from crnet_tf.images import drawing, output_files, png_files
 from crnet_tf.images.labelled import LabelledPhoto
 
@@ -52,14 +53,8 @@ class Found:
 
     @functools.cached_property
     def mask(self) -> np.ndarray:
-        """uint8 [H,W]: 0 background, n the nth class, the most probable one.
-
-        uint16 of more than 255 classes. A class that is not present is nowhere.
-        """
-        there = self.probabilities * np.float32(self.present)[:, None, None]
-        dtype = np.uint8 if len(there) < 256 else np.uint16
-        best = there.argmax(axis=0).astype(dtype) + dtype(1)
-        return np.where(there.max(axis=0) > self.threshold, best, dtype(0))
+        """`deciding.decided`: uint8 [H,W], 0 background, n the nth class."""
+        return deciding.decided(self.probabilities, self.present, self.threshold)
 
     @functools.cached_property
     def instances(self) -> list[Instance]:

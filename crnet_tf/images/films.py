@@ -136,7 +136,7 @@ class FilmWriter:
 
     def __init__(self, path: pathlib.Path):
         self._av, self._stack = _pyav(), contextlib.ExitStack()
-        beside = self._stack.enter_context(files.replaced(path, f".{path.name}.{os.getpid()}"))
+        beside = self._stack.enter_context(files.replaced(path))
         self._container = self._av.open(str(beside), "w", format="mp4")
         self._stack.callback(self._container.close)  # first of all
         self._stream, self._last = None, -1

@@ -227,11 +227,11 @@ def _answers(ask, predictors, settings, queries, close):
     for query in queries[:MOST_QUERIES]:
         expected = np.stack([one.segment(query) for one in predictors], axis=-1)
         scores = np.array([one.presence(query) for one in predictors])
-        maps = [one.maps(query)[0][-1] for one in predictors]
-        margins = deciding.margins(maps, scores, settings.threshold, least)
-        there = (margins >= 0).all(axis=0)
-        if least and np.abs(margins).min() < close:
-            there = None
+        there = np.ones(len(predictors), bool)
+        if least:  # else the only class is there, whatever its presence
+            maps = [one.maps(query)[0][-1] for one in predictors]
+            margins = deciding.margins(maps, scores, settings.threshold, least)
+            there = (margins >= 0).all(axis=0) if np.abs(margins).min() >= close else None
         yield expected, scores, there, ask(query.image)
 
 

@@ -242,9 +242,7 @@ def found(loaded, interface: Interface, learnt: Learnt, photo) -> dict:
         if label in learnt.states:
             levels[n], presences[n] = _asked(loaded, learnt.states[label], photo.content)
     there = deciding.there(levels, presences, THRESHOLD, learnt.least)
-    probable = levels * there[:, None, None]
-    best = np.uint8(probable.argmax(axis=0) + 1)
-    mask = np.where(probable.max(axis=0) > THRESHOLD, best, np.uint8(0))
+    mask = deciding.decided(levels, there, THRESHOLD)
     names = interface.from_name, interface.to_name
     everything = objects(mask, levels, interface.labels, connected=False)
     return {
